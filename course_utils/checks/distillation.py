@@ -1,0 +1,557 @@
+"""Laws of unit 01, knowledge distillation."""
+
+import torch
+import torch.nn.functional as F
+from scipy import special
+from torch import Tensor
+
+from course_utils.checks import expect
+from course_utils.checks.draw import Draw
+from course_utils.checks.engine import Unit
+from course_utils.models import mlp_forward
+
+unit = Unit("distillation")
+soft_targets = unit.exercise("1.1", "soft_targets", points=2, minutes=5, difficulty=1)
+distillation_loss = unit.exercise("1.2", "distillation_loss", points=4, minutes=20, difficulty=3)
+ensemble_soft_targets = unit.exercise("1.3", "ensemble_soft_targets", points=2, minutes=5, difficulty=1)
+virtual_teacher = unit.exercise("1.4", "virtual_teacher", points=2, minutes=10, difficulty=2)
+distillation_gradient = unit.exercise("1.5", "distillation_gradient", points=2, minutes=10, difficulty=2)
+distill = unit.exercise("1.6", "distill", points=4, minutes=20, difficulty=3)
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """SciPy's softmax over the last axis, in the dtype of the logits."""
+    return torch.from_numpy(special.softmax(logits.double().numpy(), axis=-1)).to(logits.dtype)
+
+
+def numeric_gradient(function, point: Tensor, step: float = 1e-5) -> Tensor:
+    """Central differences of a scalar function, entry by entry, in float64."""
+    gradient = torch.zeros_like(point)
+    for i in range(point.numel()):
+        shift = torch.zeros(point.numel(), dtype=point.dtype)
+        shift[i] = step
+        shift = shift.view(point.shape)
+        gradient.view(-1)[i] = (function(point + shift) - function(point - shift)) / (2 * step)
+    return gradient
+
+
+def logit_batch(draw: Draw, scale: float = 2.0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """[batch, classes], the two sizes never equal."""
+    batch = draw.size(1, 5)
+    return draw.normal(batch, draw.size(2, 6) + (batch > 1) * 4, scale=scale, dtype=dtype)
+
+
+# --- 1.1 soft_targets -------------------------------------------------------------------------------------------------
+
+
+@soft_targets.law("each row sums to 1", hint="The classes are the last axis: normalize over dim=-1.")
+def rows_sum_to_one(function, draw):
+    for shape in [(3,), (draw.size(1, 4), 5), (2, draw.size(1, 3), 4)]:
+        logits = draw.normal(*shape, scale=3.0)
+        got = function(logits, draw.uniform(0.5, 10))
+        expect.same_kind(got, logits)
+        expect.close(got.sum(-1), torch.ones(shape[:-1]), "the sum of each row")
+
+
+@soft_targets.law("at temperature 1, the default, it is the softmax", hint="exp(z_i) / Σ_j exp(z_j) at T = 1.")
+def softmax_at_one(function, draw):
+    logits = logit_batch(draw)
+    expect.close(function(logits), softmax(logits), "soft_targets(logits)")
+    expect.close(function(logits, 1.0), softmax(logits))
+    expect.close(function(logits, temperature=1), softmax(logits))
+
+
+@soft_targets.law(
+    "only logits / T matters: logits and temperature c times as large change nothing",
+    hint="Divide the logits by T, once, before the exponential; the result is not divided again.",
+)
+def scale(function, draw):
+    logits, temperature, factor = logit_batch(draw), draw.uniform(0.2, 8), draw.uniform(1.5, 20)
+    expect.close(function(logits * temperature, temperature), softmax(logits))
+    expect.close(function(logits * factor, factor * temperature), function(logits, temperature))
+
+
+@soft_targets.law("a constant added to a row's logits changes nothing", hint="exp(c) cancels in a ratio.")
+def shift(function, draw):
+    logits = logit_batch(draw, dtype=torch.float64)
+    temperature, constant = draw.uniform(0.5, 10), draw.normal(len(logits), 1, scale=30, dtype=torch.float64)
+    expect.close(function(logits + constant, temperature), function(logits, temperature), rtol=1e-9)
+
+
+@soft_targets.law(
+    "logits of ±10,000 give probabilities, no NaN",
+    hint="exp overflows: subtract the row's maximum first, or let torch.softmax do it.",
+)
+def extremes(function, draw):
+    logits = draw.normal(3, 4).sign() * 1e4
+    got = function(logits, 1.0)
+    expect.finite(got)
+    expect.close(got.sum(-1), torch.ones(3), "the sum of each row", atol=2e-3)
+    expect.close(got, softmax(logits), atol=1e-6)
+    expect.close(function(torch.tensor([[1e4, -1e4, 1e4]]), 0.5), torch.tensor([[0.5, 0.0, 0.5]]))
+
+
+@soft_targets.law("float64 in, float64 out, exactly", hint="Make no float32 constants, and do not call .float().")
+def double(function, draw):
+    logits = logit_batch(draw, dtype=torch.float64)
+    expect.close(function(logits, 1.0), softmax(logits), rtol=1e-12, atol=1e-14)
+
+
+@soft_targets.law(
+    "gradients flow through it", hint="Stay in torch: no .detach(), .item(), .numpy() or torch.no_grad().", trials=2
+)
+def differentiable(function, draw):
+    logits, temperature = draw.normal(2, 3, dtype=torch.float64), draw.uniform(0.5, 5)
+    weights = draw.normal(2, 3, dtype=torch.float64)
+    wanted = numeric_gradient(lambda z: (weights * softmax(z / temperature)).sum(), logits)
+    variable = logits.clone().requires_grad_()
+    got = expect.gradient((weights * function(variable, temperature)).sum(), variable)
+    expect.close(got, wanted, "the gradient", rtol=1e-4, atol=1e-7)
+
+
+# --- 1.2 distillation_loss --------------------------------------------------------------------------------------------
+
+
+def loss_inputs(draw: Draw, dtype: torch.dtype = torch.float32, scale: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
+    student = logit_batch(draw, scale, dtype)
+    return student, draw.normal(*student.shape, scale=scale, dtype=dtype), draw.labels(*student.shape)
+
+
+@distillation_loss.law(
+    "at alpha = 0 it is the cross-entropy with the labels, whatever the teacher and the temperature",
+    hint="(1 − alpha) belongs to the labels; their term is at temperature 1 and has no T².",
+)
+def labels_only(function, draw):
+    student, teacher, labels = loss_inputs(draw)
+    got = function(student, teacher, labels, draw.uniform(2, 10), 0.0)
+    expect.scalar(got)
+    expect.close(got, F.cross_entropy(student, labels))
+
+
+@distillation_loss.law(
+    "at alpha = 1 and T = 1 it is the mean over the batch of KL(teacher ‖ student)",
+    hint="Σ_i p_i (log p_i − log q_i) with p the teacher: summed over classes, then averaged over the batch ('batchmean').",
+)
+def divergence(function, draw):
+    student, teacher, labels = loss_inputs(draw)
+    per_class = special.rel_entr(softmax(teacher.double()).numpy(), softmax(student.double()).numpy())
+    wanted = torch.tensor(per_class.sum(-1).mean(), dtype=torch.float32)
+    expect.close(function(student, teacher, labels, 1.0, 1.0), wanted)
+
+
+@distillation_loss.law(
+    "logits T times as large at temperature T give T² times the loss (alpha = 1)",
+    hint="Both the student's and the teacher's logits are divided by T, and the divergence is multiplied by T².",
+)
+def temperature_squared(function, draw):
+    student, teacher, labels = loss_inputs(draw, torch.float64, scale=1.0)
+    temperature = draw.uniform(2, 12)
+    got = function(student * temperature, teacher * temperature, labels, temperature, 1.0)
+    expect.close(got, function(student, teacher, labels, 1.0, 1.0) * temperature**2)
+
+
+@distillation_loss.law("a student that equals its teacher has loss 0 at alpha = 1", hint="KL(p ‖ p) = 0.")
+def equal_nets(function, draw):
+    student, _, labels = loss_inputs(draw)
+    got = function(student, student.clone(), labels, draw.uniform(1, 8), 1.0)
+    expect.close(got, torch.tensor(0.0), atol=1e-4)
+
+
+@distillation_loss.law(
+    "alpha mixes the two terms: alpha of the teacher's, 1 − alpha of the labels'",
+    hint="alpha · T² · KL + (1 − alpha) · cross-entropy.",
+)
+def mixture(function, draw):
+    student, teacher, labels = loss_inputs(draw, torch.float64)
+    temperature, alpha = draw.uniform(1, 8), draw.uniform(0.1, 0.9)
+    soft, hard = (function(student, teacher, labels, temperature, a) for a in (1.0, 0.0))
+    expect.close(function(student, teacher, labels, temperature, alpha), alpha * soft + (1 - alpha) * hard)
+
+
+@distillation_loss.law(
+    "a batch given twice has the same loss", hint="Average over the batch, do not sum; the softmax is over the classes."
+)
+def batch_mean(function, draw):
+    student, teacher, labels = loss_inputs(draw, torch.float64)
+    temperature, alpha = draw.uniform(1, 8), draw.uniform(0.2, 0.8)
+    twice = [torch.cat([x, x]) for x in (student, teacher, labels)]
+    expect.close(function(*twice, temperature, alpha), function(student, teacher, labels, temperature, alpha))
+
+
+@distillation_loss.law(
+    "the student learns: its gradient is right",
+    hint="Gradients reach student_logits through both terms: no .detach() or .item() on the way.",
+    trials=2,
+)
+def student_gradient(function, draw):
+    batch, classes = draw.size(1, 2), 3
+    student, teacher = (draw.normal(batch, classes, dtype=torch.float64) for _ in range(2))
+    labels, temperature = draw.labels(batch, classes), draw.uniform(1.5, 6)
+    for alpha in (1.0, 0.3):
+        variable = student.clone().requires_grad_()
+        got = expect.gradient(function(variable, teacher, labels, temperature, alpha), variable)
+        wanted = numeric_gradient(lambda z: function(z, teacher, labels, temperature, alpha), student)  # noqa: B023
+        expect.close(got, wanted, f"the gradient at alpha = {alpha}", rtol=1e-4, atol=1e-6)
+
+
+@distillation_loss.law(
+    "the teacher is a constant: no gradient flows into it", hint="Use teacher_logits.detach().", trials=2
+)
+def teacher_constant(function, draw):
+    student, teacher, labels = loss_inputs(draw)
+    student.requires_grad_()
+    teacher.requires_grad_()
+    loss = function(student, teacher, labels, draw.uniform(1, 5), 0.7)
+    expect.no_gradient(loss, teacher, "a gradient flows into teacher_logits")
+
+
+@distillation_loss.law(
+    "very sure networks give a finite, right loss",
+    hint="log(softmax(z)) is −∞ where the softmax underflows: use log_softmax; p · log p is 0 at p = 0.",
+    trials=1,
+)
+def sure_networks(function, draw):
+    teacher, student = torch.tensor([[1000.0, 0.0, 0.0]]), torch.tensor([[0.0, 1000.0, 0.0]])
+    labels = torch.tensor([1])
+    expect.close(function(student, teacher, labels, 1.0, 1.0), torch.tensor(1000.0))
+    expect.close(function(student, teacher, labels, 2.0, 0.5), torch.tensor(0.5 * 4 * 500.0))
+    expect.close(function(student, teacher, torch.tensor([0]), 1.0, 0.0), torch.tensor(1000.0))
+
+
+@distillation_loss.law("float64 in, float64 out", hint="Make no float32 constants, and do not call .float().", trials=1)
+def loss_double(function, draw):
+    student, teacher, labels = loss_inputs(draw, torch.float64)
+    got = function(student, teacher, labels, 3.0, 0.0)
+    expect.close(got, F.cross_entropy(student, labels), rtol=1e-12)
+    got = function(student, student + 1e-7 * teacher, labels, 1.0, 1.0)
+    expect.same_kind(got, torch.tensor(0.0, dtype=torch.float64))
+
+
+# --- 1.3 ensemble_soft_targets ----------------------------------------------------------------------------------------
+
+
+@ensemble_soft_targets.law("an ensemble of one is its softmax at T = 1", hint="Use soft_targets on each member.")
+def single_member(function, draw):
+    for logits in (logit_batch(draw), draw.normal(4), draw.normal(2, 3, 4)):
+        expect.close(function([logits], 1.0), softmax(logits))
+
+
+@ensemble_soft_targets.law(
+    "members with probabilities (0.8, 0.2) and (0.4, 0.6) give (0.6, 0.4)",
+    hint="Average the probabilities, not the logits.",
+    trials=1,
+)
+def worked_example(function, draw):
+    members = [torch.tensor([[0.8, 0.2]]).log(), torch.tensor([[0.4, 0.6]]).log() + 3]
+    expect.close(function(members, 1.0), torch.tensor([[0.6, 0.4]]))
+    sure = [torch.tensor([[60.0, 0.0]]), torch.tensor([[20.0, 0.0]]), torch.tensor([[0.0, 90.0]])]
+    expect.close(function(sure, 1.0), torch.tensor([[2 / 3, 1 / 3]]))
+
+
+@ensemble_soft_targets.law(
+    "two ensembles merged are the average of the two, weighted by their sizes", hint="Each member counts 1/members."
+)
+def merged(function, draw):
+    shape = (draw.size(1, 3), 5)
+    a = [draw.normal(*shape, scale=3) for _ in range(draw.size(1, 3))]
+    b = [draw.normal(*shape, scale=3) for _ in range(draw.size(2, 4))]
+    temperature = draw.uniform(1, 5)
+    wanted = (len(a) * function(a, temperature) + len(b) * function(b, temperature)) / (len(a) + len(b))
+    expect.close(function(a + b, temperature), wanted)
+
+
+@ensemble_soft_targets.law(
+    "each row sums to 1", hint="A mean of distributions is a distribution: divide by the members."
+)
+def ensemble_rows(function, draw):
+    members = [draw.normal(draw.size(1, 3), 4, scale=3) for _ in range(3)]
+    members = [m[:1].expand_as(members[0]).contiguous() for m in members]
+    got = function(members, draw.uniform(1, 5))
+    expect.same_kind(got, members[0])
+    expect.close(got.sum(-1), torch.ones(len(members[0])), "the sum of each row")
+
+
+@ensemble_soft_targets.law(
+    "only logits / T matters", hint="Every member is softened by the same temperature, before the average."
+)
+def ensemble_temperature(function, draw):
+    members = [draw.normal(2, 5, scale=2) for _ in range(draw.size(1, 4))]
+    temperature = draw.uniform(2, 8)
+    expect.close(function([m * temperature for m in members], temperature), function(members, 1.0))
+
+
+@ensemble_soft_targets.law("float64 in, float64 out; no overflow", hint="Let soft_targets do the work.", trials=1)
+def ensemble_double(function, draw):
+    logits = draw.normal(2, 3, dtype=torch.float64)
+    expect.close(function([logits, logits], 1.0), softmax(logits), rtol=1e-12)
+    expect.close(function([logits * 1e4, logits * 1e4], 1.0), softmax(logits * 1e4))
+
+
+# --- 1.4 virtual_teacher ----------------------------------------------------------------------------------------------
+
+
+def teacher_inputs(draw: Draw) -> tuple[Tensor, int, float]:
+    classes = draw.size(2, 12)
+    return draw.labels(draw.size(1, 7), classes), classes, draw.uniform(0.5, 0.999)
+
+
+@virtual_teacher.law("each row is a distribution of float32: [batch, num_classes], not negative, sum 1")
+def virtual_rows(function, draw):
+    labels, classes, right = teacher_inputs(draw)
+    got = function(labels, classes, right)
+    expect.same_kind(got, torch.zeros(len(labels), classes))
+    expect.true((got >= 0).all(), "a probability is negative", got=got)
+    expect.close(got.sum(1), torch.ones(len(labels)), "the sum of each row")
+
+
+@virtual_teacher.law("the label gets correct_probability", hint="Row by row: the column of the row's own label.")
+def right_class(function, draw):
+    labels, classes, right = teacher_inputs(draw)
+    got = function(labels, classes, right)
+    expect.same_kind(got, torch.zeros(len(labels), classes))
+    expect.close(got[torch.arange(len(labels)), labels], torch.full((len(labels),), right), "the label's probability")
+
+
+@virtual_teacher.law(
+    "all other classes get the same", hint="1 − correct_probability is shared by num_classes − 1 classes."
+)
+def others_uniform(function, draw):
+    labels, classes, right = teacher_inputs(draw)
+    got = function(labels, classes, right)
+    expect.same_kind(got, torch.zeros(len(labels), classes))
+    for row, label in zip(got, labels.tolist(), strict=True):
+        others = torch.cat([row[:label], row[label + 1 :]])
+        expect.close(others, others[:1].expand(classes - 1), "the probabilities of the other classes")
+
+
+@virtual_teacher.law(
+    "cross-entropy against it is PyTorch's label smoothing with ε = K(1 − a)/(K − 1)",
+    hint="Label smoothing spreads ε over all K classes, the right one too.",
+)
+def label_smoothing(function, draw):
+    labels, classes, right = teacher_inputs(draw)
+    logits = draw.normal(len(labels), classes, scale=2)
+    epsilon = classes * (1 - right) / (classes - 1)
+    wanted = F.cross_entropy(logits, labels, label_smoothing=min(1.0, epsilon))
+    expect.close(F.cross_entropy(logits, function(labels, classes, right)), wanted, "the cross-entropy")
+
+
+@virtual_teacher.law(
+    "at correct_probability = 1 it is the one-hot label", hint="Nothing is left for the others.", trials=2
+)
+def one_hot(function, draw):
+    labels, classes, _ = teacher_inputs(draw)
+    expect.close(function(labels, classes, 1.0), F.one_hot(labels, classes).float())
+
+
+@virtual_teacher.law("it can be wrong more often than right", hint="Any probability from 0 to 1 is allowed.", trials=1)
+def weak_teacher(function, draw):
+    expect.close(function(torch.tensor([1, 0]), 3, 0.2), torch.tensor([[0.4, 0.2, 0.4], [0.2, 0.4, 0.4]]))
+    expect.close(function(torch.tensor([1]), 2, 0.0), torch.tensor([[1.0, 0.0]]))
+
+
+# --- 1.5 distillation_gradient ----------------------------------------------------------------------------------------
+
+
+def gradient_inputs(draw: Draw, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, float]:
+    student = logit_batch(draw, dtype=dtype)
+    return student, draw.normal(*student.shape, scale=2, dtype=dtype), draw.uniform(0.5, 8)
+
+
+@distillation_gradient.law(
+    "it is autograd's gradient of torch's cross-entropy, example by example",
+    hint="Derive ∂C/∂z_i for one example; the batch only stacks them: no mean, no T².",
+)
+def autograd(function, draw):
+    student, teacher, temperature = gradient_inputs(draw)
+    variable = student.clone().requires_grad_()
+    cost = F.cross_entropy(variable / temperature, softmax(teacher / temperature), reduction="sum")
+    expect.close(function(student, teacher, temperature), torch.autograd.grad(cost, variable)[0], atol=1e-5)
+
+
+@distillation_gradient.law(
+    "an example's gradient does not depend on its batch", hint="The softmax is over the classes."
+)
+def example_by_example(function, draw):
+    student, teacher, temperature = gradient_inputs(draw)
+    alone = [function(s, t, temperature) for s, t in zip(student.split(1), teacher.split(1), strict=True)]
+    expect.close(function(student, teacher, temperature), torch.cat(alone), atol=1e-5)
+
+
+@distillation_gradient.law("each row sums to 0", hint="Both distributions sum to 1, so their difference sums to 0.")
+def gradient_rows(function, draw):
+    got = function(*gradient_inputs(draw))
+    expect.finite(got)
+    expect.close(got.sum(-1), torch.zeros(len(got)), "the sum of each row", atol=1e-5)
+
+
+@distillation_gradient.law(
+    "descending it brings the student nearer to the teacher", hint="Student minus teacher, not the reverse."
+)
+def descent(function, draw):
+    student, teacher, temperature = gradient_inputs(draw, torch.float64)
+
+    def cost(z: Tensor) -> float:
+        return float(F.cross_entropy(z / temperature, softmax(teacher / temperature)))
+
+    step = function(student, teacher, temperature)
+    expect.same_kind(step, student)
+    after, before = cost(student - 1e-3 * step), cost(student)
+    expect.true(after < before, "the cross-entropy rose", f"less than {before:.6f}", f"{after:.6f}")
+
+
+@distillation_gradient.law(
+    "T² times it tends to ((z − z̄) − (v − v̄)) / N as T grows",
+    hint="At a high temperature distillation matches logits (Hinton 2015, section 2.1).",
+)
+def high_temperature(function, draw):
+    student, teacher, _ = gradient_inputs(draw, torch.float64)
+    z, v = (x - x.mean(-1, keepdim=True) for x in (student, teacher))
+    temperature = 1e5
+    got = function(student, teacher, temperature)
+    expect.same_kind(got, student)
+    expect.close(got * temperature**2, (z - v) / student.shape[-1], "T² times the gradient", rtol=1e-2, atol=1e-3)
+
+
+@distillation_gradient.law("logits of ±10,000 give no NaN", hint="Use soft_targets, which does not overflow.", trials=1)
+def gradient_extremes(function, draw):
+    student, teacher = torch.tensor([[1e4, -1e4]]), torch.tensor([[-1e4, 1e4]])
+    expect.close(function(student, teacher, 2.0), torch.tensor([[0.5, -0.5]]))
+
+
+# --- 1.6 distill ------------------------------------------------------------------------------------------------------
+
+
+def small_network(draw: Draw, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """An MLP of two or three layers: 5 inputs, 3 classes."""
+    sizes = [5, 4, 3] if draw.trial == 0 else [5, draw.integer(4, 7), 6, 3]
+    state = {}
+    for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        state[f"layer{i}.weight"] = draw.normal(fan_out, fan_in, scale=fan_in**-0.5, dtype=dtype)
+        state[f"layer{i}.bias"] = draw.normal(fan_out, scale=0.1, dtype=dtype)
+    return state
+
+
+def distill_inputs(draw: Draw, dtype: torch.dtype = torch.float64) -> tuple[dict, Tensor, Tensor, Tensor]:
+    batch = draw.size(2, 9)
+    return (
+        small_network(draw, dtype),
+        draw.normal(batch, 5, dtype=dtype),
+        draw.labels(batch, 3),
+        draw.normal(batch, 3, scale=2, dtype=dtype),
+    )
+
+
+def descend(state: dict[str, Tensor], cost, lr: float, steps: int) -> dict[str, Tensor]:
+    """torch.optim.SGD on a cost of the state."""
+    parameters = {name: value.clone().requires_grad_() for name, value in state.items()}
+    optimizer = torch.optim.SGD(list(parameters.values()), lr=lr)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        cost(parameters).backward()
+        optimizer.step()
+    return {name: value.detach() for name, value in parameters.items()}
+
+
+@distill.law(
+    "the state that comes back has the same names, shapes and dtypes, and no gradient history",
+    hint="Return {name: value.detach() for …} of the trained weights.",
+)
+def same_form(function, draw):
+    for dtype in (torch.float32, torch.float64):
+        state, inputs, labels, teacher = distill_inputs(draw, dtype)
+        got = function(state, inputs, labels, teacher, 2.0, 0.5, 0.1, 2)
+        expect.same_kind(got, state, "the state")
+        for name, value in state.items():
+            expect.same_kind(got[name], value, f"state[{name!r}]")
+            expect.true(not got[name].requires_grad, f"state[{name!r}] still carries a gradient history")
+
+
+@distill.law("no steps change nothing", hint="range(0) does not run: return copies of what came in.", trials=1)
+def no_steps(function, draw):
+    state, inputs, labels, teacher = distill_inputs(draw)
+    expect.close(function(state, inputs, labels, teacher, 2.0, 0.5, 0.1, 0), state, "the state", rtol=1e-12)
+
+
+@distill.law(
+    "at alpha = 0 it is torch.optim.SGD on the labels' cross-entropy",
+    hint="Every weight and every bias takes the step w − lr · gradient, all in the same step; no momentum.",
+)
+def plain_descent(function, draw):
+    state, inputs, labels, teacher = distill_inputs(draw)
+    lr, steps = draw.uniform(0.05, 0.5), draw.size(1, 4)
+    wanted = descend(state, lambda s: F.cross_entropy(mlp_forward(s, inputs), labels), lr, steps)
+    expect.close(function(state, inputs, labels, teacher, 3.0, 0.0, lr, steps), wanted, "the state", rtol=1e-6)
+
+
+@distill.law(
+    "at alpha = 1 and T = 1 it is torch.optim.SGD on the cross-entropy with the teacher's probabilities",
+    hint="Use your distillation_loss with the logits of mlp_forward; recompute them in every step.",
+)
+def soft_descent(function, draw):
+    state, inputs, labels, teacher = distill_inputs(draw)
+    lr, steps = draw.uniform(0.05, 0.5), draw.size(1, 4)
+    wanted = descend(state, lambda s: F.cross_entropy(mlp_forward(s, inputs), softmax(teacher)), lr, steps)
+    expect.close(function(state, inputs, labels, teacher, 1.0, 1.0, lr, steps), wanted, "the state", rtol=1e-6)
+
+
+@distill.law(
+    "at a very high temperature it fits the teacher's centred logits",
+    hint="Hand the temperature on to distillation_loss, T² and all (Hinton 2015, section 2.1).",
+)
+def matches_logits(function, draw):
+    state, inputs, labels, teacher = distill_inputs(draw)
+    lr = draw.uniform(0.05, 0.3)
+    target = teacher - teacher.mean(-1, keepdim=True)
+
+    def cost(s: dict[str, Tensor]) -> Tensor:
+        logits = mlp_forward(s, inputs)
+        return ((logits - logits.mean(-1, keepdim=True) - target) ** 2).sum(-1).mean() / (2 * logits.shape[-1])
+
+    wanted = descend(state, cost, lr, 1)
+    got = function(state, inputs, labels, teacher, 1e4, 1.0, lr, 1)
+    expect.same_kind(got, state, "the state")
+    for name, value in state.items():
+        expect.same_kind(got[name], value, f"state[{name!r}]")
+        step, wanted_step = (got[name] - value) / lr, (wanted[name] - value) / lr
+        expect.close(step, wanted_step, f"the step of state[{name!r}], divided by lr,", rtol=1e-2, atol=1e-3)
+
+
+@distill.law("alpha weighs the teacher against the labels in every step", hint="Hand alpha on to distillation_loss.")
+def alpha_weighs(function, draw):
+    state, inputs, labels, teacher = distill_inputs(draw)
+    alpha, temperature, lr = draw.uniform(0.2, 0.8), draw.uniform(1, 6), 0.1
+    soft, hard, both = (function(state, inputs, labels, teacher, temperature, a, lr, 1) for a in (1.0, 0.0, alpha))
+    expect.same_kind(both, state, "the state")
+    wanted = {name: alpha * soft[name] + (1 - alpha) * hard[name] for name in state}
+    expect.close(both, wanted, "the state", rtol=1e-6)
+
+
+@distill.law("a student that equals its teacher stays as it is (alpha = 1)", hint="The gradient is 0 there.", trials=2)
+def fixed_point(function, draw):
+    state, inputs, labels, _ = distill_inputs(draw)
+    got = function(state, inputs, labels, mlp_forward(state, inputs), draw.uniform(1, 5), 1.0, 0.5, 3)
+    expect.close(got, state, "the state", rtol=1e-6, atol=1e-8)
+
+
+@distill.law("three steps are one step, then two", hint="Start each step from the weights of the one before.", trials=2)
+def steps_compose(function, draw):
+    state, *data = distill_inputs(draw)
+    settings = (draw.uniform(1, 5), 0.6, 0.2)
+    first = function(state, *data, *settings, 1)
+    expect.same_kind(first, state, "the state")
+    expect.close(function(state, *data, *settings, 3), function(first, *data, *settings, 2), "the state", rtol=1e-6)
+
+
+@distill.law(
+    "the distilled network agrees with its teacher on inputs that it has not seen",
+    hint="If all other laws hold, this one does.",
+    trials=1,
+)
+def unseen_inputs(function, draw):
+    teacher = draw.normal(3, 5, scale=2)
+    seen, unseen = draw.normal(60, 5), draw.normal(200, 5)
+    labels = draw.labels(60, 3)  # worthless: all that can be learnt comes from the teacher
+    got = function(small_network(draw, torch.float32), seen, labels, seen @ teacher.T, 3.0, 1.0, 0.2, 60)
+    agree = float((mlp_forward(got, unseen).argmax(1) == (unseen @ teacher.T).argmax(1)).float().mean())
+    expect.true(agree >= 0.75, "it agrees too rarely", "at least 75%", f"{agree:.0%}")

@@ -1,0 +1,165 @@
+"""What laws say of a result. Each function returns nothing, or raises `LawViolation` in words a beginner understands."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class LawViolation(Exception):
+    """A law does not hold. `expected` and `got` are shown beside the message."""
+
+    def __init__(self, message: str, expected: Any = None, got: Any = None) -> None:
+        super().__init__(message)
+        self.message, self.expected, self.got = message, expected, got
+
+
+def describe(value: Any, limit: int = 12) -> str:
+    """A short, portable text for a value: floats to 4 digits, large tensors by shape and first entries."""
+    match value:
+        case Tensor() | np.ndarray():
+            name = "tensor" if isinstance(value, Tensor) else "array"
+            shape, dtype = list(value.shape), str(value.dtype).removeprefix("torch.")
+            if math.prod(shape) <= limit:
+                return f"{name}({describe(value.tolist(), limit)}, {dtype})"
+            flat = value.flatten()[:4].tolist()
+            return f"{name} of shape {shape}, {dtype}, starting {', '.join(describe(x) for x in flat)}, …"
+        case bool() | None:
+            return repr(value)
+        case float():
+            return f"{value:.4g}" if abs(value) < 1e16 or not math.isfinite(value) else f"{value:.3e}"
+        case str() | bytes():
+            return repr(value) if len(value) <= 60 else f"{value[:60]!r}… ({len(value)} long)"
+        case dict():
+            items = [f"{describe(k)}: {describe(v, limit // 2)}" for k, v in list(value.items())[:8]]
+            return "{" + ", ".join(items) + (", …}" if len(value) > 8 else "}")
+        case list() | tuple():
+            items = [describe(v, limit // 2) for v in value[: max(limit, 4)]]
+            text = ", ".join(items) + (", …" if len(value) > len(items) else "")
+            return f"[{text}]" if isinstance(value, list) else f"({text}{',' if len(value) == 1 else ''})"
+        case _:
+            text = repr(value)
+            return text if len(text) <= 80 else text[:80] + "…"
+
+
+def kind(value: Any) -> str:
+    """A beginner's word for a value's type."""
+    if value is None:
+        return "None"
+    if isinstance(value, Tensor):
+        return "a tensor"
+    if isinstance(value, np.ndarray):
+        return "a NumPy array"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def true(condition: Any, message: str, expected: Any = None, got: Any = None) -> None:
+    """The condition holds."""
+    if not bool(condition):
+        raise LawViolation(message, expected, got)
+
+
+def same_kind(got: Any, expected: Any, what: str = "the result") -> None:
+    """Same type, shape and dtype; lists and tuples count as the same, so do int and float where a float is expected."""
+    if got is None:
+        raise LawViolation(f"{what} is None: is a `return` missing?", expected, None)
+    if isinstance(expected, Tensor | np.ndarray):
+        if type(got) is not type(expected):
+            raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", expected, got)
+        if tuple(got.shape) != tuple(expected.shape):
+            raise LawViolation(f"{what} has shape {list(got.shape)}, not {list(expected.shape)}", expected, got)
+        if got.dtype != expected.dtype:
+            raise LawViolation(
+                f"{what} has dtype {str(got.dtype).removeprefix('torch.')}, "
+                f"not {str(expected.dtype).removeprefix('torch.')}",
+                expected,
+                got,
+            )
+    elif isinstance(expected, list | tuple):
+        if not isinstance(got, list | tuple):
+            raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", expected, got)
+        if len(got) != len(expected):
+            raise LawViolation(f"{what} has {len(got)} entries, not {len(expected)}", expected, got)
+    elif isinstance(expected, Mapping):
+        if not isinstance(got, Mapping):
+            raise LawViolation(f"{what} is {kind(got)}, not a dict", expected, got)
+        if set(got) != set(expected):
+            missing, extra = sorted(set(expected) - set(got), key=str), sorted(set(got) - set(expected), key=str)
+            parts = [f"lacks {missing}" if missing else "", f"has {extra} too many" if extra else ""]
+            raise LawViolation(f"{what} {' and '.join(filter(None, parts))}", expected, got)
+    elif isinstance(expected, float):
+        if isinstance(got, bool) or not isinstance(got, int | float):
+            raise LawViolation(f"{what} is {kind(got)}, not a number", expected, got)
+    elif type(got) is not type(expected):
+        raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", expected, got)
+
+
+def close(got: Any, expected: Any, what: str = "the result", rtol: float = 1e-4, atol: float = 1e-6) -> None:
+    """Equal up to rounding, entry by entry, after type, shape and dtype. Works through lists, tuples and dicts."""
+    same_kind(got, expected, what)
+    if isinstance(expected, Mapping):
+        for key in expected:
+            close(got[key], expected[key], f"{what}[{key!r}]", rtol, atol)
+        return
+    if isinstance(expected, list | tuple):
+        for i, (g, e) in enumerate(zip(got, expected, strict=True)):
+            close(g, e, f"{what}[{i}]", rtol, atol)
+        return
+    if not isinstance(expected, Tensor | np.ndarray | float):
+        true(got == expected, f"{what} is wrong", expected, got)
+        return
+    g = np.asarray(got.detach() if isinstance(got, Tensor) else got)
+    e = np.asarray(expected.detach() if isinstance(expected, Tensor) else expected)
+    if g.dtype.kind == "f":
+        if np.isnan(g).any():
+            raise LawViolation(f"{what} contains NaN (not a number)", expected, got)
+        if np.isinf(g).any() and not np.isinf(e).any():
+            raise LawViolation(f"{what} contains an infinity", expected, got)
+    if not np.allclose(g, e, rtol=rtol, atol=atol):
+        raise LawViolation(f"{what} is wrong", expected, got)
+
+
+def equal(got: Any, expected: Any, what: str = "the result") -> None:
+    """Exactly equal, after type, shape and dtype."""
+    close(got, expected, what, rtol=0.0, atol=0.0)
+
+
+def finite(got: Any, what: str = "the result") -> None:
+    """A float tensor without NaN and infinity."""
+    if not isinstance(got, Tensor):
+        raise LawViolation(f"{what} is {kind(got)}, not a tensor" + (": is a `return` missing?" if got is None else ""))
+    if not torch.isfinite(got).all():
+        raise LawViolation(f"{what} contains {'NaN' if got.isnan().any() else 'an infinity'}", got=got)
+
+
+def scalar(got: Any, what: str = "the result") -> None:
+    """A tensor with no axes, as a loss is."""
+    same_kind(got, torch.zeros((), dtype=got.dtype if isinstance(got, Tensor) else torch.float32), what)
+
+
+def gradient(result: Tensor, wrt: Tensor | Sequence[Tensor], what: str = "the result") -> Any:
+    """The gradient of a scalar result (its sum, otherwise) by `wrt`; a violation if there is none."""
+    single = isinstance(wrt, Tensor)
+    if not isinstance(result, Tensor):
+        raise LawViolation(f"{what} is {kind(result)}, not a tensor", got=result)
+    if not result.requires_grad:
+        raise LawViolation(
+            f"{what} cannot be differentiated: something cut it off from its input (.detach(), .item(), .data, no_grad?)"
+        )
+    gradients = torch.autograd.grad(result.sum(), [wrt] if single else list(wrt), allow_unused=True)
+    if any(g is None for g in gradients):
+        raise LawViolation(f"{what} does not depend on an input that it should depend on")
+    return gradients[0] if single else list(gradients)
+
+
+def no_gradient(result: Tensor, wrt: Tensor, message: str) -> None:
+    """No gradient flows from the result into `wrt` (a zero gradient counts as none)."""
+    if not isinstance(result, Tensor) or not result.requires_grad:
+        return
+    (found,) = torch.autograd.grad(result.sum(), wrt, allow_unused=True, retain_graph=True)
+    if found is not None and bool((found != 0).any()):
+        raise LawViolation(message, expected="no gradient", got=found)

@@ -1,0 +1,127 @@
+"""The `course` command. Each subcommand only reads its arguments here; the work is done in the module it names."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    name="course",
+    help="Deep Learning on a Budget: open a lab, check it, build the notebooks, grade a class, rerun the experiments.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+errors = Console(stderr=True)
+
+
+class CourseError(Exception):
+    """A failure that is explained in one sentence: what is wrong, and what to do. `course` shows it without a traceback."""
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+    """Options of every command; `main` reads --debug itself, wherever it stands."""
+
+
+@app.command()
+def lab(
+    args: Annotated[list[str] | None, typer.Argument(help="Arguments for JupyterLab, such as --no-browser.")] = None,
+) -> None:
+    """Open JupyterLab in the course's folder."""
+    from course_utils.lab import open_lab
+
+    raise typer.Exit(open_lab(args or []))
+
+
+@app.command()
+def check(
+    lab: Annotated[str, typer.Argument(help="A lab's name, its folder or a notebook file, anywhere on disk.")],
+) -> None:
+    """Run a lab's checks on the functions in a notebook, and say which exercises hold."""
+    from course_utils.notebooks.check import check_lab
+
+    raise typer.Exit(0 if check_lab(lab) else 1)
+
+
+@app.command()
+def build(
+    unit: Annotated[str | None, typer.Argument(help="A unit's name, topic or number; all units if left out.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Build nothing; say what is stale.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Build also what is up to date.")] = False,
+) -> None:
+    """Build solutions, labs and lectures from their text sources."""
+    from course_utils.notebooks.build import build_units
+
+    raise typer.Exit(0 if build_units(unit, check_only=check, force=force) else 1)
+
+
+@app.command()
+def release(
+    through: Annotated[int, typer.Option(help="The number of the last unit to hand out.")],
+    out: Annotated[Path, typer.Option(help="The folder to write the student kit to.")],
+) -> None:
+    """Write a student kit: labs and lectures up to a unit, without solutions."""
+    from course_utils.notebooks.kit import write_kit
+
+    write_kit(through, out)
+
+
+@app.command()
+def grade(
+    lab: Annotated[str, typer.Argument(help="The lab's name, topic or number.")],
+    submissions: Annotated[Path, typer.Argument(help="A folder of STUDENT/LAB/LAB.ipynb or STUDENT.ipynb.")],
+    out: Annotated[Path, typer.Option(help="The folder to write grades.csv and the feedback pages to.")],
+    seed: Annotated[int | None, typer.Option(help="The secret seed of the hidden inputs; kept in --out.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Submissions graded at the same time; one per core.")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run without a sandbox; only for code that you trust.")
+    ] = False,
+) -> None:
+    """Grade a class outside the students' processes; write grades.csv and one feedback page per student."""
+    from course_utils.grading.run import grade_class
+
+    raise typer.Exit(0 if grade_class(lab, submissions, out, seed=seed, workers=workers, trust=trust) else 1)
+
+
+@app.command()
+def reproduce(
+    name: Annotated[str, typer.Argument(help="What to rerun at paper scale, such as 'distillation'.")],
+    seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="Where to store the results; lectures/results if left out.")] = None,
+) -> None:
+    """Rerun a paper's experiment at its own scale, and store the results as JSON."""
+    from course_utils.reproduce import reproduce_experiment
+
+    reproduce_experiment(name, seeds=seeds, out=out)
+
+
+@app.command()
+def doctor() -> None:
+    """Say in plain words whether this machine can run the course."""
+    from course_utils.doctor import examine
+
+    raise typer.Exit(0 if examine() else 1)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; turn an expected failure into one sentence and exit status 1."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    argv = [word for word in argv if word != "--debug"]
+    try:
+        return app(argv, standalone_mode=True) or 0
+    except KeyboardInterrupt:
+        errors.print("Stopped. What was finished is kept.")
+        return 130
+    except (CourseError, ValueError, OSError, ImportError) as error:
+        if debug:
+            raise
+        errors.print(f"[bold]course:[/bold] {error}", highlight=False, soft_wrap=True)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

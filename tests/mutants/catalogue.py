@@ -1,0 +1,40 @@
+"""Wrong and right versions of the exercises: what proves the checks.
+
+`tests/mutants/<topic>.py` holds a unit's mutants (named, plausible student errors) and right solutions written another way.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Another version of an exercise's function; `error` says what is wrong with it, and is empty if nothing is."""
+
+    exercise: str
+    function: Callable[..., Any]
+    error: str = ""
+
+
+VARIANTS: list[Variant] = []
+
+
+def mutant(exercise: str, error: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: a wrong version of an exercise. `error` is the student's mistake in a few words."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        VARIANTS.append(Variant(exercise, function, error))
+        return function
+
+    return add
+
+
+def right(exercise: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: a right solution written another way."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        VARIANTS.append(Variant(exercise, function))
+        return function
+
+    return add

@@ -1,0 +1,1 @@
+"""Mutants and right variants of unit 01."""
