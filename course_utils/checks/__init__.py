@@ -6,9 +6,12 @@ from typing import Any
 
 from course_utils.checks.engine import PUBLIC_SEED, Exercise, run
 from course_utils.checks.report import LawResult, Report
+from course_utils.notebooks import needs
 from course_utils.units import available, load_unit
 
 __all__ = ["LawResult", "Report", "check", "find_exercise"]
+
+needs.register()
 
 
 def find_exercise(name_or_id: str) -> Exercise:
