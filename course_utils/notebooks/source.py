@@ -7,7 +7,7 @@ from course_utils.units import PACKAGE
 
 
 def function_source(topic: str, name: str, package: Path = PACKAGE) -> str:
-    """The text of a function of `course_utils/<topic>.py`, without blank lines around it. ValueError if there is none."""
+    """The text of a function (or class) of `course_utils/<topic>.py`. ValueError if there is none."""
     code = (package / f"{topic}.py").read_text(encoding="utf-8")
     for node in ast.parse(code).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
