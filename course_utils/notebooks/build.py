@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from course_utils.checks.engine import Exercise
-from course_utils.notebooks.source import function_source, stub_error
+from course_utils.notebooks.source import function_source, stub_message
 from course_utils.units import PACKAGE, ROOT, TOPICS, find_topic, load_unit, unit_name
 
 CELL_TIMEOUT = 300  # seconds; a solution notebook as a whole should take less than 90
@@ -269,7 +269,7 @@ def release(solution: NotebookNode, topic: str) -> NotebookNode:
     class NamedStubs(ClearSolutions):
         def preprocess_cell(self, cell, resources, index):
             if (exercise := exercises.get(cell.id)) is not None:
-                self.code_stub = {"python": stub_error(exercise.id, exercise.name)}
+                self.code_stub = {"python": f'raise NotImplementedError("{stub_message(exercise)}")'}
             return super().preprocess_cell(cell, resources, index)
 
     lab, resources = deepcopy(solution), {}

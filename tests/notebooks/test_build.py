@@ -69,9 +69,8 @@ def test_small_lab_is_built_released_and_not_built_again(small):
     solution, lab, expected = (nbformat.read(p, as_version=4) for p in builder.build(small, "distillation"))
     assert builder.stale(small, "distillation") == []
     cells = {cell.id: cell for cell in lab.cells}
-    assert cells["soft_targets"].source == stub_source(
-        function_source("distillation", "soft_targets"), "1.1", "soft_targets"
-    )
+    soft_targets = load_unit("distillation").exercises[0]
+    assert cells["soft_targets"].source == stub_source(function_source("distillation", "soft_targets"), soft_targets)
     assert cells["check_soft_targets"].metadata.nbgrader.points == 2
     assert cells["check_soft_targets"].metadata.nbgrader.locked
     assert all(not cell.outputs for cell in lab.cells if cell.cell_type == "code")
@@ -129,7 +128,7 @@ def test_lab_and_expected_copy_hold_no_answers(topic):
         cells = {cell.id: cell for cell in notebook.cells}
         for exercise in load_unit(topic).exercises:
             code = function_source(topic, exercise.name)
-            assert cells[exercise.name].source == stub_source(code, exercise.id, exercise.name)
+            assert cells[exercise.name].source == stub_source(code, exercise)
             statements = ast.parse(code).body[0].body[1:]
             for line in {line for s in statements for line in ast.unparse(s).splitlines() if len(line) > 40}:
                 assert line.strip() not in "\n".join(c.source for c in notebook.cells), f"{path.name} gives away {line}"
