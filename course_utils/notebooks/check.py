@@ -20,7 +20,7 @@ from course_utils.notebooks.build import expected_path, lab_path
 from course_utils.notebooks.extract import extract
 from course_utils.units import find_topic, load_unit, unit_name
 
-CELL_TIMEOUT = 60  # seconds
+CELL_TIMEOUT = int(os.environ.get("COURSE_CHECK_TIMEOUT", "60"))  # seconds for one cell
 
 
 @dataclass
