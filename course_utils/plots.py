@@ -1,7 +1,7 @@
 """Figures that everybody can read, and tables that are computed.
 
-Colours are those of M. Okabe and K. Ito, *Color Universal Design*, 2008, which differ for colour-blind eyes too; each comes
-with its own line style and marker, so that nothing is told by colour alone.
+Colours are those of M. Okabe and K. Ito, *Color Universal Design*, 2008, which differ for colour-blind eyes too; each
+comes with its own line style and marker, so that nothing is told by colour alone.
 """
 
 import html
@@ -53,9 +53,9 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = 6.4, height: floa
 def show(figure: Figure, alt: str) -> None:
     """Show a figure in a notebook, once, with a description for those who cannot see it; then close it.
 
-    The picture carries `alt` as its alternative text, which nbconvert's pages use. JupyterLab and GitHub drop it, so the
-    same words stand folded below the picture. They are part of the cell's output, and compared by nbval: write what the
-    figure looks like and what it says, and no number that another machine would measure differently.
+    The picture carries `alt` as its alternative text, which nbconvert's pages use. JupyterLab and GitHub drop it, so
+    the same words stand folded below the picture. They are part of the cell's output, and compared by nbval: write what
+    the figure looks like and what it says, and no number that another machine would measure differently.
     """
     if not alt.strip():
         raise ValueError("A figure needs a description: what is on its axes, and what it shows.")

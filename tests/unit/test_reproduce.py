@@ -29,7 +29,7 @@ TINY = distillation.Settings(teacher_epochs=3, student_epochs=2, batch_size=50)
 
 
 def test_unknown_experiment_is_one_sentence():
-    with pytest.raises(ValueError, match="no experiment named 'alchemy': choose from .*distillation"):
+    with pytest.raises(ValueError, match=r"no experiment named 'alchemy': choose from .*distillation"):
         reproduce.reproduce_experiment("alchemy", 1)
 
 
