@@ -63,7 +63,7 @@ def sgd(weight: Tensor, gradients: Sequence[Tensor], **settings: float) -> Tenso
 
 @masked_sgd_step.law(
     "where the mask is True it is torch.optim.SGD, step after step",
-    hint="d = gradient + weight_decay · weight; velocity = momentum · velocity + d; weight − lr · velocity, the new one.",
+    hint="d = gradient + weight_decay · weight; v = momentum · v + d; weight − lr · v, the new v.",
 )
 def like_torch(function, draw):
     (weight, _, _), mask = step_inputs(draw, torch.float64)
@@ -102,7 +102,7 @@ def pruned_is_zero(function, draw):
 def pruned_nan(function, draw):
     tensors, mask = step_inputs(draw)
     clean = function(*tensors, mask, 0.1, 0.9, 0.01)
-    for bad in itertools.product((0.0, math.nan, math.inf, -math.inf), repeat=3):
+    for bad in ((math.nan, 0.0, 0.0), (0.0, math.inf, 0.0), (0.0, 0.0, -math.inf), (math.nan,) * 3):
         dirty = [torch.where(mask, t, torch.full_like(t, b)) for t, b in zip(tensors, bad, strict=True)]
         got = function(*dirty, mask, 0.1, 0.9, 0.01)
         expect.equal(got, clean)
@@ -220,7 +220,7 @@ def figure_two(function, draw):
 )
 def needed_fillers(function, draw):
     for bits in (1, 2, 3):
-        for distance in range(1, 4 * 2**bits + 2):
+        for distance in range(1, 2 * 2**bits + 2):
             for first in (0, 1):
                 mask = torch.zeros(first + distance + 2, dtype=torch.bool)
                 mask[[first, first + distance]] = True
@@ -436,7 +436,7 @@ def ties(function, draw):
     expect.close(clusters(function, weights, torch.tensor([3.0, 1.0]), 1)[0], torch.tensor([2.5, 0.5]), "centroids")
     equal = torch.tensor([5.0, 2.0, 2.0, 2.0])
     expect.equal(clusters(function, weights, equal, 0)[1], ints(1, 1, 1, 1), "assignment")
-    expect.close(clusters(function, weights, equal, 2), (torch.tensor([5.0, 1.5, 2.0, 2.0]), ints(1, 2, 2, 1)))
+    expect.close(clusters(function, weights, equal, 2), (torch.tensor([5.0, 0.5, 2.5, 2.0]), ints(1, 2, 3, 1)))
 
 
 @kmeans_1d.law("a centroid keeps its place in the list", hint="Do not sort them: the index is the code.")
@@ -665,7 +665,7 @@ def encode_nothing(function, draw):
 
 @huffman_encode.law("the bits of two texts are joined when the texts are", hint="Nothing stands between two words.")
 def encode_joined(function, draw):
-    symbols = draw.choice([list("abcdefg"), list(range(-3, 4)), ["a", 3, (1, 2), None, "bc"]])
+    symbols = draw.choice([list("abcdefg"), list(range(-3, 4)), ["a", 3, (1, 2), 2.5, "bc"]])
     code = draw_code(draw, symbols)
     first, second = (draw_text(draw, symbols, draw.size(1, 30)) for _ in range(2))
     expect.equal(function(first + second, code), function(first, code) + function(second, code))
@@ -693,7 +693,7 @@ def decode_example(function, draw):
     "every text is found again, whatever the prefix code", hint="The first word that fits is the right one."
 )
 def decode_text(function, draw):
-    symbols = draw.choice([list("abcdefg"), list(range(-3, 9)), ["a", 3, (1, 2), None, "bc"]])
+    symbols = draw.choice([list("abcdefg"), list(range(-3, 9)), ["a", 3, (1, 2), 2.5, "bc"]])
     code = draw_code(draw, symbols)
     text = draw_text(draw, symbols, draw.size(1, 60))
     expect.equal(function("".join(code[s] for s in text), code, len(text)), text)
@@ -780,7 +780,7 @@ def to_bits(data: bytes) -> str:
 
 
 def to_bytes(bits: str) -> bytes:
-    return np.packbits([int(bit) for bit in bits]).tobytes()
+    return np.packbits(np.array(list(bits), dtype=np.uint8)).tobytes()
 
 
 def read_symbols(entry: dict, size: str, code: str, stream: str) -> list[int]:
@@ -862,7 +862,7 @@ def draw_network(
 
 @compress.law(
     "the file has the form that the docstring describes; what has no mask is stored as it is",
-    hint="msgpack.packb of a dict of dicts, with just these keys; tensor.numpy().tobytes() for a tensor without a mask.",
+    hint="msgpack.packb of a dict of dicts, with just these keys; tensor.numpy().tobytes() where there is no mask.",
 )
 def file_form(function, draw):
     for dtype in (torch.float32, torch.float64):
@@ -893,7 +893,7 @@ def file_masks(function, draw):
 
 @compress.law(
     "weights that are shared already come back exactly; their codebook is ascending, without repetition",
-    hint="At most 2^weight_bits different kept values: no k-means; torch.unique(return_inverse=True) gives book and places.",
+    hint="At most 2^weight_bits different values: no k-means; torch.unique(return_inverse=True) gives book and places.",
 )
 def file_exact(function, draw):
     bits = draw.integer(1, 4)
