@@ -161,7 +161,7 @@ mutant("3.2a", "the longest gap is index_bits")(encoder(longest=lambda bits: bit
 
 @mutant("3.2a", "one filler at most")
 def one_filler(mask, index_bits):
-    gaps, fillers = reference.encode_relative_index(mask, 30)
+    gaps, _ = reference.encode_relative_index(mask, 30)
     out, marks = [], []
     for gap in gaps.tolist():
         if gap > 2**index_bits:
