@@ -92,19 +92,16 @@ def kmeans_1d(weights: Tensor, centroids: Tensor, steps: int) -> tuple[Tensor, T
     weights stays where it is. Returns (centroids, assignment) after `steps` steps: [count] of the weights' dtype, and
     [n], int64, the nearest of the returned centroids.
     """
-    for _ in range(steps):
-        assignment = _nearest(weights, centroids)
-        members = assignment.bincount(minlength=len(centroids))
-        totals = torch.zeros(len(centroids), dtype=torch.float64).index_add_(0, assignment, weights.double())
-        # c_k = (1/n_k) Σ_{i in k} w_i
-        means = (totals / members.clamp(min=1)).to(weights.dtype)
-        centroids = torch.where(members > 0, means, centroids)
-    return centroids.clone(), _nearest(weights, centroids)
-
-
-def _nearest(weights: Tensor, centroids: Tensor) -> Tensor:
-    """Index of each weight's nearest centroid; torch's argmin gives the first of equals."""
-    return (weights.unsqueeze(1) - centroids).abs().argmin(dim=1)
+    for step in range(steps + 1):
+        # argmin gives the first of equals
+        assignment = (weights.unsqueeze(1) - centroids).abs().argmin(dim=1)
+        if step < steps:
+            members = assignment.bincount(minlength=len(centroids))
+            totals = torch.zeros(len(centroids), dtype=torch.float64).index_add(0, assignment, weights.double())
+            # c_k = (1/n_k) Σ_{i in k} w_i
+            means = (totals / members.clamp(min=1)).to(weights.dtype)
+            centroids = torch.where(members > 0, means, centroids)
+    return centroids.clone(), assignment
 
 
 def centroid_gradient(gradient: Tensor, assignment: Tensor, count: int) -> Tensor:
@@ -194,38 +191,26 @@ def compress(state: dict[str, Tensor], masks: dict[str, Tensor], weight_bits: in
     where the first is the number of symbols, the second their Huffman code (a dict symbol -> bit string), the third the
     encoded symbols, made bytes by course_utils.bitstring.to_bytes; and "index_bits".
     """
-    return msgpack.packb(
-        {
-            name: _compress_tensor(value, masks[name], weight_bits, index_bits)
-            if name in masks
-            else _header(value) | {"values": value.numpy().tobytes()}
-            for name, value in state.items()
-        }
-    )
-
-
-def _header(value: Tensor) -> dict[str, list[int] | str]:
-    """What every entry of a compressed file begins with."""
-    return {"shape": list(value.shape), "dtype": str(value.numpy().dtype)}
-
-
-def _compress_tensor(value: Tensor, mask: Tensor, weight_bits: int, index_bits: int) -> dict:
-    """A masked tensor's entry in `compress`'s file."""
-    kept = value[mask]
-    if len(kept.unique()) > 2**weight_bits:
-        centroids, assignment = kmeans_1d(kept, linear_centroids(kept, 2**weight_bits), steps=30)
-        kept = centroids[assignment]
-    codebook, assignment = kept.unique(return_inverse=True)
-    gaps, fillers = encode_relative_index(mask, index_bits)
-    streams = {}
-    for size, name, symbols in (
-        ("entries", "gap", gaps.masked_fill(fillers, 0).tolist()),
-        ("kept", "weight", assignment.tolist()),
-    ):
-        code = huffman_code(Counter(symbols))
-        bits = huffman_encode(symbols, code)
-        streams |= {size: len(symbols), f"{name}_code": code, f"{name}s": bitstring.to_bytes(bits)}
-    return _header(value) | {"index_bits": index_bits, "codebook": codebook.numpy().tobytes()} | streams
+    file = {}
+    for name, value in state.items():
+        entry = {"shape": list(value.shape), "dtype": str(value.numpy().dtype)}
+        if name in masks:
+            kept = value[masks[name]]
+            if len(kept.unique()) > 2**weight_bits:
+                centroids, assignment = kmeans_1d(kept, linear_centroids(kept, 2**weight_bits), steps=30)
+                kept = centroids[assignment]
+            codebook, places = kept.unique(return_inverse=True)
+            gaps, fillers = encode_relative_index(masks[name], index_bits)
+            entry |= {"index_bits": index_bits, "codebook": codebook.numpy().tobytes()}
+            gap_symbols, weight_symbols = gaps.masked_fill(fillers, 0).tolist(), places.tolist()
+            for number, what, symbols in (("entries", "gap", gap_symbols), ("kept", "weight", weight_symbols)):
+                code = huffman_code(Counter(symbols))
+                stream = bitstring.to_bytes(huffman_encode(symbols, code))
+                entry |= {number: len(symbols), f"{what}_code": code, f"{what}s": stream}
+        else:
+            entry["values"] = value.numpy().tobytes()
+        file[name] = entry
+    return msgpack.packb(file)
 
 
 def decompress(data: bytes) -> dict[str, Tensor]:
@@ -236,22 +221,20 @@ def decompress(data: bytes) -> dict[str, Tensor]:
     """
     state = {}
     for name, entry in msgpack.unpackb(data, strict_map_key=False).items():
-        values = np.frombuffer(entry["values"], entry["dtype"]) if "values" in entry else _decompress_tensor(entry)
-        state[name] = torch.tensor(values).reshape(entry["shape"])
+        if "values" in entry:
+            values = torch.tensor(np.frombuffer(entry["values"], entry["dtype"]))
+        else:
+            gap_symbols = huffman_decode(bitstring.from_bytes(entry["gaps"]), entry["gap_code"], entry["entries"])
+            places = huffman_decode(bitstring.from_bytes(entry["weights"]), entry["weight_code"], entry["kept"])
+            gaps = torch.tensor(gap_symbols, dtype=torch.int64)
+            fillers = gaps == 0
+            length = math.prod(entry["shape"])
+            mask = decode_relative_index(gaps.masked_fill(fillers, 2 ** entry["index_bits"]), fillers, length)
+            codebook = torch.tensor(np.frombuffer(entry["codebook"], entry["dtype"]))
+            values = torch.zeros(length, dtype=codebook.dtype)
+            values[mask] = codebook[torch.tensor(places, dtype=torch.int64)]
+        state[name] = values.reshape(entry["shape"])
     return state
-
-
-def _decompress_tensor(entry: dict) -> np.ndarray:
-    """The flat values of a masked tensor's entry."""
-    symbols = huffman_decode(bitstring.from_bytes(entry["gaps"]), entry["gap_code"], entry["entries"])
-    assignment = huffman_decode(bitstring.from_bytes(entry["weights"]), entry["weight_code"], entry["kept"])
-    gaps = torch.tensor(symbols, dtype=torch.int64)
-    fillers = gaps == 0
-    length = int(np.prod(entry["shape"], dtype=np.int64))
-    mask = decode_relative_index(gaps.masked_fill(fillers, 2 ** entry["index_bits"]), fillers, length)
-    values = np.zeros(length, entry["dtype"])
-    values[mask.numpy()] = np.frombuffer(entry["codebook"], entry["dtype"])[np.array(assignment, dtype=np.int64)]
-    return values
 
 
 # --- a file that holds a whole network --------------------------------------------------------------------------------
