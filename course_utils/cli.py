@@ -55,10 +55,13 @@ def build(
     check: Annotated[bool, typer.Option("--check", help="Build nothing; say what is stale.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Build also what is up to date.")] = False,
 ) -> None:
-    """Build solutions, labs and lectures from their text sources."""
+    """Build solutions, labs and lectures from their text sources, and the map of the course."""
     from course_utils.notebooks.build import build_units
+    from course_utils.notebooks.course_map import refresh_maps
 
-    raise typer.Exit(0 if build_units(unit, check_only=check, force=force) else 1)
+    built = build_units(unit, check_only=check, force=force)
+    current = refresh_maps(check_only=check)
+    raise typer.Exit(0 if built and current else 1)
 
 
 @app.command()
