@@ -1,4 +1,4 @@
-"""The public laws prove themselves: red on the stub and on every mutant, green on the reference and on right variants."""
+"""The public laws prove themselves: red on stubs and mutants, green on the reference and on right variants."""
 
 import importlib
 import inspect
