@@ -90,8 +90,8 @@ def latency_summary(samples: Sequence[float]) -> tuple[float, float, float]:
     in the unit of the samples: the percentiles 50, 25 and 75. Percentile p of n sorted samples stands at position
     p/100 · (n − 1), counted from 0; between two samples it is interpolated linearly (NumPy's default). Not rounded.
     """
-    median, lower, upper = np.percentile(samples, [50, 25, 75])
-    return float(median), float(lower), float(upper)
+    median, lower, upper = np.percentile(samples, [50, 25, 75]).tolist()
+    return median, lower, upper
 
 
 def budget_report(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

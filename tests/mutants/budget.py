@@ -9,6 +9,12 @@ from torch import nn
 
 from tests.mutants.catalogue import mutant, right
 
+EQUIVALENT = {
+    "latency_summary: np.percentile(samples, [50, 25, 75]).tolist() -> np.percentile(samples, [50, 25, 75])": (
+        "NumPy's floats are numbers too"
+    ),
+}
+
 # --- 0.1a conv2d_macs -------------------------------------------------------------------------------------------------
 
 
