@@ -18,7 +18,7 @@ errors = Console(stderr=True)
 
 
 class CourseError(Exception):
-    """A failure that is explained in one sentence: what is wrong, and what to do. `course` shows it without a traceback."""
+    """A failure explained in one sentence, what is wrong and what to do; `course` shows it without a traceback."""
 
 
 @app.callback()

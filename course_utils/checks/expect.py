@@ -1,4 +1,4 @@
-"""What laws say of a result. Each function returns nothing, or raises `LawViolation` in words a beginner understands."""
+"""What laws demand of a result: each function raises `LawViolation`, in words a beginner understands, or returns."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -148,7 +148,7 @@ def gradient(result: Tensor, wrt: Tensor | Sequence[Tensor], what: str = "the re
         raise LawViolation(f"{what} is {kind(result)}, not a tensor", got=result)
     if not result.requires_grad:
         raise LawViolation(
-            f"{what} cannot be differentiated: something cut it off from its input (.detach(), .item(), .data, no_grad?)"
+            f"{what} cannot be differentiated: something cut it off from its input (.detach(), .item(), .data, no_grad)"
         )
     gradients = torch.autograd.grad(result.sum(), [wrt] if single else list(wrt), allow_unused=True)
     if any(g is None for g in gradients):
