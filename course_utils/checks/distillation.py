@@ -29,7 +29,7 @@ def softmax(logits: Tensor) -> Tensor:
 
 def precise(got: Any, expected: Any, what: str = "the result") -> None:
     """Equal up to the rounding of float64: float32 anywhere on the way is seen."""
-    expect.close(got, expected, what, rtol=1e-9, atol=1e-12)
+    expect.close(got, expected, what, rtol=1e-10, atol=1e-13)
 
 
 def directional_derivative(function: Callable[[Tensor], Tensor], point: Tensor, direction: Tensor) -> Tensor:
@@ -44,9 +44,9 @@ def logit_batch(draw: Draw, scale: float = 2.0, dtype: torch.dtype = torch.float
     return draw.normal(batch, draw.size(2, 6) + (batch > 1) * 4, scale=scale, dtype=dtype)
 
 
-def cold_and_warm(draw: Draw) -> tuple[float, float]:
-    """A temperature below 1 and one above."""
-    return draw.uniform(0.3, 0.8), draw.uniform(2, 9)
+def temperatures(draw: Draw) -> tuple[float, float, float]:
+    """A temperature below 1, a usual one, and one as high as Hinton's 20."""
+    return draw.uniform(0.3, 0.8), draw.uniform(2, 9), draw.uniform(15, 40)
 
 
 # --- 1.1 soft_targets -------------------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ def cold_and_warm(draw: Draw) -> tuple[float, float]:
 
 @soft_targets.law("each row sums to 1", hint="The classes are the last axis: normalize over dim=-1.")
 def rows_sum_to_one(function, draw):
-    for shape in [(3,), (draw.size(1, 4), 5), (2, draw.size(1, 3), 4)]:
+    for shape in [(3,), (draw.size(1, 4), 5), (2, draw.size(1, 3), 4), (1, 30)]:
         logits = draw.normal(*shape, scale=3.0)
         got = function(logits, draw.uniform(0.5, 10))
         expect.same_kind(got, logits)
@@ -74,7 +74,7 @@ def softmax_at_one(function, draw):
 )
 def scale(function, draw):
     logits = logit_batch(draw)
-    for temperature in cold_and_warm(draw):
+    for temperature in temperatures(draw):
         expect.close(function(logits * temperature, temperature), softmax(logits))
 
 
@@ -143,8 +143,9 @@ def labels_only(function, draw):
     got = function(student, teacher, labels, draw.uniform(2, 10), 0.0)
     expect.scalar(got)
     expect.close(got, F.cross_entropy(student, labels))
-    student = student.double()
-    precise(function(student, teacher.double(), labels, draw.integer(2, 9), 0), F.cross_entropy(student, labels))
+    student, teacher = (draw.normal(7, 3, dtype=torch.float64) for _ in range(2))
+    labels = draw.permutation(7) % 3  # every class is there
+    precise(function(student, teacher, labels, draw.integer(2, 9), 0), F.cross_entropy(student, labels))
 
 
 @distillation_loss.law(
@@ -165,7 +166,7 @@ def divergence(function, draw):
 )
 def temperature_squared(function, draw):
     student, teacher, labels = loss_inputs(draw, scale=1.0)
-    for temperature in cold_and_warm(draw):
+    for temperature in temperatures(draw):
         got = function(student * temperature, teacher * temperature, labels, temperature, 1.0)
         precise(got, function(student, teacher, labels, 1.0, 1.0) * temperature**2)
 
@@ -266,6 +267,7 @@ def worked_example(function, draw):
     expect.close(function(members, 1.0), torch.tensor([[0.6, 0.4]]))
     sure = [torch.tensor([[60.0, 0.0]]), torch.tensor([[20.0, 0.0]]), torch.tensor([[0.0, 90.0]])]
     expect.close(function(sure, 1.0), torch.tensor([[2 / 3, 1 / 3]]))
+    expect.close(function([*members, members[0]], 1.0), torch.tensor([[2 / 3, 1 / 3]]))
 
 
 @ensemble_soft_targets.law(
@@ -276,7 +278,7 @@ def merged(function, draw):
     shape = (draw.size(1, 3), 5)
     a, b = (
         [draw.normal(*shape, scale=3, dtype=torch.float64) for _ in range(count)]
-        for count in (draw.size(1, 3), draw.size(2, 4))
+        for count in (draw.size(1, 3), draw.size(2, 7))
     )
     temperature = draw.uniform(1, 5)
     wanted = (len(a) * function(a, temperature) + len(b) * function(b, temperature)) / (len(a) + len(b))
@@ -298,7 +300,7 @@ def ensemble_rows(function, draw):
 )
 def ensemble_temperature(function, draw):
     members = [draw.normal(2, 5, scale=2, dtype=torch.float64) for _ in range(draw.size(1, 4))]
-    for temperature in cold_and_warm(draw):
+    for temperature in temperatures(draw):
         precise(function([m * temperature for m in members], temperature), function(members, 1.0))
 
 
@@ -313,7 +315,7 @@ def ensemble_double(function, draw):
 
 
 def teacher_inputs(draw: Draw) -> tuple[Tensor, int, float]:
-    classes = draw.size(2, 12)
+    classes = draw.size(2, 20)
     return draw.labels(draw.size(1, 7), classes), classes, draw.uniform(0.5, 0.999)
 
 
@@ -509,8 +511,10 @@ def no_steps(function, draw):
 )
 def plain_descent(function, draw):
     state, inputs, labels, teacher = distill_inputs(draw)
-    inputs = (10**draw.trial * inputs).unsqueeze(1)  # the last trial's gradients are large
-    lr, steps = draw.uniform(0.05, 0.5), draw.size(1, 3)
+    if draw.trial == draw.trials - 1:  # images, more than a mini-batch of them, and large gradients
+        inputs, labels = draw.normal(150, 1, 5, scale=20, dtype=torch.float64), draw.labels(150, 3)
+        teacher = draw.normal(150, 3, dtype=torch.float64)
+    lr, steps = draw.uniform(0.05, 0.5), (1, 2, 5)[draw.trial]
     wanted = descend(state, lambda s: F.cross_entropy(mlp_forward(s, inputs), labels), lr, steps)
     precise(function(state, inputs, labels, teacher, 3.0, 0.0, lr, steps), wanted, "the state")
 
@@ -521,7 +525,8 @@ def plain_descent(function, draw):
 )
 def soft_descent(function, draw):
     state, inputs, labels, teacher = distill_inputs(draw)
-    lr, steps = draw.uniform(0.05, 0.5), draw.size(1, 3)
+    # In the last trial the rate is far too high and the loss rises: the step is taken all the same
+    lr, steps = ((draw.uniform(0.05, 0.5), 1), (draw.uniform(0.05, 0.5), 3), (100.0, 1))[draw.trial]
     target = softmax(teacher)
     wanted = descend(state, lambda s: F.cross_entropy(mlp_forward(s, inputs), target), lr, steps)
     precise(function(state, inputs, labels, teacher, 1.0, 1.0, lr, steps), wanted, "the state")
@@ -530,12 +535,12 @@ def soft_descent(function, draw):
 @distill.law(
     "a last layer and a teacher T times as large, at temperature T: the last layer's step is T times as large",
     hint="Hand the temperature on to distillation_loss, for student and teacher alike.",
-    trials=2,
+    trials=3,
 )
 def scaled_step(function, draw):
     state, inputs, labels, teacher = distill_inputs(draw)
     head = list(state)[-2:]
-    temperature = cold_and_warm(draw)[draw.trial]
+    temperature = temperatures(draw)[draw.trial]
     large = {name: value * temperature if name in head else value for name, value in state.items()}
     got = function(large, inputs, labels, teacher * temperature, temperature, 1.0, 0.1, 1)
     small = function(state, inputs, labels, teacher, 1.0, 1.0, 0.1, 1)
@@ -569,7 +574,7 @@ def matches_logits(function, draw):
         expect.close(step, wanted_step, f"the step of state[{name!r}], divided by lr,", rtol=1e-2, atol=1e-3)
 
 
-@distill.law("alpha weighs the teacher against the labels", hint="Hand alpha on to distillation_loss.", trials=2)
+@distill.law("alpha weighs the teacher against the labels", hint="Hand alpha on to distillation_loss.", trials=1)
 def alpha_weighs(function, draw):
     state, inputs, labels, teacher = distill_inputs(draw)
     alpha, temperature, lr = draw.uniform(0.2, 0.8), draw.uniform(1, 6), 0.1

@@ -1,15 +1,28 @@
 """Mutants and right variants of unit 01.
 
-As in the lab, a function may call the ones before it: `soft_targets` and `distillation_loss` are the reference's here.
+As in the lab, a function may call the ones before it, which are the reference's here.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from course_utils.distillation import distillation_loss, soft_targets
+from course_utils.distillation import distill, distillation_loss, soft_targets
 from course_utils.models import mlp_forward
 from tests.mutants.catalogue import mutant, right
+
+# Machine-made changes (tests/mutants/operators.py) that leave a function right, and why
+EQUIVALENT = {
+    "distillation_loss: -1 -> 1": "logits are [batch, classes]: axis 1 is the last",
+    "distillation_loss: F.log_softmax(student_logits / temperature, dim=-1) -> "
+    "F.log_softmax(student_logits / temperature)": "torch takes axis 1 of a matrix, with a warning",
+    "distill: value.detach().clone() -> value.detach()": "nothing is changed in place, so sharing memory does no harm",
+    "distill: (value - lr * gradient).detach() -> value - lr * gradient": "a longer graph, the same gradients",
+    "distill: value.detach() -> value": "the clone of a plain tensor has no history to cut off",
+    "distill: list(weights.values()) -> weights.values()": "autograd.grad takes any sequence",
+    "distill: True -> False": "strict only guards against a slip",
+    "distill: zip(weights.items(), gradients, strict=True) -> zip(weights.items(), gradients)": "as above",
+}
 
 # --- 1.1 soft_targets -------------------------------------------------------------------------------------------------
 
@@ -405,6 +418,20 @@ def loss_in_place(student_logits, teacher_logits, labels, temperature, alpha):
     return alpha * temperature**2 * divergence + (1 - alpha) * hard
 
 
+@mutant("1.2", "the gradient is NaN where the softmax underflows")
+def loss_nan_gradient(student_logits, teacher_logits, labels, temperature, alpha):
+    p, q = soft_targets(teacher_logits.detach(), temperature), soft_targets(student_logits, temperature)
+    log_q = torch.where(q > 0, q.log(), F.log_softmax(student_logits / temperature, dim=-1).detach())
+    divergence = (torch.xlogy(p, p) - p * log_q).sum(-1).mean()
+    return alpha * temperature**2 * divergence + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
+@mutant("1.2", "T² is cut at 100")
+def loss_square_cut(student_logits, teacher_logits, labels, temperature, alpha):
+    soft = distillation_loss(student_logits, teacher_logits, labels, temperature, 1.0) / temperature**2
+    return alpha * min(temperature**2, 100) * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
 @right("1.2")
 def loss_log_target(student_logits, teacher_logits, labels, temperature, alpha):
     with torch.no_grad():
@@ -546,6 +573,12 @@ def ensemble_pops(logits_list, temperature):
 @mutant("1.3", "a list of probabilities comes back")
 def ensemble_list(logits_list, temperature):
     return [soft_targets(logits, temperature) for logits in logits_list]
+
+
+@mutant("1.3", "equal members are counted once")
+def ensemble_distinct(logits_list, temperature):
+    members = {tuple(logits.flatten().tolist()): logits for logits in logits_list}
+    return torch.stack([soft_targets(logits, temperature) for logits in members.values()]).mean(0)
 
 
 @right("1.3")
@@ -1162,6 +1195,34 @@ def distill_with_loss(state, inputs, labels, teacher_logits, temperature, alpha,
         loss.backward()
         optimizer.step()
     return {name: value.detach() for name, value in weights.items()}, float(loss)
+
+
+@mutant("1.6", "mini-batches of 32")
+def distill_mini_batch(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    return distill(state, inputs[:32], labels[:32], teacher_logits[:32], temperature, alpha, lr, steps)
+
+
+@mutant("1.6", "the best weights on the way, not the last")
+def distill_best(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    def cost(weights):
+        return float(distillation_loss(mlp_forward(weights, inputs), teacher_logits, labels, temperature, alpha))
+
+    weights = best = dict(state)
+    for _ in range(steps):
+        weights = distill(weights, inputs, labels, teacher_logits, temperature, alpha, lr, 1)
+        best = weights if cost(weights) < cost(best) else best
+    return {name: value.clone() for name, value in best.items()}
+
+
+@mutant("1.6", "temperatures above 10 are cut")
+def distill_cut_temperature(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    return distill(state, inputs, labels, teacher_logits, min(temperature, 10.0), alpha, lr, steps)
+
+
+@mutant("1.6", "the biases do not come back")
+def distill_weights_only(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    trained = distill(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps)
+    return {name: value for name, value in trained.items() if name.endswith(".weight")}
 
 
 @right("1.6")
