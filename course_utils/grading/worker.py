@@ -143,7 +143,7 @@ def _mount(target: str, options: str, flags: int) -> None:
 
 
 def _lock_in(channel: int, isolate: bool) -> None:
-    """Own /tmp, no /proc, limits, no other file descriptor, no rights, no new processes. OSError if one cannot be had."""
+    """Own /tmp, no /proc, limits, no other file descriptor, no rights, no new processes. OSError if one fails."""
     limits = {name: int(os.environ[f"COURSE_{name}"]) for name in ("MEMORY", "FILE_SIZE", "CPU_SECONDS", "PROCESSES")}
     scratch = os.environ["TMPDIR"]
     if isolate:
@@ -287,9 +287,8 @@ class Session:
     def serve(self) -> None:
         sys.modules["__main__"] = self.module
         sys.stdout = sys.stderr = self.printed
-        torch.set_num_threads = lambda number: (
-            None
-        )  # the sandbox has one thread, and libgomp would die of asking for more
+        # The sandbox has one thread, and libgomp would die of asking for more
+        torch.set_num_threads = lambda number: None
         answers = {"load": self.load, "define": self.define, "call": self.call, "vjp": self.vjp}
         while True:
             try:
