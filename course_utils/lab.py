@@ -11,7 +11,7 @@ SETTINGS = Path(__file__).parent / "lab_settings"  # Markdown opens rendered; no
 
 
 def course_folder() -> Path:
-    """The clone or student kit that holds this package; the current folder, if the package was installed without labs."""
+    """The clone or student kit that holds this package; the current folder, if the package came without labs."""
     return units.ROOT if (units.ROOT / "labs").is_dir() else Path.cwd()
 
 
