@@ -1,8 +1,8 @@
 """How values travel between the grader and the sandbox: plain data as msgpack, in frames that begin with their length.
 
-Nothing is unpickled or evaluated, and what comes in is bounded before memory is taken for it: the other side may be hostile.
-Containers, tensors and arrays are msgpack arrays that begin with a tag; of msgpack's own types only nil, booleans, integers,
-floats, texts, bytes and arrays occur.
+Nothing is unpickled or evaluated, and what comes in is bounded before memory is taken for it: the other side may be
+hostile. Containers, tensors and arrays are msgpack arrays that begin with a tag; of msgpack's own types only nil,
+booleans, integers, floats, texts, bytes and arrays occur.
 """
 
 import math

@@ -16,16 +16,18 @@ from course_utils.grading.sandbox import Child, Died
 class RemoteFunction:
     """Calls a function in a submission's process.
 
-    Arguments go there by value and the result comes back by value; a result that depends on tensors which require a gradient
-    is attached to them, and its backward pass asks the process for the vector-Jacobian product (once: the second derivative
-    is none). Arguments that the function changed in place are changed likewise. Nothing that comes back is trusted to be more
-    than the plain data that it was read as. Raises StudentError for the function's exceptions and for its process's death.
+    Arguments go there by value and the result comes back by value; a result that depends on tensors which require a
+    gradient is attached to them, and its backward pass asks the process for the vector-Jacobian product (once: the
+    second derivative is none). Arguments that the function changed in place are changed likewise. Nothing that comes
+    back is trusted to be more than the plain data that it was read as. Raises StudentError for the function's
+    exceptions and for its process's death.
     """
 
     def __init__(self, child: Child, name: str) -> None:
         self.child, self.name = child, name
         self.numbers = itertools.count()
         self.calls = 0
+        self.exhausted = False  # it ran out of memory, and lived
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         number = next(self.numbers)
@@ -67,6 +69,8 @@ class RemoteFunction:
         except Died as died:
             kind = {"timed out": "TimeoutError"}.get(died.fate, "Crash")
             raise StudentError(kind, str(died)) from None
+        if "error" in reply:
+            self.exhausted |= "MemoryError" in str(reply["error"]) or "can't allocate memory" in str(reply["error"])
         printed = reply.get("printed")
         if type(printed) is str and printed:
             print(printed, end="")

@@ -1,7 +1,7 @@
 """Starts the process in which students' code runs, and talks to it.
 
-bubblewrap gives it an empty file system with the interpreter, its packages and the student-facing course_utils, read-only; no
-network, no rights, no other process in sight. `worker.py` is what runs in there.
+bubblewrap gives it an empty file system with the interpreter, its packages and the student-facing course_utils,
+read-only; no network, no rights, no other process in sight. `worker.py` is what runs in there.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ class Died(Exception):
 
 
 class Sandbox:
-    """A process that has imported torch, and forks a child for each submission. Starting it does not wait until it is ready."""
+    """A process that has imported torch, and forks a child for each submission. `wait` until it is ready."""
 
     def __init__(self, topic: str, limits: Limits | None = None, trust: bool = False) -> None:
         self.topic, self.limits, self.trust = topic, limits or Limits(), trust
@@ -189,7 +189,7 @@ class Child:
         self.status = self.peak_kilobytes = 0
 
     def request(self, **message: Any) -> dict[str, Any]:
-        """Send a request, wait for its reply. Died, now and ever after, if there is none in time or it makes no sense."""
+        """Send a request, wait for its reply. Died, now and ever after, if none comes in time or it makes no sense."""
         from course_utils.grading import protocol
 
         if self.died is not None:
@@ -202,7 +202,9 @@ class Child:
                 raise protocol.ProtocolError("a reply of another kind")
             return reply
         except TimeoutError:
-            self.died = Died("timed out", f"gave no answer within {self.limits.call:g} s: is there an endless loop?")
+            used_up = deadline == self.deadline
+            limit = "the time of the exercise was used up" if used_up else f"no answer within {self.limits.call:g} s"
+            self.died = Died("timed out", f"{limit}: is there an endless loop?")
         except EOFError:
             self.died = Died("crashed", "its process ended: a crash, or os._exit, or killed for want of memory")
         except protocol.ProtocolError as error:
@@ -258,7 +260,7 @@ def bubblewrap(roots: list[Path], binds: dict[str, str], scratch: str) -> list[s
         command += shown[path]
     for source, target in binds.items():
         command += ["--ro-bind", source, target]
-    command += ["--dir", scratch, "--chdir", scratch, "--remount-ro", "/dev", "--remount-ro", "/"]
+    command += ["--tmpfs", scratch, "--chdir", scratch, "--remount-ro", "/dev", "--remount-ro", "/"]
     if scratch != "/tmp":
         command += ["--remount-ro", "/tmp"]
     return [*command, "--"]
@@ -274,6 +276,6 @@ def _advice(reason: str) -> str:
     if "namespace" in reason or "not permitted" in reason.lower():
         return (
             "This Linux, or the container that it runs in, forbids unprivileged namespaces: "
-            "`sudo sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000`, or grade outside the container"
+            "`sudo sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000`, or leave the container"
         )
     return "Try `course doctor`"

@@ -1,11 +1,12 @@
 """The side of the grader that runs students' code, inside the sandbox.
 
-It imports torch once, then forks a child for each submission. The child locks itself into namespaces and limits of its own,
-runs the statements that an exercise needs, and answers calls until it is killed. It knows no law, no expected value, no seed.
-Only the standard library, torch, numpy, msgpack and the student-facing course_utils are imported here.
+It imports torch once, then forks a child for each submission. The child locks itself into namespaces and limits of its
+own, runs the statements that an exercise needs, and answers calls until it is killed. It knows no law, no expected
+value, no seed. Only the standard library, torch, numpy, msgpack and the student-facing course_utils are imported here.
 """
 
 import __future__
+
 import contextlib
 import ctypes
 import functools
@@ -33,6 +34,8 @@ from course_utils.notebooks.extract import Statement, extract
 
 KEPT_GRAPHS = 256  # results whose gradient can still be asked for
 PRINTED = 2_000  # characters of a call's output that are kept
+# What torch imports when a first gradient is asked for or a first optimizer is made: 3 s that no submission shall pay
+LAZY = ("torch.fx.experimental.symbolic_shapes", "torch._dynamo")
 STARTED = struct.Struct("i200s")  # process number, or 0 and the problem
 ENDED = struct.Struct("iq")  # wait status, peak of memory in kilobytes
 FUTURE = functools.reduce(
@@ -48,6 +51,9 @@ def main(control_fd: int, topic: str, isolate: bool) -> None:
     control = socket.socket(fileno=control_fd)
     torch.set_num_threads(1)
     importlib.import_module(f"course_utils.{topic}")  # stubs; but what they import is what students import
+    for name in LAZY:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()
     protocol.send(control, {"ready": os.getpid()})
@@ -137,7 +143,7 @@ def _mount(target: str, options: str, flags: int) -> None:
 
 
 def _lock_in(channel: int, isolate: bool) -> None:
-    """Own /tmp, no /proc, limits, no other file descriptor, no rights, no new processes. Raises if something cannot be had."""
+    """Own /tmp, no /proc, limits, no other file descriptor, no rights, no new processes. OSError if one fails."""
     limits = {name: int(os.environ[f"COURSE_{name}"]) for name in ("MEMORY", "FILE_SIZE", "CPU_SECONDS", "PROCESSES")}
     scratch = os.environ["TMPDIR"]
     if isolate:
@@ -182,38 +188,54 @@ def _lock_in(channel: int, isolate: bool) -> None:
         _forbid_system_calls()
 
 
-# By the kernel's tables for x86_64 and aarch64
-FORBIDDEN = {
-    "x86_64": {
-        "clone": 56, "fork": 57, "vfork": 58, "execve": 59, "execveat": 322, "ptrace": 101, "sched_setaffinity": 203,
-        "setpriority": 141, "sched_setscheduler": 144, "sched_setattr": 314, "mount": 165, "umount2": 166, "pivot_root": 155,
-        "unshare": 272, "setns": 308, "keyctl": 250, "add_key": 248, "request_key": 249, "bpf": 321, "perf_event_open": 298,
-        "userfaultfd": 323, "io_uring_setup": 425, "process_vm_readv": 310, "process_vm_writev": 311, "memfd_create": 319,
-        "personality": 135, "mount_setattr": 442, "open_tree": 428, "move_mount": 429, "fsopen": 430,
-    },
-    "aarch64": {
-        "clone": 220, "execve": 221, "execveat": 281, "ptrace": 117, "sched_setaffinity": 122, "setpriority": 140,
-        "sched_setscheduler": 119, "sched_setattr": 274, "mount": 40, "umount2": 39, "pivot_root": 41, "unshare": 97,
-        "setns": 268, "keyctl": 219, "add_key": 217, "request_key": 218, "bpf": 280, "perf_event_open": 241,
-        "userfaultfd": 282, "io_uring_setup": 425, "process_vm_readv": 270, "process_vm_writev": 271, "memfd_create": 279,
-        "personality": 92, "mount_setattr": 442, "open_tree": 428, "move_mount": 429, "fsopen": 430,
-    },
-}  # fmt: skip
-AUDIT_ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+# Numbers in the kernel's tables for x86_64 and aarch64; None where a call does not exist
+FORBIDDEN: dict[str, tuple[int, int | None]] = {
+    "clone": (56, 220),
+    "fork": (57, None),
+    "vfork": (58, None),
+    "execve": (59, 221),
+    "execveat": (322, 281),
+    "ptrace": (101, 117),
+    "sched_setaffinity": (203, 122),
+    "setpriority": (141, 140),
+    "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "keyctl": (250, 219),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "memfd_create": (319, 279),
+    "personality": (135, 92),
+    "mount_setattr": (442, 442),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+}
+ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column of the table, audit number
 CLONE3 = 435  # answered with 'no such call', so that the C library falls back to clone and hears its 'not permitted'
 
 
 def _forbid_system_calls() -> None:
-    """A seccomp filter: no processes, no threads, no namespaces. Elsewhere than on these processors the limits must do."""
-    machine = platform.machine()
-    if machine not in FORBIDDEN:
+    """A seccomp filter: no processes, no threads, no namespaces. On other processors the limits must do."""
+    if platform.machine() not in ARCHITECTURES:
         return
+    column, architecture = ARCHITECTURES[platform.machine()]
     load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_RET|K
     allow, kill, refuse, unknown = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026  # EPERM, ENOSYS
-    code = [(load, 0, 0, 4), (equal, 1, 0, AUDIT_ARCHITECTURE[machine]), (give, 0, 0, kill), (load, 0, 0, 0)]
+    code = [(load, 0, 0, 4), (equal, 1, 0, architecture), (give, 0, 0, kill), (load, 0, 0, 0)]
     code += [(at_least, 0, 1, 0x40000000), (give, 0, 0, kill)]  # the x32 door to the same calls
     code += [(equal, 0, 1, CLONE3), (give, 0, 0, unknown)]
-    for number in FORBIDDEN[machine].values():
+    for number in filter(None, (numbers[column] for numbers in FORBIDDEN.values())):
         code += [(equal, 0, 1, number), (give, 0, 0, refuse)]
     code.append((give, 0, 0, allow))
     instructions = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in code))
@@ -265,9 +287,8 @@ class Session:
     def serve(self) -> None:
         sys.modules["__main__"] = self.module
         sys.stdout = sys.stderr = self.printed
-        torch.set_num_threads = lambda number: (
-            None
-        )  # the sandbox has one thread, and libgomp would die of asking for more
+        # The sandbox has one thread, and libgomp would die of asking for more
+        torch.set_num_threads = lambda number: None
         answers = {"load": self.load, "define": self.define, "call": self.call, "vjp": self.vjp}
         while True:
             try:
@@ -315,7 +336,7 @@ class Session:
         return None
 
     def call(self, id: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Call a function. Tensors that require a gradient reach it as the engine would hand them over: as no leaves."""
+        """Call a function. Tensors that require a gradient reach it as the engine hands them over: as no leaves."""
         leaves: list[Tensor] = []
         args, kwargs = _grow(args, leaves), _grow(kwargs, leaves)
         before = protocol.pack([args, kwargs])

@@ -1,7 +1,7 @@
 """What an exercise needs of a notebook: its function, and the helpers, constants and imports that this depends on.
 
-The cells are parsed, never run, so that experiments, plots and checks are left out. Only the standard library is used: the
-grader runs this inside its sandbox too.
+The cells are parsed, never run, so that experiments, plots and checks are left out. Only the standard library is used:
+the grader runs this inside its sandbox too.
 """
 
 import ast

@@ -24,8 +24,8 @@ def check(*args, **kwargs):
 def write_package(target: Path, topic: str, *, sandbox: bool = False) -> Path:
     """Write course_utils to `target` as a student of unit `topic` has it; returns the package's folder.
 
-    The exercises of this unit and of later ones are stubs, those of earlier units are whole. With the public laws; for the
-    sandbox, where nobody may learn anything, without laws, checks and results, and with the worker that runs there.
+    The exercises of this unit and of later ones are stubs, those of earlier units are whole. With the public laws; for
+    the sandbox, where nobody may learn anything, without laws, checks and results, and with the worker that runs there.
     """
     package = target / "course_utils"
     package.mkdir(parents=True)

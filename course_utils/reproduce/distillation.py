@@ -86,6 +86,8 @@ def run_seed(digits: Digits, settings: Settings, seed: int, journal: Journal) ->
             results[name] |= score_shifted(logits, digits, classes=[3])
         if name == "only_7_and_8":
             results[name] |= score_shifted(logits, digits, classes=[7, 8])
+    for name, result in results.items():
+        print(f"seed {seed}, {name}: {result['errors']} of {len(digits.test)} test digits wrong")
     return results
 
 
