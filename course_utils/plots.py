@@ -34,10 +34,6 @@ STYLE = {
     "figure.figsize": (6.4, 3.6),
     "figure.dpi": 100,
     "figure.constrained_layout.use": True,
-    "legend.frameon": False,
-    "lines.markersize": 5,
-    "image.cmap": "cividis",
-    "savefig.facecolor": "white",
 }
 
 
@@ -53,14 +49,15 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = 6.4, height: floa
 def show(figure: Figure, alt: str) -> None:
     """Show a figure in a notebook, once, with a description for those who cannot see it; then close it.
 
-    The picture carries `alt` as its alternative text, which nbconvert's pages use. JupyterLab and GitHub drop it, so
-    the same words stand folded below the picture. They are part of the cell's output, and compared by nbval: write what
-    the figure looks like and what it says, and no number that another machine would measure differently.
+    The picture carries `alt` in its metadata. JupyterLab, GitHub and most of nbconvert's templates do not read it
+    there, so the same words stand folded below it. (An HTML image would keep them, but nbval would compare its bytes.)
+    nbval compares the words: write what the figure looks like and what it says, and no number that differs between
+    machines.
     """
     if not alt.strip():
         raise ValueError("A figure needs a description: what is on its axes, and what it shows.")
     picture = io.BytesIO()
-    figure.savefig(picture, format="png")
+    figure.savefig(picture, format="png", facecolor="white")
     plt.close(figure)  # or the inline backend shows it a second time, at the end of the cell
     display({"image/png": picture.getvalue()}, metadata={"image/png": {"alt": alt}}, raw=True)
     description = f"<details><summary>Figure in words</summary>{html.escape(alt)}</details>"

@@ -5,7 +5,6 @@ import importlib
 import signal
 
 import pytest
-import torch
 
 from course_utils.checks.engine import PUBLIC_SEED, run
 from course_utils.notebooks.source import function_source
@@ -42,13 +41,10 @@ def passes(exercise, function) -> bool:
 
 @pytest.mark.parametrize(("topic", "exercise"), EXERCISES, ids=lambda x: getattr(x, "name", x))
 def test_machine_made_mutants_are_killed(topic, exercise):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     module = importlib.import_module(f"course_utils.{topic}")
     equivalent = getattr(importlib.import_module(f"tests.mutants.{topic}"), "EQUIVALENT", {})
     tried = list(mutants(module, function_source(topic, exercise.name)))
     survivors = [name for name, function in tried if passes(exercise, function)]
-    torch.set_num_threads(threads)
     SCORE.append((len(tried) - len(survivors), len(tried)))
     unexplained = sorted(set(survivors) - set(equivalent))
     assert not unexplained, "laws are missing, or say in EQUIVALENT why these are right:\n" + "\n".join(unexplained)
