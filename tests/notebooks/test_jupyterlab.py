@@ -31,7 +31,7 @@ TOKEN = "a-token-for-this-test"
 START_SECONDS, RUN_SECONDS, REDRAW_SECONDS = 120, 300, 30
 LABS = [topic for topic in units.available() if lab_path(topic).exists()]
 
-# What the page knows of the notebook in front: each code cell's id, tags, count and outputs, and whether the kernel rests
+# What the page knows of the notebook in front: its code cells with their outputs, and whether the kernel rests
 STATE = """() => {
   const panel = window.jupyterapp.shell.currentWidget;
   const cells = panel.content.widgets.filter(cell => cell.model.type === 'code');

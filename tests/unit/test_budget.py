@@ -206,8 +206,10 @@ def test_energy_meter_starts_at_its_default_and_follows_its_sliders(capsys):
     assert start.startswith(b"\x89PNG") and not plt.get_fignums()
     for control in controls:
         before, value = image.value, control.value
-        control.value = control.options[0] if hasattr(control, "options") and value != control.options[0] else (
-            control.options[-1] if hasattr(control, "options") else control.max
+        control.value = (
+            control.options[0]
+            if hasattr(control, "options") and value != control.options[0]
+            else (control.options[-1] if hasattr(control, "options") else control.max)
         )
         assert image.value != before, control.description
         control.value = value
