@@ -101,16 +101,17 @@ def latency_summary(samples: Sequence[float]) -> tuple[float, float, float]:
 def budget_report(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What a network costs on one example, from the shapes of its layers.
 
-    layers: one dict per layer, with all of these keys:
-    {'kind': 'conv2d', 'in_channels': int, 'out_channels': int, 'kernel_size': pair, 'output_size': pair, 'groups': int,
-    'bias': bool} (as in `conv2d_macs`) or {'kind': 'linear', 'in_features': int, 'out_features': int, 'bias': bool}.
+    layers: one dict per layer, with all keys of its kind; sizes and groups are as in `conv2d_macs`:
+      {'kind': 'conv2d', 'in_channels': int, 'out_channels': int, 'kernel_size': pair, 'output_size': pair,
+      'groups': int, 'bias': bool}, or
+      {'kind': 'linear', 'in_features': int, 'out_features': int, 'bias': bool}.
     ValueError for any other kind. Returns a dict of
-    'parameters': weights, and one bias per output channel (or output feature) where bias is True; int;
-    'macs': multiply-accumulate operations; int;
-    'bytes': of the parameters, each stored in 32 bits; int;
-    'joules': by `inference_energy` with Horowitz's prices in PICOJOULES (mac 3.7 + 0.9, sram 5, dram 640), counted so:
-    each MAC reads two words from SRAM (a weight and an input); each parameter is read from DRAM once; and each value
-    that a layer puts out goes to DRAM and comes back, two accesses.
+      'parameters', an int: the weights, and where bias is True one bias per output channel (or output feature);
+      'macs', an int: the multiply-accumulate operations;
+      'bytes', an int: the parameters in 32 bits each;
+      'joules', a float: `inference_energy` with Horowitz's prices PICOJOULES (mac 3.7 + 0.9, sram 5, dram 640), where
+      each MAC reads two words from SRAM (a weight and an input), each parameter is read from DRAM once, and each value
+      that a layer puts out goes to DRAM and comes back, two accesses.
     """
     parameters = macs = outputs = 0
     for layer in layers:
