@@ -137,14 +137,18 @@ def fill(lab: Path, solution: Path, target: Path) -> None:
     nbformat.write(notebook, target)
 
 
-def run_all(page, address: str, path: str) -> list[dict]:
-    """Open a notebook, choose Run > Run All Cells, wait for the end; the code cells as the page knows them."""
-    page.goto(f"{address}/lab/tree/{path}?token={TOKEN}&reset")
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=START_SECONDS * 1000)
+def wait_for_kernel(page) -> None:
     page.wait_for_function(
         "() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
         timeout=START_SECONDS * 1000,
     )
+
+
+def run_all(page, address: str, path: str) -> list[dict]:
+    """Open a notebook, choose Run > Run All Cells, wait for the end; the code cells as the page knows them."""
+    page.goto(f"{address}/lab/tree/{path}?token={TOKEN}&reset")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=START_SECONDS * 1000)
+    wait_for_kernel(page)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     deadline = time.monotonic() + RUN_SECONDS
@@ -198,6 +202,7 @@ def test_start_page_shows_the_map_and_its_links_open_labs(server, page):
     if LABS:
         start.get_by_role("link", name="lab", exact=True).first.click()
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=START_SECONDS * 1000)
+        wait_for_kernel(page)
         assert page.url.endswith(f"labs/{unit_name(LABS[0])}/{unit_name(LABS[0])}.ipynb")
 
 
