@@ -155,7 +155,7 @@ def test_committed_notebook_is_portable_and_small(path):
             shown = str(output.get("text", "")) + str(
                 {k: v for k, v in output.get("data", {}).items() if "image" not in k}
             )
-            found = re.search(r"0x[0-9a-f]{6,}|/home/|/root/|/tmp/|/work/|[A-Z]:\\\\", shown)
+            found = re.search(r"0x[0-9a-f]{6,}|/home/|/root/|/Users/|/tmp/|[A-Z]:\\\\", shown)
             assert not found, f"{path.name}, cell {cell.id}: {found[0]}"
             if "image/png" in output.get("data", {}):
                 assert output.metadata.get("image/png", {}).get("alt") or "alt=" in shown, f"{cell.id}: no alt text"
