@@ -10,7 +10,8 @@ from course_utils.units import PACKAGE, TOPICS, available, load_unit
 SHARED = ("__init__.py", "units.py", "models.py", "data.py", "training.py", "plots.py", "widgets.py")
 SANDBOX = ("grading/__init__.py", "grading/protocol.py", "grading/worker.py")
 SANDBOX += ("notebooks/__init__.py", "notebooks/extract.py")
-STUDENT = ("cli.py", "lab.py", "doctor.py", "notebooks/__init__.py", "notebooks/extract.py", "notebooks/check.py")
+STUDENT = ("__main__.py", "cli.py", "lab.py", "doctor.py", "notebooks/__init__.py", "notebooks/extract.py")
+STUDENT += ("notebooks/needs.py", "notebooks/source.py", "notebooks/build.py", "notebooks/check.py")
 
 SILENT_CHECKS = '''"""In the grader's sandbox nothing is checked: the values are compared outside."""
 
