@@ -1,9 +1,11 @@
 """`course check`: a student's functions in an answer-free copy of the lab, run under nbval from a fresh start."""
 
+import contextlib
+import io
 import os
 import shutil
-import sys
 import tempfile
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from course_utils.checks.engine import Exercise
-from course_utils.notebooks.build import expected_path, lab_path
+from course_utils.notebooks.build import expected_path, kernel_environment, lab_path
 from course_utils.notebooks.extract import extract
 from course_utils.units import find_topic, load_unit, unit_name
 
@@ -110,13 +112,26 @@ class Watcher:
         self.progress.advance(self.task)
 
 
-def run_nbval(notebook: NotebookNode, console: Console) -> dict[str, Verdict]:
+@contextlib.contextmanager
+def no_other_plugins() -> Iterator[None]:
+    """pytest without the plugins that happen to be installed: they cost seconds and may change the outcome."""
+    name = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name) if before is None else os.environ.update({name: before})
+
+
+def run_nbval(notebook: NotebookNode) -> dict[str, Verdict]:
     """Run a notebook under nbval in a folder of its own; the verdict of each code cell by its id."""
     folder = Path(tempfile.mkdtemp(prefix="course-check-"))
     try:
         path = folder / "lab.ipynb"
         nbformat.write(notebook, path)
-        with Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True) as progress:
+        bar = Progress(TextColumn("{task.description}"), BarColumn(), console=Console(stderr=True), transient=True)
+        with bar as progress:
             watcher = Watcher(notebook.cells, progress)
             options = [
                 "--nbval-lax",
@@ -126,21 +141,15 @@ def run_nbval(notebook: NotebookNode, console: Console) -> dict[str, Verdict]:
                 str(folder),
                 "-c",
                 os.devnull,
-                "-p",
-                "no:terminal",
+                "--capture=no",
                 "-p",
                 "no:cacheprovider",
                 "-p",
                 "nbval.plugin",
             ]
-            before = {name: os.environ.get(name) for name in ("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTHONPATH")}
-            os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-            os.environ["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
-            try:
+            # nbval needs pytest's terminal reporter, but what that says is not for a student
+            with kernel_environment(), no_other_plugins(), contextlib.redirect_stdout(io.StringIO()):
                 pytest.main([str(path), *options], plugins=[watcher])
-            finally:
-                for name, value in before.items():
-                    os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         return watcher.verdicts
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -160,8 +169,9 @@ def check_lab(lab: str | Path, console: Console | None = None) -> bool:
     if not expected_path(topic).exists():
         raise FileNotFoundError(f"The expected outputs of {unit_name(topic)} are missing: run `course build` first.")
     merged = merge(read_notebook(path), read_notebook(expected_path(topic)), exercises)
-    verdicts = run_nbval(merged, console)
-    table = Table(title=f"{unit_name(topic)}: {path}", title_justify="left")
+    verdicts = run_nbval(merged)
+    console.print(f"{unit_name(topic)}: {path}", highlight=False)
+    table = Table()
     for heading in ("Exercise", "Function", "Verdict"):
         table.add_column(heading)
     held = 0
@@ -171,7 +181,8 @@ def check_lab(lab: str | Path, console: Console | None = None) -> bool:
         holds = definition.passed and verdict.passed
         held += holds
         text = "holds" if holds else first_fault(verdict.text if definition.passed else definition.text)
-        table.add_row(exercise.id, exercise.name, f"{'✓' if holds else '✗'} {text.removeprefix('✗ ')}")
+        text = text.removeprefix("✗ ").removeprefix(f"{exercise.id} {exercise.name}: ")
+        table.add_row(exercise.id, exercise.name, f"{'✓' if holds else '✗'} {text}")
     own = {exercise.name for exercise in exercises} | {f"check_{exercise.name}" for exercise in exercises}
     others = [cell_id for cell_id, verdict in verdicts.items() if cell_id not in own and not verdict.passed]
     console.print(table)
