@@ -249,8 +249,8 @@ def huffman_steps(frequencies: dict[str, int]) -> ipywidgets.Widget:
     plots.show(
         draw(len(joinings)),
         "A Huffman tree: at the bottom the symbols with their frequencies and their words of 0 and 1, above them the "
-        "branches, each with a 0 or a 1, and at every fork the sum of the frequencies below. Rare symbols lie deepest. The "
-        "slider shows the tree after fewer joinings.",
+        "branches, each with a 0 or a 1, and at every fork the sum of the frequencies below. Rare symbols lie deepest. "
+        "The slider shows the tree after fewer joinings.",
     )
     return ipywidgets.VBox([slider, image])
 

@@ -102,6 +102,7 @@ def pruned_is_zero(function, draw):
 def pruned_nan(function, draw):
     tensors, mask = step_inputs(draw)
     clean = function(*tensors, mask, 0.1, 0.9, 0.01)
+    expect.same_kind(clean, ((), ()))
     for bad in ((math.nan, 0.0, 0.0), (0.0, math.inf, 0.0), (0.0, 0.0, -math.inf), (math.nan,) * 3):
         dirty = [torch.where(mask, t, torch.full_like(t, b)) for t, b in zip(tensors, bad, strict=True)]
         got = function(*dirty, mask, 0.1, 0.9, 0.01)
@@ -922,6 +923,21 @@ def file_shared(function, draw):
         expect.close(read_weights(file[name]), wanted, f"the kept weights of {name!r}", rtol=1e-9)
         book = np.unique(wanted.numpy())
         expect.close(np.frombuffer(file[name]["codebook"], "float64"), book, f"the codebook of {name!r}", rtol=1e-9)
+
+
+@compress.law(
+    "it is 30 steps, also where more would change something", hint="steps=30: not until it converges.", trials=1
+)
+def thirty_steps(function, draw):
+    books = []
+    while len({book.tobytes() for book in books}) < 3:
+        kept = draw.normal(600, dtype=torch.float64)
+        start = torch.from_numpy(np.linspace(kept.min().item(), kept.max().item(), 16))
+        books = [lloyd(kept, start, steps).numpy() for steps in (29, 30, 31)]
+    mask = {"w": torch.ones(600, dtype=torch.bool)}
+    file = read_file(function({"w": kept}, mask, 4, 2), {"w": kept}, mask)
+    book = np.unique(books[1][nearest(kept, torch.from_numpy(books[1])).numpy()])
+    expect.close(np.frombuffer(file["w"]["codebook"], "float64"), book, "the codebook", rtol=1e-9)
 
 
 @compress.law(

@@ -1275,3 +1275,22 @@ def decompress_by_prefix(data):
         flat[places] = book[torch.tensor(kept, dtype=torch.int64)]
         state[name] = flat.view(entry["shape"])
     return state
+
+
+# Machine-made mutants that do the same as the reference
+EQUIVALENT = {
+    "encode_relative_index: int(bridges.sum()) -> bridges.sum()": "a tensor of one integer adds up as well",
+    "encode_relative_index: 0 -> -1": "the only axis is also the last",
+    "decode_relative_index: 0 -> -1": "the only axis is also the last",
+    "linear_centroids: weights.min().item() -> weights.min()": "torch.linspace takes tensors too",
+    "linear_centroids: weights.max().item() -> weights.max()": "torch.linspace takes tensors too",
+    "kmeans_1d: centroids.clone() -> centroids": "only without steps is it the argument itself, and nobody changes it",
+    "kmeans_1d: 1 -> 2": "one more assignment, to the same centroids",
+    "kmeans_1d: 0 -> -1": "the only axis is also the last",
+    "kmeans_1d: members.clamp(min=1) -> members": "0/0 is not chosen",
+    "kmeans_1d: 1 -> 0": "0/0 is not chosen",
+    "centroid_gradient: 0 -> -1": "the only axis is also the last",
+    "huffman_decode: len(symbols) -> symbols": "in the error's text",
+    "compress: list(value.shape) -> value.shape": "msgpack writes a tuple as a list",
+    "decompress: torch.tensor(places, dtype=torch.int64) -> places": "a list is an index too",
+}

@@ -43,7 +43,7 @@ def test_instructor_only_laws_hold_for_the_reference_and_fail_on_a_constant(exer
     for seed in (PUBLIC_SEED, 1, 2):
         assert run(exercise, getattr(dc, exercise.name), seed, LAWS[exercise.id]).passed
     report = run(exercise, lambda *args: 0, extra=LAWS[exercise.id])
-    assert not any(result.passed for result in report.laws[:-1])
+    assert not any(result.passed for result in report.laws[len(exercise.laws) : -1])
 
 
 def test_masked_steps_train_as_torch_does_and_keep_zeros():
