@@ -359,11 +359,10 @@ class Session:
             return self.describe(error)
         return None
 
-    def call(self, id: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def call(self, id: int, name: str, arguments: bytes) -> dict[str, Any]:
         """Call a function. Tensors that require a gradient reach it as the engine hands them over: as no leaves."""
         leaves: list[Tensor] = []
-        args, kwargs = _grow(args, leaves), _grow(kwargs, leaves)
-        before = protocol.pack([args, kwargs])
+        args, kwargs = _grow(protocol.unpack(arguments), leaves)
         reply: dict[str, Any] = {}
         try:
             with torch.enable_grad():
@@ -377,7 +376,7 @@ class Session:
         except BaseException as error:
             reply["error"] = self.describe(error)
         try:
-            if protocol.pack([args, kwargs]) != before:
+            if protocol.pack([args, kwargs]) != arguments:
                 reply["after"] = [args, kwargs]
         except NotPlain:
             reply["after"] = None
