@@ -82,9 +82,10 @@ def distill(
 ) -> dict[str, Tensor]:
     """Train a small network on a teacher's outputs: full-batch gradient descent on `distillation_loss`.
 
-    state: an MLP's parameters by name (weight [out, in], bias [out]), as `course_utils.models.mlp_forward(state, inputs)`
-    takes them. inputs: [batch, features]; labels: [batch], int64; teacher_logits: [batch, classes]. Returns the state
-    after `steps` steps of size `lr`: same names, shapes and dtypes, no gradient history; `state` itself is not changed.
+    state: an MLP's parameters by name (weight [out, in], bias [out]), first layer first; its logits are
+    `course_utils.models.mlp_forward(state, inputs)`. inputs: [batch, ...]; labels: [batch], int64; teacher_logits:
+    [batch, classes]. Returns the state after `steps` steps of size `lr`: same names in the same order, shapes and
+    dtypes, without a gradient history; `state` itself is not changed.
     """
     weights = {name: value.detach().clone().requires_grad_() for name, value in state.items()}
     for _ in range(steps):

@@ -11,7 +11,7 @@ SETTINGS = Path(__file__).parent / "lab_settings"  # Markdown opens rendered; no
 
 
 def course_folder() -> Path:
-    """The clone or student kit that holds this package; the current folder, if the package was installed without labs."""
+    """The clone or student kit that holds this package; the current folder, if the package came without labs."""
     return units.ROOT if (units.ROOT / "labs").is_dir() else Path.cwd()
 
 
@@ -34,5 +34,7 @@ def open_lab(args: list[str]) -> int:
     folder = course_folder()
     os.chdir(folder)  # nbgrader takes the current folder for the course's
     print(f"JupyterLab serves {folder}. Stop it with Ctrl-C. It takes a few seconds to start.", flush=True)
-    LabApp.launch_instance([*server_arguments(folder), *args])
+    given = {argument.partition("=")[0] for argument in args}
+    ours = [argument for argument in server_arguments(folder) if argument.partition("=")[0] not in given]
+    LabApp.launch_instance([*ours, *args])
     return 0

@@ -50,8 +50,9 @@ def show(figure: Figure, alt: str) -> None:
     """Show a figure in a notebook, once, with a description for those who cannot see it; then close it.
 
     The picture carries `alt` in its metadata. JupyterLab, GitHub and most of nbconvert's templates do not read it
-    there, so the same words stand folded below it. (An HTML image would keep them, but nbval would compare its bytes.) nbval
-    compares the words: write what the figure looks like and what it says, and no number that differs between machines.
+    there, so the same words stand folded below it. (An HTML image would keep them, but nbval would compare its bytes.)
+    nbval compares the words: write what the figure looks like and what it says, and no number that differs between
+    machines.
     """
     if not alt.strip():
         raise ValueError("A figure needs a description: what is on its axes, and what it shows.")

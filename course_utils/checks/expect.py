@@ -29,6 +29,8 @@ def describe(value: Any, limit: int = 12) -> str:
             return f"{name} of shape {shape}, {dtype}, starting {', '.join(describe(x) for x in flat)}, …"
         case bool() | None:
             return repr(value)
+        case int() if value.bit_length() > 256:  # repr refuses ints of more than 4,300 digits
+            return f"an int of {value.bit_length()} bits"
         case float():
             return f"{value:.4g}" if abs(value) < 1e16 or not math.isfinite(value) else f"{value:.3e}"
         case str() | bytes():

@@ -40,6 +40,14 @@ def reproduce_experiment(name: str, seeds: int = 3, out: Path | None = None) -> 
     importlib.import_module(f"{__name__}.{name}").run(seeds, out or ROOT / "lectures" / "results")
 
 
+def stored_results(name: str) -> dict[str, Any]:
+    """What lectures/results/NAME.json holds: the last run of an experiment. ValueError if it was never run."""
+    path = ROOT / "lectures" / "results" / f"{name}.json"
+    if not path.exists():
+        raise ValueError(f"There are no results at {path}: make them with 'course reproduce {name}'.")
+    return json.loads(path.read_text())
+
+
 class Journal:
     """What an experiment has computed so far, kept in the cache: a run that was stopped goes on where it was.
 

@@ -33,6 +33,33 @@ def test_unknown_experiment_is_one_sentence():
         reproduce.reproduce_experiment("alchemy", 1)
 
 
+def test_stored_results_are_read_or_explained(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce, "ROOT", tmp_path)
+    with pytest.raises(ValueError, match="make them with 'course reproduce distillation'"):
+        reproduce.stored_results("distillation")
+    reproduce.write_results(tmp_path / "lectures" / "results" / "distillation.json", {"paper": "Hinton", "errors": 67})
+    assert reproduce.stored_results("distillation") == {"paper": "Hinton", "errors": 67}
+
+
+def test_journal_computes_again_when_an_entry_is_damaged_or_settings_differ(tmp_path):
+    counted = []
+
+    def compute():
+        counted.append(1)
+        return {"logits": torch.ones(2)}
+
+    journal = reproduce.Journal("some", {"lr": 1})
+    for _ in range(2):
+        assert journal.tensors("net", compute)["logits"].tolist() == [1, 1]
+    assert len(counted) == 1
+    (journal.folder / "net.safetensors").write_bytes(b"cut off")
+    journal.tensors("net", compute)
+    reproduce.Journal("some", {"lr": 2}).tensors("net", compute)
+    assert len(counted) == 3
+    journal.clear()
+    assert not journal.folder.exists()
+
+
 def test_zero_seeds_are_refused():
     with pytest.raises(ValueError, match="at least one seed"):
         reproduce.reproduce_experiment("distillation", 0)
@@ -44,7 +71,7 @@ def test_tiny_run_stores_every_condition(few_digits, tmp_path):
     assert stored == results
     assert [one["seed"] for one in stored["runs"]] == [0, 1]
     assert {"command", "date", "versions", "cpu", "threads", "settings", "paper"} <= stored.keys()
-    names = {"teacher", "student", "distilled", "without_3", "only_7_and_8", "smoothed", "permuted"}
+    names = {"teacher", "student", "distilled", "without_3", "only_7_and_8", "smoothed", "permuted", "jittered"}
     for one in stored["runs"]:
         assert one.keys() == {"seed"} | names
         for name in names:
@@ -71,7 +98,7 @@ def test_stopped_run_resumes_with_the_network_it_was_training(few_digits, tmp_pa
     counted = []
     monkeypatch.setattr(distillation, "train", lambda *args, **kwargs: counted.append(1) or train(*args, **kwargs))
     resumed = distillation.run(1, tmp_path / "parts", few_digits, TINY)
-    assert len(counted) == 4  # 7 networks, 3 of which were done
+    assert len(counted) == 5  # of 8 networks, 3 were done
 
     def errors(results):
         return {name: net["errors_by_class"] for name, net in results["runs"][0].items() if name != "seed"}
@@ -81,15 +108,17 @@ def test_stopped_run_resumes_with_the_network_it_was_training(few_digits, tmp_pa
 
 def test_transfer_sets_leave_out_what_they_say(few_digits):
     teacher = torch.randn(len(few_digits.train), 10)
-    parts = distillation.students(few_digits, TINY, 0, teacher)
-    assert sorted(parts["without_3"][0].labels.unique().tolist()) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
-    assert sorted(parts["only_7_and_8"][0].labels.unique().tolist()) == [7, 8]
+    parts = distillation.lessons(few_digits, TINY, 0, teacher)
+    assert sorted(parts["without_3"].transfer.labels.unique().tolist()) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert sorted(parts["only_7_and_8"].transfer.labels.unique().tolist()) == [7, 8]
 
 
 def test_student_looks_up_the_teacher_of_its_own_examples(few_digits):
     """The teacher's logits are found by the place in the transfer set, not in the training set."""
     teacher = torch.randn(len(few_digits.train), 10)
-    transfer, loss = distillation.students(few_digits, distillation.Settings(alpha=1.0), 0, teacher)["without_3"]
+    lessons = distillation.lessons(few_digits, distillation.Settings(alpha=1.0), 0, teacher)
+    transfer, loss, jitter = lessons["without_3"]
+    assert jitter == 0 and lessons["jittered"].jitter == 2
     index = torch.tensor([5, 17, 100])
     own = teacher[few_digits.train.labels != 3][index]
     assert loss(own, transfer.labels[index], index).item() == pytest.approx(0, abs=1e-3)  # float32, times T² = 400
