@@ -76,7 +76,7 @@ def _one_submission(control: socket.socket, channel: int, isolate: bool) -> dict
     os.close(channel)
     with open(reader, "rb") as report:
         child, problem = STARTED.unpack(report.read(STARTED.size).ljust(STARTED.size, b"\0"))
-        protocol.send(control, {"started": child > 0, "problem": problem.rstrip(b"\0").decode(errors="replace")})
+        protocol.send(control, {"problem": problem.rstrip(b"\0").decode(errors="replace")})
         while control.recv(1) == b"t":
             protocol.send(control, {"seconds": _processor_seconds(child)})
         # Now comes the order to end it, or the grader is gone: the same to us
