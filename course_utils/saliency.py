@@ -79,10 +79,10 @@ def backpropagate_curvature(
 ) -> list[Tensor]:
     """Second derivative of the loss by each weight, in one backward pass (LeCun 1990, section 2.2).
 
-    Lists run from the first layer to the last: weights[l] is [out, in]; inputs[l], what the layer receives, [batch, in];
+    Lists run from the first layer to the last: weights[l] is [out, in]; inputs[l], what that layer gets, [batch, in];
     slopes and bends, φ′ and φ″ at the hidden layers' pre-activations, [batch, out], are one fewer than the weights.
     output_gradient and output_curvature are the first and second derivatives of each example's own loss by the last
-    layer's pre-activations, [batch, out]. Returns a list of curvatures h, each of the shape of its weight: ∂²E/∂w², mean
+    layer's pre-activations, [batch, out]. Returns a list of curvatures, each of the shape of its weight: ∂²E/∂w², mean
     over the batch. Second derivatives by two different units of a layer are neglected, as in the paper.
     """
     gradient, curvature = output_gradient, output_curvature  # ∂E/∂a and ∂²E/∂a², a the pre-activations of a layer
