@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 app = typer.Typer(
     name="course",
@@ -18,7 +19,7 @@ errors = Console(stderr=True)
 
 
 class CourseError(Exception):
-    """A failure that is explained in one sentence: what is wrong, and what to do. `course` shows it without a traceback."""
+    """A failure explained in one sentence, what is wrong and what to do; `course` shows it without a traceback."""
 
 
 @app.callback()
@@ -26,9 +27,11 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks
     """Options of every command; `main` reads --debug itself, wherever it stands."""
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})
 def lab(
-    args: Annotated[list[str] | None, typer.Argument(help="Arguments for JupyterLab, such as --no-browser.")] = None,
+    args: Annotated[
+        list[str] | None, typer.Argument(help="Arguments for JupyterLab, such as --no-browser or --port=9000.")
+    ] = None,
 ) -> None:
     """Open JupyterLab in the course's folder."""
     from course_utils.lab import open_lab
@@ -52,10 +55,13 @@ def build(
     check: Annotated[bool, typer.Option("--check", help="Build nothing; say what is stale.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Build also what is up to date.")] = False,
 ) -> None:
-    """Build solutions, labs and lectures from their text sources."""
+    """Build solutions, labs and lectures from their text sources, and the map of the course."""
     from course_utils.notebooks.build import build_units
+    from course_utils.notebooks.course_map import refresh_maps
 
-    raise typer.Exit(0 if build_units(unit, check_only=check, force=force) else 1)
+    built = build_units(unit, check_only=check, force=force)
+    current = refresh_maps(check_only=check)
+    raise typer.Exit(0 if built and current else 1)
 
 
 @app.command()
@@ -112,14 +118,14 @@ def main(argv: list[str] | None = None) -> int:
     debug = "--debug" in argv
     argv = [word for word in argv if word != "--debug"]
     try:
-        return app(argv, standalone_mode=True) or 0
+        return app(argv, prog_name="course", standalone_mode=True) or 0
     except KeyboardInterrupt:
         errors.print("Stopped. What was finished is kept.")
         return 130
     except (CourseError, ValueError, OSError, ImportError) as error:
         if debug:
             raise
-        errors.print(f"[bold]course:[/bold] {error}", highlight=False, soft_wrap=True)
+        errors.print(f"[bold]course:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         return 1
 
 

@@ -81,12 +81,12 @@ def full_mnist(folder: str | Path | None = None, download: bool = False) -> Digi
     folder: where torchvision's MNIST/raw lies; if left out, the environment variable COURSE_DATA, else the course's
     cache. With `download`, what is missing is fetched by torchvision into the cache. DataMissing if it is not there.
     """
-    return _from_torchvision("MNIST", folder, download)
+    return _from_torchvision("MNIST", "full_mnist", folder, download)
 
 
 def fashion_mnist(folder: str | Path | None = None, download: bool = False) -> Digits:
     """Fashion-MNIST, clothes in place of digits (`FASHION_CLASSES`): found, split and fetched as `full_mnist` is."""
-    return _from_torchvision("FashionMNIST", folder, download)
+    return _from_torchvision("FashionMNIST", "fashion_mnist", folder, download)
 
 
 def shift_images(images: Tensor, down: Tensor | int, right: Tensor | int) -> Tensor:
@@ -146,7 +146,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def _from_torchvision(name: str, folder: str | Path | None, download: bool) -> Digits:
+def _from_torchvision(name: str, loader: str, folder: str | Path | None, download: bool) -> Digits:
     import torchvision.datasets  # takes seconds: only where it is used
 
     dataset = getattr(torchvision.datasets, name)
@@ -162,7 +162,7 @@ def _from_torchvision(name: str, folder: str | Path | None, download: bool) -> D
         # A file that is cut off or of another kind ends up here too
         raise DataMissing(
             f"{name} could not be read from {folder} (it needs {name}/raw in there, in torchvision's layout): set "
-            f"COURSE_DATA to the folder that holds it, or download it with download=True."
+            f"COURSE_DATA to the folder that holds it, or fetch it with course_utils.data.{loader}(download=True)."
         ) from error
     whole, test = (Split(_to_float(part.data), part.targets.long()) for part in parts)
     order = torch.from_numpy(np.random.RandomState(0).permutation(len(whole)))

@@ -52,8 +52,8 @@ def ensemble_soft_targets(logits_list: Sequence[Tensor], temperature: float) -> 
 def virtual_teacher(labels: Tensor, num_classes: int, correct_probability: float) -> Tensor:
     """A teacher that nobody trained: right with a given probability, undecided about the rest (Yuan 2020, eq. 8).
 
-    labels: [batch], int64. Returns [batch, num_classes], float32: correct_probability on the label, the rest uniform over
-    the other classes. num_classes is at least 2.
+    labels: [batch], int64. Returns [batch, num_classes], float32: correct_probability on the label, the rest uniform
+    over the other classes. num_classes is at least 2.
     """
     rest = (1 - correct_probability) / (num_classes - 1)
     probabilities = torch.full((len(labels), num_classes), rest)
@@ -63,8 +63,8 @@ def virtual_teacher(labels: Tensor, num_classes: int, correct_probability: float
 def distillation_gradient(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """Gradient of the cross-entropy with soft targets, by the student's logits, per example (Hinton 2015, eq. 2).
 
-    student_logits, teacher_logits: [batch, classes]. Returns [batch, classes], in closed form: neither the mean over the
-    batch nor the factor alpha · T² of `distillation_loss` is in it.
+    student_logits, teacher_logits: [batch, classes]. Returns [batch, classes], in closed form: neither the mean over
+    the batch nor the factor alpha · T² of `distillation_loss` is in it.
     """
     # ∂C/∂z_i = (q_i − p_i) / T, q the student's and p the teacher's soft targets
     return (soft_targets(student_logits, temperature) - soft_targets(teacher_logits, temperature)) / temperature
@@ -82,9 +82,10 @@ def distill(
 ) -> dict[str, Tensor]:
     """Train a small network on a teacher's outputs: full-batch gradient descent on `distillation_loss`.
 
-    state: an MLP's parameters by name (weight [out, in], bias [out]), for `course_utils.models.mlp_forward(state, inputs)`.
-    inputs: [batch, features]; labels: [batch], int64; teacher_logits: [batch, classes]. Returns the state after `steps`
-    steps of size `lr`, same names, shapes and dtypes, without a gradient history; `state` itself is not changed.
+    state: an MLP's parameters by name (weight [out, in], bias [out]), first layer first; its logits are
+    `course_utils.models.mlp_forward(state, inputs)`. inputs: [batch, ...]; labels: [batch], int64; teacher_logits:
+    [batch, classes]. Returns the state after `steps` steps of size `lr`: same names in the same order, shapes and
+    dtypes, without a gradient history; `state` itself is not changed.
     """
     weights = {name: value.detach().clone().requires_grad_() for name, value in state.items()}
     for _ in range(steps):

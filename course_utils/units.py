@@ -1,7 +1,7 @@
 """The course's units: their order, their names, and which of them are here.
 
-A unit has a number (its place in `TOPICS`), a topic (the name of its module) and a name made of both, '01_distillation',
-which its notebooks and folders bear.
+A unit has a number (its place in `TOPICS`), a topic (the name of its module) and a name made of both,
+'01_distillation', which its notebooks and folders bear.
 """
 
 import difflib

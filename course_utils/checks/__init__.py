@@ -29,8 +29,9 @@ def find_exercise(name_or_id: str) -> Exercise:
 def check(function: Callable[..., Any], exercise: str | None = None, seed: int | None = None) -> Report:
     """Try the laws of an exercise on a function; the report shows itself in a notebook.
 
-    The exercise is found by the function's name, or given by its id (`exercise="1.1"`), so that any callable can be checked.
-    A seed changes the random inputs, never the laws. Does not raise on a wrong function: the report says what is wrong.
+    The exercise is found by the function's name, or given by its id (`exercise="1.1"`), so that any callable can be
+    checked. A seed changes the random inputs, never the laws. A wrong function raises nothing: the report says what is
+    wrong.
     """
     name = exercise or getattr(function, "__name__", None)
     if name is None:

@@ -1,5 +1,8 @@
 """Laws of unit 01, knowledge distillation."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from scipy import special
@@ -24,15 +27,15 @@ def softmax(logits: Tensor) -> Tensor:
     return torch.from_numpy(special.softmax(logits.double().numpy(), axis=-1)).to(logits.dtype)
 
 
-def numeric_gradient(function, point: Tensor, step: float = 1e-5) -> Tensor:
-    """Central differences of a scalar function, entry by entry, in float64."""
-    gradient = torch.zeros_like(point)
-    for i in range(point.numel()):
-        shift = torch.zeros(point.numel(), dtype=point.dtype)
-        shift[i] = step
-        shift = shift.view(point.shape)
-        gradient.view(-1)[i] = (function(point + shift) - function(point - shift)) / (2 * step)
-    return gradient
+def precise(got: Any, expected: Any, what: str = "the result") -> None:
+    """Equal up to the rounding of float64: float32 anywhere on the way is seen."""
+    expect.close(got, expected, what, rtol=1e-10, atol=1e-13)
+
+
+def directional_derivative(function: Callable[[Tensor], Tensor], point: Tensor, direction: Tensor) -> Tensor:
+    """Central difference of a scalar function along a direction, in float64."""
+    step = 1e-5
+    return (function(point + step * direction) - function(point - step * direction)).detach() / (2 * step)
 
 
 def logit_batch(draw: Draw, scale: float = 2.0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -41,12 +44,17 @@ def logit_batch(draw: Draw, scale: float = 2.0, dtype: torch.dtype = torch.float
     return draw.normal(batch, draw.size(2, 6) + (batch > 1) * 4, scale=scale, dtype=dtype)
 
 
+def temperatures(draw: Draw) -> tuple[float, float, float]:
+    """A temperature below 1, a usual one, and one as high as Hinton's 20."""
+    return draw.uniform(0.3, 0.8), draw.uniform(2, 9), draw.uniform(15, 40)
+
+
 # --- 1.1 soft_targets -------------------------------------------------------------------------------------------------
 
 
 @soft_targets.law("each row sums to 1", hint="The classes are the last axis: normalize over dim=-1.")
 def rows_sum_to_one(function, draw):
-    for shape in [(3,), (draw.size(1, 4), 5), (2, draw.size(1, 3), 4)]:
+    for shape in [(3,), (draw.size(1, 4), 5), (2, draw.size(1, 3), 4), (1, 30)]:
         logits = draw.normal(*shape, scale=3.0)
         got = function(logits, draw.uniform(0.5, 10))
         expect.same_kind(got, logits)
@@ -57,7 +65,6 @@ def rows_sum_to_one(function, draw):
 def softmax_at_one(function, draw):
     logits = logit_batch(draw)
     expect.close(function(logits), softmax(logits), "soft_targets(logits)")
-    expect.close(function(logits, 1.0), softmax(logits))
     expect.close(function(logits, temperature=1), softmax(logits))
 
 
@@ -66,16 +73,16 @@ def softmax_at_one(function, draw):
     hint="Divide the logits by T, once, before the exponential; the result is not divided again.",
 )
 def scale(function, draw):
-    logits, temperature, factor = logit_batch(draw), draw.uniform(0.2, 8), draw.uniform(1.5, 20)
-    expect.close(function(logits * temperature, temperature), softmax(logits))
-    expect.close(function(logits * factor, factor * temperature), function(logits, temperature))
+    logits = logit_batch(draw)
+    for temperature in temperatures(draw):
+        expect.close(function(logits * temperature, temperature), softmax(logits))
 
 
 @soft_targets.law("a constant added to a row's logits changes nothing", hint="exp(c) cancels in a ratio.")
 def shift(function, draw):
     logits = logit_batch(draw, dtype=torch.float64)
     temperature, constant = draw.uniform(0.5, 10), draw.normal(len(logits), 1, scale=30, dtype=torch.float64)
-    expect.close(function(logits + constant, temperature), function(logits, temperature), rtol=1e-9)
+    expect.close(function(logits + constant, temperature), function(logits, temperature), rtol=1e-9, atol=1e-12)
 
 
 @soft_targets.law(
@@ -83,36 +90,46 @@ def shift(function, draw):
     hint="exp overflows: subtract the row's maximum first, or let torch.softmax do it.",
 )
 def extremes(function, draw):
-    logits = draw.normal(3, 4).sign() * 1e4
+    logits = torch.cat([draw.normal(2, 4).sign() * 1e4, draw.normal(1, 4)])
     got = function(logits, 1.0)
     expect.finite(got)
-    expect.close(got.sum(-1), torch.ones(3), "the sum of each row", atol=2e-3)
-    expect.close(got, softmax(logits), atol=1e-6)
-    expect.close(function(torch.tensor([[1e4, -1e4, 1e4]]), 0.5), torch.tensor([[0.5, 0.0, 0.5]]))
+    expect.close(got, softmax(logits), atol=2e-3)
+    logits = torch.tensor([[1e4, -1e4, 1e4], [1e4, 1e4 - 1, 0.0]])
+    expect.close(function(logits, 0.5), softmax(logits * 2), atol=2e-3)
+
+
+@soft_targets.law(
+    "a temperature of 10,000 softens logits of ±10,000",
+    hint="Divide by T before the exponential: what has underflowed to 0 does not come back.",
+    trials=1,
+)
+def hot_extremes(function, draw):
+    logits = draw.normal(2, 4)
+    expect.close(function(logits * 1e4, 1e4), softmax(logits))
 
 
 @soft_targets.law("float64 in, float64 out, exactly", hint="Make no float32 constants, and do not call .float().")
 def double(function, draw):
-    logits = logit_batch(draw, dtype=torch.float64)
-    expect.close(function(logits, 1.0), softmax(logits), rtol=1e-12, atol=1e-14)
+    logits, temperature = logit_batch(draw, dtype=torch.float64), draw.uniform(0.5, 8)
+    expect.close(function(logits * temperature, temperature), softmax(logits), rtol=1e-12, atol=1e-14)
 
 
 @soft_targets.law(
     "gradients flow through it", hint="Stay in torch: no .detach(), .item(), .numpy() or torch.no_grad().", trials=2
 )
 def differentiable(function, draw):
-    logits, temperature = draw.normal(2, 3, dtype=torch.float64), draw.uniform(0.5, 5)
-    weights = draw.normal(2, 3, dtype=torch.float64)
-    wanted = numeric_gradient(lambda z: (weights * softmax(z / temperature)).sum(), logits)
+    logits, weights, direction = (draw.normal(2, 3, dtype=torch.float64) for _ in range(3))
+    temperature = draw.uniform(0.5, 5)
     variable = logits.clone().requires_grad_()
     got = expect.gradient((weights * function(variable, temperature)).sum(), variable)
-    expect.close(got, wanted, "the gradient", rtol=1e-4, atol=1e-7)
+    slope = directional_derivative(lambda z: (weights * softmax(z / temperature)).sum(), logits, direction)
+    expect.close((got * direction).sum(), slope, "the slope along a random direction", rtol=1e-4, atol=1e-7)
 
 
 # --- 1.2 distillation_loss --------------------------------------------------------------------------------------------
 
 
-def loss_inputs(draw: Draw, dtype: torch.dtype = torch.float32, scale: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
+def loss_inputs(draw: Draw, dtype: torch.dtype = torch.float64, scale: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
     student = logit_batch(draw, scale, dtype)
     return student, draw.normal(*student.shape, scale=scale, dtype=dtype), draw.labels(*student.shape)
 
@@ -122,21 +139,25 @@ def loss_inputs(draw: Draw, dtype: torch.dtype = torch.float32, scale: float = 2
     hint="(1 − alpha) belongs to the labels; their term is at temperature 1 and has no T².",
 )
 def labels_only(function, draw):
-    student, teacher, labels = loss_inputs(draw)
+    student, teacher, labels = loss_inputs(draw, torch.float32)
     got = function(student, teacher, labels, draw.uniform(2, 10), 0.0)
     expect.scalar(got)
     expect.close(got, F.cross_entropy(student, labels))
+    student, teacher = (draw.normal(7, 3, dtype=torch.float64) for _ in range(2))
+    labels = draw.permutation(7) % 3  # every class is there
+    precise(function(student, teacher, labels, draw.integer(2, 9), 0), F.cross_entropy(student, labels))
 
 
 @distillation_loss.law(
     "at alpha = 1 and T = 1 it is the mean over the batch of KL(teacher ‖ student)",
-    hint="Σ_i p_i (log p_i − log q_i) with p the teacher: summed over classes, then averaged over the batch ('batchmean').",
+    hint="Σ_i p_i (log p_i − log q_i), p the teacher: summed over the classes, averaged over the batch ('batchmean').",
 )
 def divergence(function, draw):
     student, teacher, labels = loss_inputs(draw)
-    per_class = special.rel_entr(softmax(teacher.double()).numpy(), softmax(student.double()).numpy())
-    wanted = torch.tensor(per_class.sum(-1).mean(), dtype=torch.float32)
-    expect.close(function(student, teacher, labels, 1.0, 1.0), wanted)
+    per_class = special.rel_entr(softmax(teacher).numpy(), softmax(student).numpy())
+    wanted = torch.tensor(per_class.sum(-1).mean())
+    expect.close(function(student.float(), teacher.float(), labels, 1.0, 1.0), wanted.float())
+    precise(function(student, teacher, labels, 1, 1), wanted)
 
 
 @distillation_loss.law(
@@ -144,15 +165,15 @@ def divergence(function, draw):
     hint="Both the student's and the teacher's logits are divided by T, and the divergence is multiplied by T².",
 )
 def temperature_squared(function, draw):
-    student, teacher, labels = loss_inputs(draw, torch.float64, scale=1.0)
-    temperature = draw.uniform(2, 12)
-    got = function(student * temperature, teacher * temperature, labels, temperature, 1.0)
-    expect.close(got, function(student, teacher, labels, 1.0, 1.0) * temperature**2)
+    student, teacher, labels = loss_inputs(draw, scale=1.0)
+    for temperature in temperatures(draw):
+        got = function(student * temperature, teacher * temperature, labels, temperature, 1.0)
+        precise(got, function(student, teacher, labels, 1.0, 1.0) * temperature**2)
 
 
-@distillation_loss.law("a student that equals its teacher has loss 0 at alpha = 1", hint="KL(p ‖ p) = 0.")
+@distillation_loss.law("a student that equals its teacher has loss 0 at alpha = 1", hint="KL(p ‖ p) = 0.", trials=2)
 def equal_nets(function, draw):
-    student, _, labels = loss_inputs(draw)
+    student, _, labels = loss_inputs(draw, torch.float32)
     got = function(student, student.clone(), labels, draw.uniform(1, 8), 1.0)
     expect.close(got, torch.tensor(0.0), atol=1e-4)
 
@@ -162,20 +183,22 @@ def equal_nets(function, draw):
     hint="alpha · T² · KL + (1 − alpha) · cross-entropy.",
 )
 def mixture(function, draw):
-    student, teacher, labels = loss_inputs(draw, torch.float64)
-    temperature, alpha = draw.uniform(1, 8), draw.uniform(0.1, 0.9)
+    student, teacher, labels = loss_inputs(draw)
+    temperature, alpha = draw.uniform(0.5, 8), draw.uniform(0.1, 0.9)
     soft, hard = (function(student, teacher, labels, temperature, a) for a in (1.0, 0.0))
-    expect.close(function(student, teacher, labels, temperature, alpha), alpha * soft + (1 - alpha) * hard)
+    precise(function(student, teacher, labels, temperature, alpha), alpha * soft + (1 - alpha) * hard)
 
 
 @distillation_loss.law(
-    "a batch given twice has the same loss", hint="Average over the batch, do not sum; the softmax is over the classes."
+    "a batch given twice has the same loss",
+    hint="Average over the batch, do not sum; the softmax is over the classes.",
+    trials=2,
 )
 def batch_mean(function, draw):
-    student, teacher, labels = loss_inputs(draw, torch.float64)
+    student, teacher, labels = loss_inputs(draw)
     temperature, alpha = draw.uniform(1, 8), draw.uniform(0.2, 0.8)
     twice = [torch.cat([x, x]) for x in (student, teacher, labels)]
-    expect.close(function(*twice, temperature, alpha), function(student, teacher, labels, temperature, alpha))
+    precise(function(*twice, temperature, alpha), function(student, teacher, labels, temperature, alpha))
 
 
 @distillation_loss.law(
@@ -184,47 +207,45 @@ def batch_mean(function, draw):
     trials=2,
 )
 def student_gradient(function, draw):
-    batch, classes = draw.size(1, 2), 3
-    student, teacher = (draw.normal(batch, classes, dtype=torch.float64) for _ in range(2))
-    labels, temperature = draw.labels(batch, classes), draw.uniform(1.5, 6)
+    student, teacher, labels = loss_inputs(draw, scale=1.0)
+    direction, temperature = draw.normal(*student.shape, dtype=torch.float64), draw.uniform(1.5, 6)
     for alpha in (1.0, 0.3):
         variable = student.clone().requires_grad_()
         got = expect.gradient(function(variable, teacher, labels, temperature, alpha), variable)
-        wanted = numeric_gradient(lambda z: function(z, teacher, labels, temperature, alpha), student)  # noqa: B023
-        expect.close(got, wanted, f"the gradient at alpha = {alpha}", rtol=1e-4, atol=1e-6)
+        slope = directional_derivative(
+            lambda z: function(z, teacher, labels, temperature, alpha),  # noqa: B023
+            student,
+            direction,
+        )
+        what = f"the slope along a random direction, at alpha = {alpha},"
+        expect.close((got * direction).sum(), slope, what, rtol=1e-4, atol=1e-6)
 
 
 @distillation_loss.law(
     "the teacher is a constant: no gradient flows into it", hint="Use teacher_logits.detach().", trials=2
 )
 def teacher_constant(function, draw):
-    student, teacher, labels = loss_inputs(draw)
+    student, teacher, labels = loss_inputs(draw, torch.float32)
     student.requires_grad_()
     teacher.requires_grad_()
     loss = function(student, teacher, labels, draw.uniform(1, 5), 0.7)
+    expect.scalar(loss)
     expect.no_gradient(loss, teacher, "a gradient flows into teacher_logits")
 
 
 @distillation_loss.law(
-    "very sure networks give a finite, right loss",
+    "very sure networks give a finite, right loss and a finite gradient",
     hint="log(softmax(z)) is −∞ where the softmax underflows: use log_softmax; p · log p is 0 at p = 0.",
     trials=1,
 )
 def sure_networks(function, draw):
     teacher, student = torch.tensor([[1000.0, 0.0, 0.0]]), torch.tensor([[0.0, 1000.0, 0.0]])
-    labels = torch.tensor([1])
-    expect.close(function(student, teacher, labels, 1.0, 1.0), torch.tensor(1000.0))
-    expect.close(function(student, teacher, labels, 2.0, 0.5), torch.tensor(0.5 * 4 * 500.0))
+    expect.close(function(student, teacher, torch.tensor([1]), 1.0, 1.0), torch.tensor(1000.0))
     expect.close(function(student, teacher, torch.tensor([0]), 1.0, 0.0), torch.tensor(1000.0))
-
-
-@distillation_loss.law("float64 in, float64 out", hint="Make no float32 constants, and do not call .float().", trials=1)
-def loss_double(function, draw):
-    student, teacher, labels = loss_inputs(draw, torch.float64)
-    got = function(student, teacher, labels, 3.0, 0.0)
-    expect.close(got, F.cross_entropy(student, labels), rtol=1e-12)
-    got = function(student, student + 1e-7 * teacher, labels, 1.0, 1.0)
-    expect.same_kind(got, torch.tensor(0.0, dtype=torch.float64))
+    student.requires_grad_()
+    loss = function(student, teacher, torch.tensor([1]), 2.0, 0.5)
+    expect.close(loss, torch.tensor(0.5 * 4 * 500.0))
+    expect.finite(expect.gradient(loss, student), "the gradient")
 
 
 # --- 1.3 ensemble_soft_targets ----------------------------------------------------------------------------------------
@@ -242,48 +263,51 @@ def single_member(function, draw):
     trials=1,
 )
 def worked_example(function, draw):
-    members = [torch.tensor([[0.8, 0.2]]).log(), torch.tensor([[0.4, 0.6]]).log() + 3]
+    members = (torch.tensor([[0.8, 0.2]]).log(), torch.tensor([[0.4, 0.6]]).log() + 3)
     expect.close(function(members, 1.0), torch.tensor([[0.6, 0.4]]))
     sure = [torch.tensor([[60.0, 0.0]]), torch.tensor([[20.0, 0.0]]), torch.tensor([[0.0, 90.0]])]
     expect.close(function(sure, 1.0), torch.tensor([[2 / 3, 1 / 3]]))
+    expect.close(function([*members, members[0]], 1.0), torch.tensor([[2 / 3, 1 / 3]]))
 
 
 @ensemble_soft_targets.law(
-    "two ensembles merged are the average of the two, weighted by their sizes", hint="Each member counts 1/members."
+    "two ensembles merged are the average of the two, weighted by their sizes",
+    hint="Each member counts 1 / (number of members); in float64, stay in float64.",
 )
 def merged(function, draw):
     shape = (draw.size(1, 3), 5)
-    a = [draw.normal(*shape, scale=3) for _ in range(draw.size(1, 3))]
-    b = [draw.normal(*shape, scale=3) for _ in range(draw.size(2, 4))]
+    a, b = (
+        [draw.normal(*shape, scale=3, dtype=torch.float64) for _ in range(count)]
+        for count in (draw.size(1, 3), draw.size(2, 7))
+    )
     temperature = draw.uniform(1, 5)
     wanted = (len(a) * function(a, temperature) + len(b) * function(b, temperature)) / (len(a) + len(b))
-    expect.close(function(a + b, temperature), wanted)
+    precise(function(a + b, temperature), wanted)
 
 
 @ensemble_soft_targets.law(
-    "each row sums to 1", hint="A mean of distributions is a distribution: divide by the members."
+    "each row sums to 1", hint="A mean of distributions is a distribution: divide by the number of members."
 )
 def ensemble_rows(function, draw):
-    members = [draw.normal(draw.size(1, 3), 4, scale=3) for _ in range(3)]
-    members = [m[:1].expand_as(members[0]).contiguous() for m in members]
-    got = function(members, draw.uniform(1, 5))
-    expect.same_kind(got, members[0])
-    expect.close(got.sum(-1), torch.ones(len(members[0])), "the sum of each row")
+    shape = (draw.size(1, 3), 4)
+    got = function([draw.normal(*shape, scale=3) for _ in range(3)], draw.uniform(1, 5))
+    expect.same_kind(got, torch.zeros(shape))
+    expect.close(got.sum(-1), torch.ones(shape[0]), "the sum of each row")
 
 
 @ensemble_soft_targets.law(
     "only logits / T matters", hint="Every member is softened by the same temperature, before the average."
 )
 def ensemble_temperature(function, draw):
-    members = [draw.normal(2, 5, scale=2) for _ in range(draw.size(1, 4))]
-    temperature = draw.uniform(2, 8)
-    expect.close(function([m * temperature for m in members], temperature), function(members, 1.0))
+    members = [draw.normal(2, 5, scale=2, dtype=torch.float64) for _ in range(draw.size(1, 4))]
+    for temperature in temperatures(draw):
+        precise(function([m * temperature for m in members], temperature), function(members, 1.0))
 
 
 @ensemble_soft_targets.law("float64 in, float64 out; no overflow", hint="Let soft_targets do the work.", trials=1)
 def ensemble_double(function, draw):
     logits = draw.normal(2, 3, dtype=torch.float64)
-    expect.close(function([logits, logits], 1.0), softmax(logits), rtol=1e-12)
+    precise(function([logits, logits], 1.0), softmax(logits))
     expect.close(function([logits * 1e4, logits * 1e4], 1.0), softmax(logits * 1e4))
 
 
@@ -291,11 +315,14 @@ def ensemble_double(function, draw):
 
 
 def teacher_inputs(draw: Draw) -> tuple[Tensor, int, float]:
-    classes = draw.size(2, 12)
+    classes = draw.size(2, 20)
     return draw.labels(draw.size(1, 7), classes), classes, draw.uniform(0.5, 0.999)
 
 
-@virtual_teacher.law("each row is a distribution of float32: [batch, num_classes], not negative, sum 1")
+@virtual_teacher.law(
+    "each row is a distribution of float32: [batch, num_classes], not negative, sum 1",
+    hint="A row for each label, a column for each class.",
+)
 def virtual_rows(function, draw):
     labels, classes, right = teacher_inputs(draw)
     got = function(labels, classes, right)
@@ -353,9 +380,9 @@ def weak_teacher(function, draw):
 # --- 1.5 distillation_gradient ----------------------------------------------------------------------------------------
 
 
-def gradient_inputs(draw: Draw, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, float]:
+def gradient_inputs(draw: Draw, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, float]:
     student = logit_batch(draw, dtype=dtype)
-    return student, draw.normal(*student.shape, scale=2, dtype=dtype), draw.uniform(0.5, 8)
+    return student, draw.normal(*student.shape, scale=2, dtype=dtype), draw.uniform(0.4, 8)
 
 
 @distillation_gradient.law(
@@ -364,9 +391,12 @@ def gradient_inputs(draw: Draw, dtype: torch.dtype = torch.float32) -> tuple[Ten
 )
 def autograd(function, draw):
     student, teacher, temperature = gradient_inputs(draw)
-    variable = student.clone().requires_grad_()
-    cost = F.cross_entropy(variable / temperature, softmax(teacher / temperature), reduction="sum")
-    expect.close(function(student, teacher, temperature), torch.autograd.grad(cost, variable)[0], atol=1e-5)
+    student.requires_grad_()
+    cost = F.cross_entropy(student / temperature, softmax(teacher / temperature), reduction="sum")
+    (wanted,) = torch.autograd.grad(cost, student)
+    student = student.detach()
+    expect.close(function(student.float(), teacher.float(), temperature), wanted.float(), atol=1e-5)
+    precise(function(student, teacher, temperature), wanted)
 
 
 @distillation_gradient.law(
@@ -375,13 +405,14 @@ def autograd(function, draw):
 def example_by_example(function, draw):
     student, teacher, temperature = gradient_inputs(draw)
     alone = [function(s, t, temperature) for s, t in zip(student.split(1), teacher.split(1), strict=True)]
-    expect.close(function(student, teacher, temperature), torch.cat(alone), atol=1e-5)
+    precise(function(student, teacher, temperature), torch.cat(alone))
 
 
 @distillation_gradient.law("each row sums to 0", hint="Both distributions sum to 1, so their difference sums to 0.")
 def gradient_rows(function, draw):
-    got = function(*gradient_inputs(draw))
-    expect.finite(got)
+    student, teacher, temperature = gradient_inputs(draw, torch.float32)
+    got = function(student, teacher, temperature)
+    expect.same_kind(got, student)
     expect.close(got.sum(-1), torch.zeros(len(got)), "the sum of each row", atol=1e-5)
 
 
@@ -389,7 +420,7 @@ def gradient_rows(function, draw):
     "descending it brings the student nearer to the teacher", hint="Student minus teacher, not the reverse."
 )
 def descent(function, draw):
-    student, teacher, temperature = gradient_inputs(draw, torch.float64)
+    student, teacher, temperature = gradient_inputs(draw)
 
     def cost(z: Tensor) -> float:
         return float(F.cross_entropy(z / temperature, softmax(teacher / temperature)))
@@ -405,7 +436,7 @@ def descent(function, draw):
     hint="At a high temperature distillation matches logits (Hinton 2015, section 2.1).",
 )
 def high_temperature(function, draw):
-    student, teacher, _ = gradient_inputs(draw, torch.float64)
+    student, teacher, _ = gradient_inputs(draw)
     z, v = (x - x.mean(-1, keepdim=True) for x in (student, teacher))
     temperature = 1e5
     got = function(student, teacher, temperature)
@@ -422,18 +453,18 @@ def gradient_extremes(function, draw):
 # --- 1.6 distill ------------------------------------------------------------------------------------------------------
 
 
-def small_network(draw: Draw, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """An MLP of two or three layers: 5 inputs, 3 classes."""
+def small_network(draw: Draw, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+    """An MLP of two or three layers, 5 inputs, 3 classes; its names are not in alphabetical order."""
     sizes = [5, 4, 3] if draw.trial == 0 else [5, draw.integer(4, 7), 6, 3]
     state = {}
-    for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
-        state[f"layer{i}.weight"] = draw.normal(fan_out, fan_in, scale=fan_in**-0.5, dtype=dtype)
-        state[f"layer{i}.bias"] = draw.normal(fan_out, scale=0.1, dtype=dtype)
+    for name, fan_in, fan_out in zip(("stem", "middle", "head")[-len(sizes) + 1 :], sizes, sizes[1:], strict=False):
+        state[f"{name}.weight"] = draw.normal(fan_out, fan_in, scale=fan_in**-0.5, dtype=dtype)
+        state[f"{name}.bias"] = draw.normal(fan_out, scale=0.1, dtype=dtype)
     return state
 
 
 def distill_inputs(draw: Draw, dtype: torch.dtype = torch.float64) -> tuple[dict, Tensor, Tensor, Tensor]:
-    batch = draw.size(2, 9)
+    batch = draw.size(1, 9)
     return (
         small_network(draw, dtype),
         draw.normal(batch, 5, dtype=dtype),
@@ -445,7 +476,7 @@ def distill_inputs(draw: Draw, dtype: torch.dtype = torch.float64) -> tuple[dict
 def descend(state: dict[str, Tensor], cost, lr: float, steps: int) -> dict[str, Tensor]:
     """torch.optim.SGD on a cost of the state."""
     parameters = {name: value.clone().requires_grad_() for name, value in state.items()}
-    optimizer = torch.optim.SGD(list(parameters.values()), lr=lr)
+    optimizer = torch.optim.SGD(list(parameters.values()), lr=lr, foreach=False)
     for _ in range(steps):
         optimizer.zero_grad()
         cost(parameters).backward()
@@ -454,34 +485,38 @@ def descend(state: dict[str, Tensor], cost, lr: float, steps: int) -> dict[str, 
 
 
 @distill.law(
-    "the state that comes back has the same names, shapes and dtypes, and no gradient history",
+    "the state that comes back has the same names in the same order, shapes and dtypes, and no gradient history",
     hint="Return {name: value.detach() for …} of the trained weights.",
+    trials=2,
 )
 def same_form(function, draw):
-    for dtype in (torch.float32, torch.float64):
-        state, inputs, labels, teacher = distill_inputs(draw, dtype)
-        got = function(state, inputs, labels, teacher, 2.0, 0.5, 0.1, 2)
-        expect.same_kind(got, state, "the state")
-        for name, value in state.items():
-            expect.same_kind(got[name], value, f"state[{name!r}]")
-            expect.true(not got[name].requires_grad, f"state[{name!r}] still carries a gradient history")
+    state, inputs, labels, teacher = distill_inputs(draw, (torch.float32, torch.float64)[draw.trial])
+    got = function(state, inputs, labels, teacher, 2.0, 0.5, 0.1, 2)
+    expect.same_kind(got, state, "the state")
+    expect.equal(list(got), list(state), "the order of the names, which is the order of the layers,")
+    for name, value in state.items():
+        expect.same_kind(got[name], value, f"state[{name!r}]")
+        expect.true(not got[name].requires_grad, f"state[{name!r}] still carries a gradient history")
 
 
 @distill.law("no steps change nothing", hint="range(0) does not run: return copies of what came in.", trials=1)
 def no_steps(function, draw):
     state, inputs, labels, teacher = distill_inputs(draw)
-    expect.close(function(state, inputs, labels, teacher, 2.0, 0.5, 0.1, 0), state, "the state", rtol=1e-12)
+    precise(function(state, inputs, labels, teacher, 2.0, 0.5, 0.1, 0), state, "the state")
 
 
 @distill.law(
     "at alpha = 0 it is torch.optim.SGD on the labels' cross-entropy",
-    hint="Every weight and every bias takes the step w − lr · gradient, all in the same step; no momentum.",
+    hint="Every weight and every bias takes the step w − lr · gradient, all in one step; no momentum, no clipping.",
 )
 def plain_descent(function, draw):
     state, inputs, labels, teacher = distill_inputs(draw)
-    lr, steps = draw.uniform(0.05, 0.5), draw.size(1, 4)
+    if draw.trial == draw.trials - 1:  # images, more than a mini-batch of them, and large gradients
+        inputs, labels = draw.normal(150, 1, 5, scale=20, dtype=torch.float64), draw.labels(150, 3)
+        teacher = draw.normal(150, 3, dtype=torch.float64)
+    lr, steps = draw.uniform(0.05, 0.5), (1, 2, 5)[draw.trial]
     wanted = descend(state, lambda s: F.cross_entropy(mlp_forward(s, inputs), labels), lr, steps)
-    expect.close(function(state, inputs, labels, teacher, 3.0, 0.0, lr, steps), wanted, "the state", rtol=1e-6)
+    precise(function(state, inputs, labels, teacher, 3.0, 0.0, lr, steps), wanted, "the state")
 
 
 @distill.law(
@@ -490,14 +525,36 @@ def plain_descent(function, draw):
 )
 def soft_descent(function, draw):
     state, inputs, labels, teacher = distill_inputs(draw)
-    lr, steps = draw.uniform(0.05, 0.5), draw.size(1, 4)
-    wanted = descend(state, lambda s: F.cross_entropy(mlp_forward(s, inputs), softmax(teacher)), lr, steps)
-    expect.close(function(state, inputs, labels, teacher, 1.0, 1.0, lr, steps), wanted, "the state", rtol=1e-6)
+    # In the last trial the rate is far too high and the loss rises: the step is taken all the same
+    lr, steps = ((draw.uniform(0.05, 0.5), 1), (draw.uniform(0.05, 0.5), 3), (100.0, 1))[draw.trial]
+    target = softmax(teacher)
+    wanted = descend(state, lambda s: F.cross_entropy(mlp_forward(s, inputs), target), lr, steps)
+    precise(function(state, inputs, labels, teacher, 1.0, 1.0, lr, steps), wanted, "the state")
+
+
+@distill.law(
+    "a last layer and a teacher T times as large, at temperature T: the last layer's step is T times as large",
+    hint="Hand the temperature on to distillation_loss, for student and teacher alike.",
+    trials=3,
+)
+def scaled_step(function, draw):
+    state, inputs, labels, teacher = distill_inputs(draw)
+    head = list(state)[-2:]
+    temperature = temperatures(draw)[draw.trial]
+    large = {name: value * temperature if name in head else value for name, value in state.items()}
+    got = function(large, inputs, labels, teacher * temperature, temperature, 1.0, 0.1, 1)
+    small = function(state, inputs, labels, teacher, 1.0, 1.0, 0.1, 1)
+    expect.same_kind(small, state, "the state")
+    expect.same_kind(got, state, "the state")
+    for name in head:
+        wanted = large[name] + temperature * (small[name] - state[name])
+        precise(got[name], wanted, f"state[{name!r}]")
 
 
 @distill.law(
     "at a very high temperature it fits the teacher's centred logits",
     hint="Hand the temperature on to distillation_loss, T² and all (Hinton 2015, section 2.1).",
+    trials=2,
 )
 def matches_logits(function, draw):
     state, inputs, labels, teacher = distill_inputs(draw)
@@ -517,30 +574,31 @@ def matches_logits(function, draw):
         expect.close(step, wanted_step, f"the step of state[{name!r}], divided by lr,", rtol=1e-2, atol=1e-3)
 
 
-@distill.law("alpha weighs the teacher against the labels in every step", hint="Hand alpha on to distillation_loss.")
+@distill.law("alpha weighs the teacher against the labels", hint="Hand alpha on to distillation_loss.", trials=1)
 def alpha_weighs(function, draw):
     state, inputs, labels, teacher = distill_inputs(draw)
     alpha, temperature, lr = draw.uniform(0.2, 0.8), draw.uniform(1, 6), 0.1
     soft, hard, both = (function(state, inputs, labels, teacher, temperature, a, lr, 1) for a in (1.0, 0.0, alpha))
-    expect.same_kind(both, state, "the state")
+    expect.same_kind(soft, state, "the state")
+    expect.same_kind(hard, state, "the state")
     wanted = {name: alpha * soft[name] + (1 - alpha) * hard[name] for name in state}
-    expect.close(both, wanted, "the state", rtol=1e-6)
+    precise(both, wanted, "the state")
 
 
-@distill.law("a student that equals its teacher stays as it is (alpha = 1)", hint="The gradient is 0 there.", trials=2)
+@distill.law("a student that equals its teacher stays as it is (alpha = 1)", hint="The gradient is 0 there.", trials=1)
 def fixed_point(function, draw):
     state, inputs, labels, _ = distill_inputs(draw)
     got = function(state, inputs, labels, mlp_forward(state, inputs), draw.uniform(1, 5), 1.0, 0.5, 3)
     expect.close(got, state, "the state", rtol=1e-6, atol=1e-8)
 
 
-@distill.law("three steps are one step, then two", hint="Start each step from the weights of the one before.", trials=2)
+@distill.law("three steps are one step, then two", hint="Start each step from the weights of the one before.", trials=1)
 def steps_compose(function, draw):
     state, *data = distill_inputs(draw)
     settings = (draw.uniform(1, 5), 0.6, 0.2)
     first = function(state, *data, *settings, 1)
     expect.same_kind(first, state, "the state")
-    expect.close(function(state, *data, *settings, 3), function(first, *data, *settings, 2), "the state", rtol=1e-6)
+    precise(function(state, *data, *settings, 3), function(first, *data, *settings, 2), "the state")
 
 
 @distill.law(
@@ -552,6 +610,6 @@ def unseen_inputs(function, draw):
     teacher = draw.normal(3, 5, scale=2)
     seen, unseen = draw.normal(60, 5), draw.normal(200, 5)
     labels = draw.labels(60, 3)  # worthless: all that can be learnt comes from the teacher
-    got = function(small_network(draw, torch.float32), seen, labels, seen @ teacher.T, 3.0, 1.0, 0.2, 60)
+    got = function(small_network(draw, torch.float32), seen, labels, seen @ teacher.T, 3.0, 1.0, 0.5, 25)
     agree = float((mlp_forward(got, unseen).argmax(1) == (unseen @ teacher.T).argmax(1)).float().mean())
-    expect.true(agree >= 0.75, "it agrees too rarely", "at least 75%", f"{agree:.0%}")
+    expect.true(agree >= 0.7, "it agrees too rarely", "at least 70%", f"{agree:.0%}")

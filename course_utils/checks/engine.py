@@ -5,7 +5,7 @@ import contextlib
 import io
 import linecache
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -198,6 +198,7 @@ def run(exercise: Exercise, function: Callable[..., Any], seed: int = PUBLIC_SEE
     results: list[LawResult] = []
     laws = [*exercise.laws, *extra]
     with (
+        one_thread(),
         contextlib.redirect_stdout(printed),
         contextlib.redirect_stderr(printed),
         warnings.catch_warnings(),
@@ -221,6 +222,17 @@ def run(exercise: Exercise, function: Callable[..., Any], seed: int = PUBLIC_SEE
         exercise.points,
         printed=printed.getvalue()[:2000],
     )
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread: small tensors are faster so, and rounding does not depend on the number of cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _try(each: Law, function: FunctionUnderTest, seed: int) -> LawResult:

@@ -1,4 +1,4 @@
-"""What laws say of a result. Each function returns nothing, or raises `LawViolation` in words a beginner understands."""
+"""What laws demand of a result: each function raises `LawViolation`, in words a beginner understands, or returns."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,6 +29,8 @@ def describe(value: Any, limit: int = 12) -> str:
             return f"{name} of shape {shape}, {dtype}, starting {', '.join(describe(x) for x in flat)}, …"
         case bool() | None:
             return repr(value)
+        case int() if value.bit_length() > 256:  # repr refuses ints of more than 4,300 digits
+            return f"an int of {value.bit_length()} bits"
         case float():
             return f"{value:.4g}" if abs(value) < 1e16 or not math.isfinite(value) else f"{value:.3e}"
         case str() | bytes():
@@ -148,7 +150,7 @@ def gradient(result: Tensor, wrt: Tensor | Sequence[Tensor], what: str = "the re
         raise LawViolation(f"{what} is {kind(result)}, not a tensor", got=result)
     if not result.requires_grad:
         raise LawViolation(
-            f"{what} cannot be differentiated: something cut it off from its input (.detach(), .item(), .data, no_grad?)"
+            f"{what} cannot be differentiated: something cut it off from its input (.detach(), .item(), .data, no_grad)"
         )
     gradients = torch.autograd.grad(result.sum(), [wrt] if single else list(wrt), allow_unused=True)
     if any(g is None for g in gradients):

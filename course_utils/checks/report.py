@@ -6,7 +6,7 @@ from html import escape
 
 @dataclass(frozen=True)
 class LawResult:
-    """One law's verdict. `message` says what is wrong; `input`, `expected` and `got` are texts, empty where not known."""
+    """One law's verdict. `message` says what is wrong; `input`, `expected`, `got` are texts, empty where not known."""
 
     name: str
     passed: bool

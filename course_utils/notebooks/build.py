@@ -1,9 +1,11 @@
 """Text sources and reference functions in; executed solutions, labs, their expected outputs and lectures out.
 
-solutions/NN_topic/NN_topic.md  ->  solutions/NN_topic/NN_topic.ipynb                    exercises filled in, executed
-                                ->  labs/NN_topic/NN_topic.ipynb                         nbgrader's release of it: stubs, no outputs
-                                ->  course_utils/notebooks/expected/NN_topic.ipynb       the lab with the outputs that `course check` compares
-lectures/NN_topic.md            ->  lectures/NN_topic.ipynb                              listings filled in, executed
+solutions/NN_topic/NN_topic.md
+  -> solutions/NN_topic/NN_topic.ipynb                exercises filled in, executed
+  -> labs/NN_topic/NN_topic.ipynb                     nbgrader's release of it: stubs, no outputs
+  -> course_utils/notebooks/expected/NN_topic.ipynb   the lab with the outputs that `course check` compares
+lectures/NN_topic.md
+  -> lectures/NN_topic.ipynb                          listings filled in, executed
 
 Each notebook carries the hash of what it was made from, so that unchanged sources are not built again.
 """
@@ -26,7 +28,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from course_utils.checks.engine import Exercise
-from course_utils.notebooks.source import function_source, stub_error
+from course_utils.notebooks.source import function_source, stub_message
 from course_utils.units import PACKAGE, ROOT, TOPICS, find_topic, load_unit, unit_name
 
 CELL_TIMEOUT = 300  # seconds; a solution notebook as a whole should take less than 90
@@ -99,7 +101,7 @@ def source_hash(source: Path, topic: str) -> str:
     found |= {ROOT / "lectures" / "results" / name for name in re.findall(r"([\w-]+\.json)", text)}
     digest = hashlib.sha256()
     for path in sorted(p for p in found if p.exists()):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
+        digest.update(Path(os.path.relpath(path, ROOT)).as_posix().encode() + b"\0")
         digest.update(path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
     return digest.hexdigest()
 
@@ -141,16 +143,12 @@ def assemble(source: Path, topic: str) -> NotebookNode:
                 cell.metadata.tags = sorted(tags | {"nbval-ignore-output"})
             cells.append(cell)
     name_cells(cells)
-    notebook = nbformat.v4.new_notebook(
-        cells=cells, metadata={"kernelspec": KERNEL, "language_info": LANGUAGE}
-    )
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL, "language_info": LANGUAGE})
     notebook.nbformat_minor = 5
     return notebook
 
 
-def exercise_cells(
-    cell: NotebookNode, exercises: dict[str, Exercise], topic: str, source: Path
-) -> list[NotebookNode]:
+def exercise_cells(cell: NotebookNode, exercises: dict[str, Exercise], topic: str, source: Path) -> list[NotebookNode]:
     """The exercise's box and its function, with the body between solution marks."""
     name = cell.source.strip()
     if name not in exercises:
@@ -195,9 +193,7 @@ def answer_cell(question: NotebookNode) -> NotebookNode:
     return cell
 
 
-def nbgrader_metadata(
-    grade_id: str, *, grade: bool = False, solution: bool = False, points: int | None = None
-) -> dict:
+def nbgrader_metadata(grade_id: str, *, grade: bool = False, solution: bool = False, points: int | None = None) -> dict:
     metadata = {
         "grade": grade,
         "grade_id": grade_id,
@@ -235,6 +231,7 @@ def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         store_widget_state=False,
+        extra_arguments=["--log-level=ERROR"],
     )
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), before]))
@@ -272,7 +269,7 @@ def release(solution: NotebookNode, topic: str) -> NotebookNode:
     class NamedStubs(ClearSolutions):
         def preprocess_cell(self, cell, resources, index):
             if (exercise := exercises.get(cell.id)) is not None:
-                self.code_stub = {"python": stub_error(exercise.id, exercise.name)}
+                self.code_stub = {"python": f'raise NotImplementedError("{stub_message(exercise)}")'}
             return super().preprocess_cell(cell, resources, index)
 
     lab, resources = deepcopy(solution), {}
@@ -285,9 +282,9 @@ def release(solution: NotebookNode, topic: str) -> NotebookNode:
 def hand_in_cells(topic: str) -> list[NotebookNode]:
     """The lab's last cells: all checks once more, on the saved file and from a fresh start."""
     text = nbformat.v4.new_markdown_cell(
-        "## Before you hand in\n\nSave the notebook, then run this cell. It starts afresh, takes your functions from the "
-        "saved file, and runs every check as the course's own test does; a cell that only worked by luck of the order in "
-        "which you ran things shows itself here."
+        "## Before you hand in\n\nSave the notebook, then run this cell. It starts afresh, takes your functions from "
+        "the saved file, and runs every check as the course's own test does; a cell that only worked by luck of the "
+        "order in which you ran things shows itself here."
     )
     code = nbformat.v4.new_code_cell(
         f'from course_utils.notebooks.check import check_saved\n\ncheck_saved("{unit_name(topic)}.ipynb")',
@@ -298,8 +295,8 @@ def hand_in_cells(topic: str) -> list[NotebookNode]:
 
 
 def expected(solution: NotebookNode, lab: NotebookNode) -> NotebookNode:
-    """The lab without answers, but with the reference's outputs where they are compared: on the check cells and on every
-    cell tagged `nbval-check-output`. Cells that only show something are left out."""
+    """The lab without answers, but with the reference's outputs where they are compared: on the check cells and on
+    every cell tagged `nbval-check-output`. Cells that only show something are left out."""
     outputs = {cell.id: cell for cell in solution.cells if cell.cell_type == "code"}
     notebook, cells = deepcopy(lab), []
     for cell in notebook.cells:

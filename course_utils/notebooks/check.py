@@ -1,5 +1,7 @@
 """`course check`: a student's functions in an answer-free copy of the lab, run under nbval from a fresh start."""
 
+import contextlib
+import io
 import os
 import shutil
 import sys
@@ -20,7 +22,7 @@ from course_utils.notebooks.build import expected_path, lab_path
 from course_utils.notebooks.extract import extract
 from course_utils.units import find_topic, load_unit, unit_name
 
-CELL_TIMEOUT = 60  # seconds
+CELL_TIMEOUT = int(os.environ.get("COURSE_CHECK_TIMEOUT", "60"))  # seconds for one cell
 
 
 @dataclass
@@ -110,13 +112,14 @@ class Watcher:
         self.progress.advance(self.task)
 
 
-def run_nbval(notebook: NotebookNode, console: Console) -> dict[str, Verdict]:
+def run_nbval(notebook: NotebookNode) -> dict[str, Verdict]:
     """Run a notebook under nbval in a folder of its own; the verdict of each code cell by its id."""
     folder = Path(tempfile.mkdtemp(prefix="course-check-"))
     try:
         path = folder / "lab.ipynb"
         nbformat.write(notebook, path)
-        with Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True) as progress:
+        bar = Progress(TextColumn("{task.description}"), BarColumn(), console=Console(stderr=True), transient=True)
+        with bar as progress:
             watcher = Watcher(notebook.cells, progress)
             options = [
                 "--nbval-lax",
@@ -126,8 +129,7 @@ def run_nbval(notebook: NotebookNode, console: Console) -> dict[str, Verdict]:
                 str(folder),
                 "-c",
                 os.devnull,
-                "-p",
-                "no:terminal",
+                "--capture=no",
                 "-p",
                 "no:cacheprovider",
                 "-p",
@@ -137,7 +139,9 @@ def run_nbval(notebook: NotebookNode, console: Console) -> dict[str, Verdict]:
             os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
             os.environ["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
             try:
-                pytest.main([str(path), *options], plugins=[watcher])
+                # nbval needs pytest's terminal reporter, but what that says is not for a student
+                with contextlib.redirect_stdout(io.StringIO()):
+                    pytest.main([str(path), *options], plugins=[watcher])
             finally:
                 for name, value in before.items():
                     os.environ.pop(name, None) if value is None else os.environ.update({name: value})
@@ -160,8 +164,9 @@ def check_lab(lab: str | Path, console: Console | None = None) -> bool:
     if not expected_path(topic).exists():
         raise FileNotFoundError(f"The expected outputs of {unit_name(topic)} are missing: run `course build` first.")
     merged = merge(read_notebook(path), read_notebook(expected_path(topic)), exercises)
-    verdicts = run_nbval(merged, console)
-    table = Table(title=f"{unit_name(topic)}: {path}", title_justify="left")
+    verdicts = run_nbval(merged)
+    console.print(f"{unit_name(topic)}: {path}", highlight=False)
+    table = Table()
     for heading in ("Exercise", "Function", "Verdict"):
         table.add_column(heading)
     held = 0
@@ -171,7 +176,8 @@ def check_lab(lab: str | Path, console: Console | None = None) -> bool:
         holds = definition.passed and verdict.passed
         held += holds
         text = "holds" if holds else first_fault(verdict.text if definition.passed else definition.text)
-        table.add_row(exercise.id, exercise.name, f"{'✓' if holds else '✗'} {text.removeprefix('✗ ')}")
+        text = text.removeprefix("✗ ").removeprefix(f"{exercise.id} {exercise.name}: ")
+        table.add_row(exercise.id, exercise.name, f"{'✓' if holds else '✗'} {text}")
     own = {exercise.name for exercise in exercises} | {f"check_{exercise.name}" for exercise in exercises}
     others = [cell_id for cell_id, verdict in verdicts.items() if cell_id not in own and not verdict.passed]
     console.print(table)

@@ -1,0 +1,106 @@
+"""`course reproduce NAME`: papers' experiments at their own scale. Each module in this folder is one NAME.
+
+A module has `run(seeds, out)`, which stores its results as out/NAME.json. The lectures read those files.
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import pkgutil
+import platform
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from course_utils import __version__
+from course_utils.data import cache_folder, write_atomically
+from course_utils.units import ROOT
+
+
+def experiments() -> list[str]:
+    """What can be reproduced."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def reproduce_experiment(name: str, seeds: int = 3, out: Path | None = None) -> None:
+    """Run an experiment with seeds 0, 1, … and store out/NAME.json. ValueError if there is no such experiment."""
+    if name not in experiments():
+        raise ValueError(f"There is no experiment named {name!r}: choose from {', '.join(experiments())}.")
+    if seeds < 1:
+        raise ValueError(f"An experiment needs at least one seed, not {seeds}.")
+    importlib.import_module(f"{__name__}.{name}").run(seeds, out or ROOT / "lectures" / "results")
+
+
+def stored_results(name: str) -> dict[str, Any]:
+    """What lectures/results/NAME.json holds: the last run of an experiment. ValueError if it was never run."""
+    path = ROOT / "lectures" / "results" / f"{name}.json"
+    if not path.exists():
+        raise ValueError(f"There are no results at {path}: make them with 'course reproduce {name}'.")
+    return json.loads(path.read_text())
+
+
+class Journal:
+    """What an experiment has computed so far, kept in the cache: a run that was stopped goes on where it was.
+
+    Entries belong to the settings that they were computed with; other settings start another journal.
+    """
+
+    def __init__(self, name: str, settings: dict[str, Any]) -> None:
+        key = json.dumps(settings, sort_keys=True).encode()
+        self.folder = cache_folder() / "reproduce" / f"{name}-{hashlib.sha256(key).hexdigest()[:12]}"
+
+    def tensors(self, entry: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """The tensors of this entry: read if they are there, else computed and written."""
+        path = self.folder / f"{entry}.safetensors"
+        try:
+            return safetensors.torch.load_file(path)
+        except (OSError, SafetensorError):
+            tensors = compute()
+            write_atomically(path, safetensors.torch.save(tensors))
+            return tensors
+
+    def clear(self) -> None:
+        """Forget all entries: the results are stored, and the next run is to compute again."""
+        for path in self.folder.glob("*"):
+            path.unlink()
+        self.folder.rmdir()
+
+
+def provenance() -> dict[str, Any]:
+    """Where and with what a result was computed: the command, versions, processor, threads and date (UTC)."""
+    return {
+        "command": " ".join(["course", *sys.argv[1:]]),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
+        "versions": {
+            "course": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def write_results(path: Path, results: dict[str, Any]) -> None:
+    """Store results as JSON that reads well in a diff."""
+    write_atomically(path, (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _processor() -> str:
+    """The processor's name: of Linux, /proc/cpuinfo knows it and Python does not."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

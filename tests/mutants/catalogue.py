@@ -1,6 +1,7 @@
 """Wrong and right versions of the exercises: what proves the checks.
 
-`tests/mutants/<topic>.py` holds a unit's mutants (named, plausible student errors) and right solutions written another way.
+`tests/mutants/<topic>.py` holds a unit's mutants (named, plausible student errors) and right solutions written
+another way.
 """
 
 from collections.abc import Callable

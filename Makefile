@@ -1,0 +1,77 @@
+# Two commands on a fresh clone: `make lab` opens the course, `make test` runs every test.
+# Both make the environment .venv if it is missing, and again when pyproject.toml or constraints.txt has changed.
+
+.DEFAULT_GOAL := help
+.PHONY: lab test build clean help remade
+SHELL := /bin/sh
+
+# The first Python that is new enough, unless you name one: make lab PYTHON=python3.13
+NEW_ENOUGH := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11 python3.14 python,$(shell $(python) -c '$(NEW_ENOUGH)' 2>/dev/null && echo $(python))))
+
+BIN := .venv/bin
+RUN := $(BIN)/python -m course_utils
+
+# PyPI's PyTorch for Linux brings gigabytes of CUDA libraries; PyTorch's own index has a build for the CPU alone.
+# Its version ends in +cpu, so pip prefers it. Where that index cannot be reached, one question now saves pip minutes of retries.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+NEEDS_CPU_INDEX := import sys; sys.exit(sys.platform != "linux")
+REACHABLE := import signal, urllib.request; signal.alarm(4); urllib.request.urlopen("$(CPU_INDEX)/torch/", timeout=3)
+
+# A stamp holds the folder it was made in: scripts of a .venv that was moved or copied do not work.
+ifneq ($(shell cat .venv/lab.stamp 2>/dev/null),$(CURDIR))
+.venv/lab.stamp: remade
+endif
+ifneq ($(shell cat .venv/test.stamp 2>/dev/null),$(CURDIR))
+.venv/test.stamp: remade
+endif
+
+lab: .venv/lab.stamp  ## open the course in JupyterLab; on a machine without a screen: make lab ARGS=--no-browser
+	@$(RUN) lab $(ARGS)
+
+test: .venv/test.stamp  ## check style, look for stale notebooks, run every test; some tests: make test ARGS="-k mutants"
+	@failed=; \
+	printf '\n== 1 of 3: style (ruff)\n'; \
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . || failed="$$failed style"; \
+	printf '\n== 2 of 3: are the built notebooks up to date? (course build --check)\n'; \
+	$(RUN) build --check || failed="$$failed stale-notebooks"; \
+	printf '\n== 3 of 3: tests (pytest)\n'; \
+	$(BIN)/python -m pytest $(ARGS) || failed="$$failed tests"; \
+	if [ -n "$$failed" ]; then printf '\nFailed:%s\n' "$$failed"; exit 1; fi
+
+build: .venv/lab.stamp  ## build solutions, labs and lectures from their text sources; one unit: make build ARGS=01
+	@$(RUN) build $(ARGS)
+
+clean:  ## remove the environment and what tests and tools left behind
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +
+
+help:
+	@echo 'Deep Learning on a Budget'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@echo 'More commands: .venv/bin/course --help'
+
+.venv/lab.stamp: pyproject.toml constraints.txt
+	@$(call install,.)
+	@echo '$(CURDIR)' > $@
+
+.venv/test.stamp: pyproject.toml constraints.txt
+	@$(call install,.[test])
+	@echo '$(CURDIR)' > .venv/lab.stamp
+	@echo '$(CURDIR)' > $@
+
+define install
+set -e; \
+if [ -z "$(PYTHON)" ]; then echo 'The course needs Python 3.11 or newer: install one (python.org), or name it: make lab PYTHON=/path/to/python3.12' >&2; exit 1; fi; \
+if ! $(PYTHON) -c '$(NEW_ENOUGH)'; then echo '$(PYTHON) cannot run the course, which needs Python 3.11 to 3.14.' >&2; exit 1; fi; \
+if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then echo '$(PYTHON) cannot make environments: install its venv module (on Debian and Ubuntu: sudo apt install python3-venv).' >&2; exit 1; fi; \
+echo 'Installing the course and what it needs into .venv with $(PYTHON): once, a few minutes.'; \
+if [ "$$(cat .venv/lab.stamp 2>/dev/null)" != "$(CURDIR)" ]; then $(PYTHON) -m venv --clear .venv; fi; \
+index=; \
+if $(PYTHON) -c '$(NEEDS_CPU_INDEX)'; then \
+  if $(PYTHON) -c '$(REACHABLE)' >/dev/null 2>&1; then index="--extra-index-url $(CPU_INDEX)"; \
+  else echo "PyTorch's index of CPU builds cannot be reached: taking PyPI's build, a much larger download."; fi; \
+fi; \
+$(BIN)/python -m pip install --disable-pip-version-check $$index -c constraints.txt -e '$(1)'
+endef

@@ -1,0 +1,152 @@
+"""Finds the submissions in a folder and reads their notebooks, which may be anything but notebooks."""
+
+import json
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MAX_FILE_BYTES = 25 * 2**20
+MAX_CODE_CHARACTERS = 500_000
+MAX_CELLS = 2_000
+MAX_NAME_BYTES = 200
+
+
+class Refused(Exception):
+    """A file that cannot be graded. `status` is for the table, the message says more."""
+
+    def __init__(self, status: str, message: str = "") -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What one student handed in: a file, or why there is none to read."""
+
+    student: str
+    path: Path | None
+    status: str = ""
+    message: str = ""
+
+
+@dataclass
+class Notebook:
+    """The code of a notebook. `secondary` are cells that count only where no other cell defines a name."""
+
+    cells: list[str]
+    secondary: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def collect(folder: Path, lab: str) -> list[Submission]:
+    """Everybody's submission in SUBMISSIONS/STUDENT/LAB/LAB.ipynb or SUBMISSIONS/STUDENT.ipynb, by name.
+
+    Hidden files are passed over; everything else ends as somebody's submission, so that nothing is lost in silence.
+    """
+    found: dict[str, Submission] = {}
+    # Folders before files, and notebooks before other files: of two things with the same name the first one counts
+    entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    for entry in sorted(entries, key=lambda e: (not e.is_dir(), not e.name.endswith(".ipynb"), e.name)):
+        path = Path(entry.path)
+        student = entry.name if entry.is_dir(follow_symlinks=False) else path.stem
+        if student in found and found[student].path is not None:
+            continue
+        try:
+            if len(os.fsencode(student)) > MAX_NAME_BYTES:
+                student = student[:40] + "…"
+                raise Refused("wrong name", f"its name is longer than {MAX_NAME_BYTES} characters")
+            found[student] = Submission(student, _locate(path, lab))
+        except Refused as refused:
+            found[student] = Submission(student, None, refused.status, refused.message)
+    return [found[student] for student in sorted(found)]
+
+
+def _locate(path: Path, lab: str) -> Path:
+    if path.is_symlink():
+        raise Refused("symbolic link", "it points elsewhere; hand in the notebook itself")
+    if not path.is_dir():
+        if path.suffix != ".ipynb":
+            raise Refused("wrong file", f"{path.name} is not an .ipynb file")
+        return path
+    folder = path / lab
+    if folder.is_symlink():
+        raise Refused("symbolic link", f"{lab} points elsewhere; hand in the folder itself")
+    if not folder.is_dir():
+        strays = sorted(file.name for file in path.glob("*.ipynb"))
+        found = f"found {', '.join(strays[:3])}" if strays else "nothing of this lab is there"
+        raise Refused("wrong file" if strays else "not handed in", f"{found}, expected {lab}/{lab}.ipynb")
+    notebook = folder / f"{lab}.ipynb"
+    if not os.path.lexists(notebook):
+        files = sorted(file.name for file in folder.iterdir() if not file.name.startswith("."))
+        found = f"found {', '.join(files[:3])}" if files else "the folder is empty"
+        raise Refused("wrong file" if files else "not handed in", f"{found}, expected {lab}.ipynb")
+    return notebook
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a regular file of a sensible size, and of nothing else. Refused otherwise."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        if path.is_symlink():
+            raise Refused("symbolic link", "it points elsewhere; hand in the notebook itself") from None
+        raise Refused("unreadable", error.strerror or "it cannot be opened") from None
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused("wrong file", "it is not a regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise Refused("too large", f"{status.st_size / 2**20:.0f} MB; {MAX_FILE_BYTES // 2**20} MB are allowed")
+        return file.read(MAX_FILE_BYTES + 1)
+
+
+def parse_notebook(data: bytes) -> Notebook:
+    """The code cells of a notebook file of format 4. Refused, with a status that says why, if it is none."""
+    if not data.strip():
+        raise Refused("empty", "the file has no content")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refused("unreadable encoding", f"it is not UTF-8 (byte {error.start})") from None
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refused("not a notebook", f"it is not JSON: {str(error)[:100]}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
+        raise Refused("not a notebook", "it is JSON, but no notebook")
+    if content["nbformat"] != 4:
+        advice = "open it in JupyterLab and save it" if content["nbformat"] < 4 else "save it as nbformat 4"
+        raise Refused("wrong format", f"it has notebook format {content['nbformat']}, not 4: {advice}")
+    if not isinstance(content.get("cells"), list):
+        raise Refused("not a notebook", "it has no list of cells")
+    return _code_cells(content["cells"])
+
+
+def _code_cells(cells: list[Any]) -> Notebook:
+    notebook = Notebook([])
+    seen: set[str] = set()
+    for cell in cells:
+        if not isinstance(cell, dict) or cell.get("cell_type") != "code":
+            continue
+        source = cell.get("source", "")
+        if isinstance(source, list) and all(isinstance(line, str) for line in source):
+            source = "".join(source)
+        if not isinstance(source, str):
+            notebook.notes.append(f"code cell {len(notebook.cells) + 1} has no text")
+            source = ""
+        identity = cell.get("id")
+        if isinstance(identity, str):
+            if identity in seen:
+                notebook.secondary.append(len(notebook.cells))
+                where = f"code cell {len(notebook.cells) + 1}"
+                notebook.notes.append(f"{where} has the id of an earlier cell, which counts")
+            seen.add(identity)
+        notebook.cells.append(source)
+    if not any(source.strip() for source in notebook.cells):
+        raise Refused("empty", "it has no code")
+    characters = sum(map(len, notebook.cells))
+    if characters > MAX_CODE_CHARACTERS or len(notebook.cells) > MAX_CELLS:
+        raise Refused("too large", f"{len(notebook.cells):,} code cells with {characters:,} characters")
+    return notebook

@@ -1,0 +1,171 @@
+"""A student's function, as seen from outside the sandbox: a callable that the engine can test like any other."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from course_utils.checks.engine import StudentError, same
+from course_utils.grading.sandbox import Child, Died
+
+
+class RemoteFunction:
+    """Calls a function in a submission's process.
+
+    Arguments go there by value and the result comes back by value; a result that depends on tensors which require a
+    gradient is attached to them, and its backward pass asks the process for the vector-Jacobian product (once: the
+    second derivative is none). Arguments that the function changed in place are changed likewise. Nothing that comes
+    back is trusted to be more than the plain data that it was read as. Raises StudentError for the function's
+    exceptions and for its process's death.
+    """
+
+    def __init__(self, child: Child, name: str) -> None:
+        self.child, self.name = child, name
+        self.numbers = itertools.count()
+        self.calls = 0
+        self.exhausted = False  # it ran out of memory, and lived
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        number = next(self.numbers)
+        reply = self._ask(op="call", id=number, name=self.name, args=args, kwargs=kwargs)
+        if "after" in reply:
+            _write_back([args, kwargs], reply["after"])
+        _raise_error(reply)
+        if "foreign" in reply:
+            return _foreign(reply["foreign"])
+        value = reply.get("value")
+        leaves = [tensor for tensor in _tensors([args, kwargs]) if tensor.requires_grad]
+        results = [tensor for tensor in _tensors(value) if tensor.requires_grad]
+        if not leaves or not results:
+            return value
+        attached = iter(_Attached.apply(self, number, [tensor.detach() for tensor in results], *leaves))
+        return _replace(value, attached)
+
+    def vjp(self, number: int, gradients: Sequence[Tensor | None], leaves: Sequence[tuple[Any, Any]]) -> list[Any]:
+        """Gradients by the call's arguments; StudentError if the process has none, or something that cannot be one."""
+        reply = self._ask(op="vjp", id=number, gradients=list(gradients))
+        _raise_error(reply)
+        found = reply.get("gradients")
+        if type(found) is not list or len(found) != len(leaves):
+            raise StudentError("ProtocolError", "its process sent no gradients")
+        for gradient, (shape, dtype) in zip(found, leaves, strict=True):
+            if gradient is not None and not (
+                type(gradient) is Tensor
+                and gradient.shape == shape
+                and gradient.dtype == dtype
+                and not gradient.requires_grad
+            ):
+                raise StudentError("ProtocolError", "its process sent a gradient of another shape or type")
+        return found
+
+    def _ask(self, **message: Any) -> dict[str, Any]:
+        self.calls += 1
+        try:
+            reply = self.child.request(**message)
+        except Died as died:
+            kind = {"timed out": "TimeoutError"}.get(died.fate, "Crash")
+            raise StudentError(kind, str(died)) from None
+        if "error" in reply:
+            self.exhausted |= "MemoryError" in str(reply["error"]) or "can't allocate memory" in str(reply["error"])
+        printed = reply.get("printed")
+        if type(printed) is str and printed:
+            print(printed, end="")
+        return reply
+
+
+class _Attached(torch.autograd.Function):
+    """Results that are already known, as functions of tensors; the gradient comes from the other side."""
+
+    @staticmethod
+    def forward(ctx: Any, remote: RemoteFunction, number: int, results: list[Tensor], *leaves: Tensor) -> Any:
+        ctx.set_materialize_grads(False)
+        ctx.remote, ctx.number = remote, number
+        ctx.leaves = [(leaf.shape, leaf.dtype) for leaf in leaves]
+        return tuple(results)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+        if all(gradient is None for gradient in gradients):
+            return (None, None, None, *(None for _ in ctx.leaves))
+        found = ctx.remote.vjp(ctx.number, gradients, ctx.leaves)
+        return (None, None, None, *found)
+
+
+def _raise_error(reply: dict[str, Any]) -> None:
+    error = reply.get("error")
+    if error is None:
+        return
+    if type(error) is not list or len(error) != 3 or any(type(part) is not str for part in error):
+        raise StudentError("ProtocolError", "its process sent an error that is none")
+    raise StudentError(*(part[:500] for part in error))
+
+
+def _foreign(kind: Any) -> Any:
+    """An object whose type bears the name of what the function returned, for the engine to refuse by that name."""
+    name = kind[:80] if type(kind) is str and kind.isprintable() and kind else "object"
+    return type(name, (), {})()
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    match value:
+        case Tensor():
+            yield value
+        case dict():
+            for entry in value.values():
+                yield from _tensors(entry)
+        case list() | tuple():
+            for entry in value:
+                yield from _tensors(entry)
+
+
+def _replace(value: Any, attached: Iterator[Tensor]) -> Any:
+    """The value with its tensors that require a gradient replaced, in order."""
+    match value:
+        case Tensor() if value.requires_grad:
+            return next(attached)
+        case dict():
+            return {key: _replace(entry, attached) for key, entry in value.items()}
+        case list() | tuple():
+            return type(value)(_replace(entry, attached) for entry in value)
+    return value
+
+
+def _write_back(before: Any, after: Any) -> Any:
+    """Make the value what it was after the call, in place where it has one; returns what stands for it now."""
+    match before:
+        case Tensor():
+            if type(after) is Tensor and not same(before.detach(), after.detach()):
+                # .data passes by autograd: the graph that the engine's copy hangs in stays as it is
+                before.data = after.detach().to(before.dtype) if before.requires_grad else after.detach()
+        case np.ndarray():
+            if type(after) is np.ndarray and after.shape == before.shape and after.dtype == before.dtype:
+                before[...] = after
+        case list():
+            kept = before[:]
+            before[:] = [_write_back(old, new) for old, new in _pairs(kept, after)]
+        case tuple():
+            for old, new in _pairs(before, after):
+                _write_back(old, new)
+        case dict():
+            old = dict(before)
+            before.clear()
+            before.update(
+                {key: _write_back(old[key], new) if key in old else new for key, new in after.items()}
+                if type(after) is dict
+                else {"changed": True}
+            )
+        case _:
+            return after
+    return before if type(after) is type(before) else after
+
+
+def _pairs(before: Sequence[Any], after: Any) -> list[tuple[Any, Any]]:
+    """Old and new entries, side by side; what is new stands for both."""
+    if not isinstance(after, list | tuple):
+        return [("unchanged", "changed")]
+    return [(before[i] if i < len(before) else new, new) for i, new in enumerate(after)]

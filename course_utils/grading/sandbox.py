@@ -1,0 +1,281 @@
+"""Starts the process in which students' code runs, and talks to it.
+
+bubblewrap gives it an empty file system with the interpreter, its packages and the student-facing course_utils,
+read-only; no network, no rights, no other process in sight. `worker.py` is what runs in there.
+"""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from course_utils.units import PACKAGE, ROOT
+
+START_SECONDS = 120  # torch's first import from a cold disk
+INSTALL = "Install it with `sudo apt install bubblewrap` (Fedora: `sudo dnf install bubblewrap`)"
+TRUST = "or grade with --trust, which runs the submissions unguarded: only if you trust them"
+
+
+class SandboxUnavailable(OSError):
+    """A sandbox cannot be started on this machine; the message says how to mend it."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may use. Times are wall-clock seconds."""
+
+    call: float = 10
+    exercise: float = 30
+    submission: float = 120
+    memory: int = 6 * 2**30  # address space; torch alone needs 3 GB of it
+    file_size: int = 64 * 2**20
+    processes: int = 64
+
+
+class Died(Exception):
+    """The submission's process is no more, or no use. `fate` says it in a word, the message in a sentence."""
+
+    def __init__(self, fate: str, message: str) -> None:
+        super().__init__(message)
+        self.fate = fate
+
+
+class Sandbox:
+    """A process that has imported torch, and forks a child for each submission. `wait` until it is ready."""
+
+    def __init__(self, topic: str, limits: Limits | None = None, trust: bool = False) -> None:
+        self.topic, self.limits, self.trust = topic, limits or Limits(), trust
+        if not hasattr(os, "fork"):
+            raise SandboxUnavailable("Grading needs Linux or macOS; on Windows use WSL 2.")
+        self.folder = Path(tempfile.mkdtemp(prefix="course-sandbox-"))
+        self.ready = False
+        self.process: subprocess.Popen[bytes] | None = None
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        from course_utils.notebooks.kit import write_package
+
+        (self.folder / "scratch").mkdir()
+        write_package(self.folder / "kit", self.topic, sandbox=True)
+        self.control, inside = socket.socketpair()
+        command, environment = self._command(inside.fileno())
+        with inside, open(self.folder / "stderr", "wb") as stderr:
+            self.process = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=self.folder / "scratch",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                pass_fds=[inside.fileno()],
+                start_new_session=True,
+            )
+
+    def _command(self, fd: int) -> tuple[list[str], dict[str, str]]:
+        kit, scratch = (str(self.folder / name) for name in ("kit", "scratch"))
+        roots = _interpreter_roots()
+        guard: list[str] = []
+        if not self.trust:
+            scratch = "/scratch" if any(_within(root, Path("/tmp")) for root in roots) else "/tmp"
+            guard = bubblewrap(roots, {kit: "/course"}, scratch)
+            kit = "/course"
+        elsewhere = [str(root) for root in roots if root.name in ("site-packages", "dist-packages")]
+        environment = {
+            "PYTHONPATH": os.pathsep.join([kit, *elsewhere]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONHASHSEED": "0",
+            "PATH": "/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "HOME": scratch,
+            "TMPDIR": scratch,
+            "USER": "student",
+            "MPLBACKEND": "agg",
+            **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")},
+            "COURSE_MEMORY": str(self.limits.memory),
+            "COURSE_FILE_SIZE": str(self.limits.file_size),
+            "COURSE_CPU_SECONDS": str(int(self.limits.submission) + 10),
+            "COURSE_PROCESSES": str(self.limits.processes),
+        }
+        worker = ["-sP", "-m", "course_utils.grading.worker", str(fd), self.topic, "trust" if self.trust else "isolate"]
+        return [*guard, sys.executable, *worker], environment
+
+    def wait(self) -> None:
+        """Return when submissions can be started. SandboxUnavailable if that will never be."""
+        from course_utils.grading import protocol
+
+        if self.ready:
+            return
+        try:
+            protocol.receive(self.control, time.monotonic() + START_SECONDS)
+        except (EOFError, TimeoutError, protocol.ProtocolError):
+            raise self._unavailable((self.folder / "stderr").read_text(errors="replace")) from None
+        self.ready = True
+
+    def _unavailable(self, text: str) -> SandboxUnavailable:
+        reason = (text.strip().splitlines() or ["it gave no reason"])[-1]
+        if self.trust:
+            return SandboxUnavailable(f"The process that runs the submissions does not start: {reason}")
+        return SandboxUnavailable(f"The sandbox does not start: {reason}. {_advice(reason)}, {TRUST}.")
+
+    @contextlib.contextmanager
+    def submission(self) -> Iterator["Child"]:
+        """A fresh child; it and all that it started are gone when the block ends."""
+        from course_utils.grading import protocol
+
+        self.wait()
+        outside, inside = socket.socketpair()
+        with outside:
+            try:
+                with inside:
+                    socket.send_fds(self.control, [b"s"], [inside.fileno()])
+                started = protocol.receive(self.control, time.monotonic() + START_SECONDS)
+            except (EOFError, TimeoutError, OSError, protocol.ProtocolError) as error:
+                raise self._unavailable(f"{type(error).__name__} {error}") from None
+            child = Child(outside, self.limits)
+            try:
+                if not started["started"]:
+                    raise self._unavailable(started["problem"])
+                yield child
+            finally:
+                self._end(child)
+
+    def _end(self, child: "Child") -> None:
+        from course_utils.grading import protocol
+
+        try:
+            self.control.sendall(b"e")
+            end = protocol.receive(self.control, time.monotonic() + START_SECONDS)
+            child.status, child.peak_kilobytes = end["status"], end["peak_kilobytes"]
+        except (EOFError, TimeoutError, OSError, KeyError, protocol.ProtocolError):
+            self.ready = False  # what is left of it can serve nobody
+            raise self._unavailable("it was killed") from None
+
+    def close(self) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.control.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Child:
+    """One submission's process, as seen from outside: requests and replies, until it dies or breaks a rule."""
+
+    def __init__(self, channel: socket.socket, limits: Limits) -> None:
+        self.channel, self.limits = channel, limits
+        self.deadline = time.monotonic() + limits.submission
+        self.died: Died | None = None
+        self.status = self.peak_kilobytes = 0
+
+    def request(self, **message: Any) -> dict[str, Any]:
+        """Send a request, wait for its reply. Died, now and ever after, if none comes in time or it makes no sense."""
+        from course_utils.grading import protocol
+
+        if self.died is not None:
+            raise self.died
+        deadline = min(self.deadline, time.monotonic() + self.limits.call)
+        try:
+            protocol.send(self.channel, message, deadline)
+            reply = protocol.receive(self.channel, deadline)
+            if type(reply) is not dict:
+                raise protocol.ProtocolError("a reply of another kind")
+            return reply
+        except TimeoutError:
+            used_up = deadline == self.deadline
+            limit = "the time of the exercise was used up" if used_up else f"no answer within {self.limits.call:g} s"
+            self.died = Died("timed out", f"{limit}: is there an endless loop?")
+        except EOFError:
+            self.died = Died("crashed", "its process ended: a crash, or os._exit, or killed for want of memory")
+        except protocol.ProtocolError as error:
+            self.died = Died("bad reply", f"its process sent no proper answer, but {error}")
+        raise self.died
+
+
+# --- What bubblewrap shows --------------------------------------------------------------------------------------------
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return path == folder or folder in path.parents
+
+
+def _interpreter_roots() -> list[Path]:
+    """Folders that the interpreter and its packages live in, none inside another."""
+    found = {Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent}
+    for package in ("torch", "numpy", "msgpack", "scipy", "sklearn"):
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            found.add(Path(spec.origin).parent.parent)
+    return sorted(path for path in found if not any(other != path and _within(path, other) for other in found))
+
+
+def bubblewrap(roots: list[Path], binds: dict[str, str], scratch: str) -> list[str]:
+    """The command line of a bubblewrap that shows the system's libraries, the `roots` and the `binds`, all read-only.
+
+    Of what lies inside a root, this course and its installed copies are hidden.
+    """
+    if sys.platform != "linux":
+        raise SandboxUnavailable(f"The sandbox needs Linux: grade on a Linux machine (on Windows in WSL 2), {TRUST}.")
+    program = shutil.which("bwrap")
+    if program is None:
+        raise SandboxUnavailable(f"The sandbox needs bubblewrap, which is not installed. {INSTALL}, {TRUST}.")
+    command = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    command += ["--uid", "65534", "--gid", "65534", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    command += ["--ro-bind", "/usr", "/usr"]
+    for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
+        if os.path.islink(name):
+            command += ["--symlink", os.readlink(name), name]
+        elif os.path.isdir(name):
+            command += ["--ro-bind", name, name]
+    for name in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"):
+        command += ["--ro-bind-try", name, name]
+    shown = {root: ["--ro-bind", str(root), str(root)] for root in roots if not _within(root, Path("/usr"))}
+    for root in [Path("/usr"), *roots]:
+        copies = [ROOT, PACKAGE, *root.glob("lib*/python*/*-packages/course_utils"), root / "course_utils"]
+        for copy in copies:
+            if copy.is_dir() and copy not in shown and _within(copy, root):
+                shown[copy] = ["--tmpfs", str(copy)]
+    # What lies deeper is mounted later, over what it lies in
+    for path in sorted(shown, key=lambda path: len(path.parts)):
+        command += shown[path]
+    for source, target in binds.items():
+        command += ["--ro-bind", source, target]
+    command += ["--tmpfs", scratch, "--chdir", scratch, "--remount-ro", "/dev", "--remount-ro", "/"]
+    if scratch != "/tmp":
+        command += ["--remount-ro", "/tmp"]
+    return [*command, "--"]
+
+
+def _advice(reason: str) -> str:
+    restricted = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+    if restricted.exists() and restricted.read_text().strip() == "1":
+        return (
+            "This Linux (Ubuntu 24.04 does) forbids unprivileged namespaces: allow them with "
+            "`sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`"
+        )
+    if "namespace" in reason or "not permitted" in reason.lower():
+        return (
+            "This Linux, or the container that it runs in, forbids unprivileged namespaces: "
+            "`sudo sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000`, or leave the container"
+        )
+    return "Try `course doctor`"

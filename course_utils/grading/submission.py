@@ -1,0 +1,204 @@
+"""Grades one submission: its functions in a sandboxed process, the laws out here."""
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.util
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from course_utils.checks.engine import Exercise, Law, run
+from course_utils.grading.collect import Notebook
+from course_utils.grading.remote import RemoteFunction
+from course_utils.grading.sandbox import Child, Died, Sandbox
+from course_utils.units import ROOT, available, load_unit
+
+JUDGED = ("judged", "not implemented")  # what the laws could say something about
+
+
+@dataclass
+class ExerciseResult:
+    """Points for an exercise. `outcome` is 'judged', 'not implemented', or why the laws could not be tried."""
+
+    id: str
+    name: str
+    max_points: float
+    points: float = 0
+    outcome: str = "judged"
+    note: str = ""
+    laws: list[dict[str, Any]] = field(default_factory=list)  # of checks.report.LawResult
+    code: list[list[Any]] = field(default_factory=list)  # [cell, line, source] of each statement
+
+
+@dataclass
+class Result:
+    """What became of a submission: the content of its result file. `key` tells whether it still holds."""
+
+    student: str
+    key: str
+    status: str
+    message: str = ""
+    exercises: list[ExerciseResult] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> float:
+        return round(sum(exercise.points for exercise in self.exercises), 2)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Result":
+        exercises = [ExerciseResult(**exercise) for exercise in content.pop("exercises")]
+        return cls(**content, exercises=exercises)
+
+
+def instructor_laws(topic: str) -> dict[str, list[Law]]:
+    """The laws of tests/autotests/<topic>.py by exercise id; none in an installation without the tests."""
+    path = ROOT / "tests" / "autotests" / f"{topic}.py"
+    if not path.exists():
+        return {}
+    spec = importlib.util.spec_from_file_location(f"_autotests_{topic}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.LAWS
+
+
+def unimplemented(exercises: Sequence[Exercise]) -> list[ExerciseResult]:
+    """Results without points, for a submission that could not be read."""
+    return [ExerciseResult(e.id, e.name, e.points, outcome="not read") for e in exercises]
+
+
+def grade_notebook(
+    sandbox: Sandbox, notebook: Notebook, exercises: Sequence[Exercise], extra: dict[str, list[Law]], seed: int
+) -> tuple[str, str, list[ExerciseResult], list[str]]:
+    """(status, message, results, notes). One process serves all exercises; one that dies is replaced for the next."""
+    results = [ExerciseResult(e.id, e.name, e.points) for e in exercises]
+    end = time.monotonic() + sandbox.limits.submission
+    waiting = list(zip(exercises, results, strict=True))
+    names = [exercise.name for exercise in exercises]
+    notes = list(notebook.notes)
+    read = False
+    while waiting:
+        with sandbox.submission() as child:
+            child.deadline = min(end, time.monotonic() + sandbox.limits.exercise)
+            try:
+                found = child.request(op="load", cells=notebook.cells, secondary=notebook.secondary, names=names)
+                _check_load(found)
+            except (Died, KeyError, TypeError, ValueError) as error:
+                for _, result in waiting:
+                    result.outcome, result.note = "unreadable code", f"its cells could not be parsed: {error}"
+                break
+            if not read:
+                notes += found["notes"]
+                read = True
+            while waiting and child.died is None:
+                exercise, result = waiting.pop(0)
+                child.deadline = min(end, time.monotonic() + sandbox.limits.exercise)
+                _grade_exercise(child, exercise, result, found, extra.get(exercise.id, []), seed)
+    status, message = _status(results, notebook.cells)
+    return status, message, results, notes
+
+
+def _check_load(found: dict[str, Any]) -> None:
+    """No student's code has run when this reply is made; still it is only believed to be what it has to be."""
+    if "error" in found:
+        raise ValueError(str(found["error"])[:200])
+    for key, kind in (("code", dict), ("missing", list), ("broken", dict), ("notes", list)):
+        if type(found[key]) is not kind:
+            raise TypeError(key)
+    found["notes"] = [str(note)[:300] for note in found["notes"][:50]]
+
+
+def _grade_exercise(
+    child: Child, exercise: Exercise, result: ExerciseResult, found: dict[str, Any], extra: list[Law], seed: int
+) -> None:
+    name = exercise.name
+    if name in found["missing"]:
+        broken = found["broken"].get(name)
+        result.outcome = "syntax error" if broken else "not found"
+        result.note = str(broken)[:300] if broken else f"no cell defines a function {name}"
+        return
+    result.code = found["code"][name]
+    function = RemoteFunction(child, name)
+    try:
+        defined = child.request(op="define", name=name)
+    except Died as died:
+        result.outcome, result.note = died.fate, str(died)
+        return
+    problems = _problems(defined)
+    if defined.get("callable") is not True:
+        result.outcome = "not defined"
+        result.note = problems or f"{name} is not a function, but of type {str(defined.get('kind'))[:80]}"
+        return
+    # A law's own time counts too: a reply can be made to keep it busy
+    report = run(exercise, function, seed, extra)
+    result.points = report.points
+    result.note = report.note or problems
+    if child.died is not None:
+        result.outcome, result.note = child.died.fate, str(child.died)
+    elif function.exhausted:
+        result.outcome, result.note = "out of memory", f"it asked for more than {child.limits.memory / 2**30:g} GB"
+    elif report.note:
+        result.outcome = "not implemented"
+    hidden = {law.name for law in extra}
+    for law in report.laws:
+        entry = dataclasses.asdict(law)
+        entry["input"] = ""  # the inputs are secret: whoever hands in again shall not have learnt them
+        entry["instructor"] = law.name in hidden
+        result.laws.append(entry)
+
+
+def _problems(defined: dict[str, Any]) -> str:
+    """What went wrong in the statements that the exercise needs, in a sentence."""
+    with contextlib.suppress(KeyError, TypeError, ValueError, IndexError):
+        for cell, line, kind, text, source in defined["problems"][:1]:
+            where = f"code cell {int(cell) + 1}, line {int(line)}"
+            return f"{where} raised {kind[:80]}: {text[:200]}" + (f" (`{source[:100]}`)" if source else "")
+    return ""
+
+
+def _status(results: list[ExerciseResult], cells: list[str]) -> tuple[str, str]:
+    """The submission's status and what it means, from those of its exercises."""
+    bad = [result for result in results if result.outcome not in JUDGED]
+    if not bad:
+        return "graded", ""
+    reasons = "; ".join(f"{result.id} {result.name}: {result.outcome}" for result in bad)
+    if len(bad) < len(results):
+        return "partly graded", reasons
+    outcomes = {result.outcome for result in bad}
+    if outcomes == {"not found"}:
+        text = "\n".join(cells)
+        for topic in available():
+            exercises = load_unit(topic).exercises
+            if exercises and sum(f"def {e.name}(" in text for e in exercises) > len(exercises) / 2:
+                return "wrong lab", f"it has the functions of unit {topic!r}"
+        return "no exercise found", "no cell defines one of the lab's functions"
+    if len(outcomes) == 1:
+        return outcomes.pop(), bad[0].note
+    return "not graded", reasons
+
+
+def reference_holds(topic: str, extra: dict[str, list[Law]], seed: int) -> str:
+    """Tries all laws on the reference with the secret seed; returns what fails, and nothing if all is well.
+
+    A law that fails here would fail honest work. (It also imports what the laws import, before worker processes are
+    forked.)
+    """
+    module = importlib.import_module(f"course_utils.{topic}")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for exercise in load_unit(topic).exercises:
+            report = run(exercise, getattr(module, exercise.name), seed, extra.get(exercise.id, []))
+            if not report.passed:
+                return str(report)
+    finally:
+        torch.set_num_threads(threads)
+    return ""

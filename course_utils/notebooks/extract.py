@@ -1,0 +1,376 @@
+"""What an exercise needs of a notebook: its function, and the helpers, constants and imports that this depends on.
+
+The cells are parsed, never run, so that experiments, plots and checks are left out. Only the standard library is used:
+the grader runs this inside its sandbox too.
+"""
+
+import ast
+import builtins
+import re
+import symtable
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+# The cell magics whose body is Python; a cell with another one (%%bash, %%html, ...) holds no Python
+PYTHON_MAGICS = frozenset({"time", "timeit", "capture", "prun", "needs", "python", "python3", "pypy"})
+MUTATING_METHODS = frozenset(
+    {"append", "appendleft", "extend", "insert", "update", "add", "setdefault", "pop", "remove", "discard", "clear"}
+    | {"sort", "reverse", "register"}
+)
+COMPREHENSIONS = frozenset({"listcomp", "setcomp", "dictcomp", "genexpr"})
+SALVAGE_BLOCKS = 400  # of one broken cell, and how many of them may belong to one statement
+SALVAGE_SPAN = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """A top-level statement. `cell` counts the given cells from 0, `line` the cell's lines from 1."""
+
+    cell: int
+    line: int
+    source: str
+    binds: frozenset[str] = frozenset()  # names that it defines
+    firmly: frozenset[str] = frozenset()  # those of them that it defines as function, class or import
+    now: frozenset[str] = frozenset()  # names that it needs when it runs
+    later: frozenset[str] = frozenset()  # names that its functions need when they are called
+    changes: frozenset[str] = frozenset()  # names whose value it changes in place
+    stub: bool = False  # a function that only raises NotImplementedError
+
+
+@dataclass
+class Extraction:
+    """What was found for some names. `notes` are sentences for the student; `broken` says why a name is missing."""
+
+    by_exercise: dict[str, list[Statement]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def statements(self) -> list[Statement]:
+        """Every statement that some name needs, once, in an order in which they can be run."""
+        return list(dict.fromkeys(statement for needed in self.by_exercise.values() for statement in needed))
+
+
+def extract(cells: Sequence[str], names: Sequence[str], secondary: Collection[int] = ()) -> Extraction:
+    """Find, for each name, its definition and all that this depends on.
+
+    cells: sources of the code cells, in order. Of several definitions the last one counts, but a stub never hides an
+    implementation, and a variable never hides a function, class or import of the same name. Cells whose index is in
+    `secondary`, and experiments (`%%needs`), count only where no other cell defines a name.
+    """
+    notebook = _Notebook(names, secondary)
+    for index, cell in enumerate(cells):
+        notebook.read(index, cell)
+    result = Extraction(notes=notebook.notes)
+    for name in names:
+        if (defined := notebook.definition(name)) is None:
+            result.missing.append(name)
+            if name in notebook.broken:
+                result.broken[name] = notebook.broken[name]
+            continue
+        needed = result.by_exercise[name] = notebook.closure(defined)
+        counts = notebook.statements[defined]
+        others = [s for i in notebook.binders[name] if name in (s := notebook.statements[i]).firmly and s not in needed]
+        if any(s.source != counts.source and not s.stub for s in others):
+            where = f"the one in code cell {counts.cell + 1} counts"
+            result.notes.append(f"{name} is defined {len(others) + 1} times; {where}")
+        result.notes += [f"{name} uses {unknown}, which no cell defines" for unknown in notebook.unknown(defined)]
+    return result
+
+
+class _Notebook:
+    """The statements of a notebook, and who defines which name."""
+
+    def __init__(self, names: Collection[str], secondary: Collection[int]) -> None:
+        self.names, self.secondary = frozenset(names), set(secondary)
+        self.statements: list[Statement] = []
+        self.binders: dict[str, list[int]] = {}
+        self.changers: dict[str, list[int]] = {}
+        self.stars: list[int] = []
+        self.notes: list[str] = []
+        self.broken: dict[str, str] = {}
+
+    def read(self, index: int, cell: str) -> None:
+        magic = re.match(r"\s*%%(\w+)[^\n]*\n?", cell)
+        if magic:
+            if magic[1] not in PYTHON_MAGICS:
+                return
+            if magic[1] == "needs":
+                self.secondary.add(index)
+            cell = "\n" * magic[0].count("\n") + cell[magic.end() :]
+        statements, errors = _parse_cell(index, cell)
+        for line, text, source in errors:
+            note = f"code cell {index + 1} has a syntax error in line {line}: {text}"
+            self.notes.append(note)
+            for name in re.findall(r"\bdef\s+(\w+)", source):
+                self.broken[name] = note
+        for statement in statements:
+            number = len(self.statements)
+            self.statements.append(statement)
+            for name in statement.binds:
+                self.binders.setdefault(name, []).append(number)
+            for name in statement.changes:
+                self.changers.setdefault(name, []).append(number)
+            if "*" in statement.binds:
+                self.stars.append(number)
+
+    def definition(self, name: str, before: int | None = None) -> int | None:
+        """The statement that counts as the name's definition."""
+
+        def rank(number: int) -> tuple[bool, bool, bool, int]:
+            statement = self.statements[number]
+            implemented = name not in self.names or not statement.stub
+            return implemented, name in statement.firmly, statement.cell not in self.secondary, number
+
+        found = [i for i in self.binders.get(name, ()) if before is None or i < before]
+        if hasattr(builtins, name):  # a variable named `sum` or `input` in an experiment does not hide the built-in
+            found = [i for i in found if name in self.statements[i].firmly]
+        return max(found, key=rank, default=None)
+
+    def needs(self, number: int) -> tuple[set[int], set[int]]:
+        """The statements that must have run before this one runs, and those that its functions need later."""
+        statement = self.statements[number]
+        now: set[int | None] = set()
+        for name in statement.now:
+            earlier = self.definition(name, before=number)
+            now.add(self.definition(name) if earlier is None else earlier)
+        later = {self.definition(name) for name in statement.later}
+        return {i for i in now if i is not None} - {number}, {i for i in later if i is not None} - {number}
+
+    def unknown(self, number: int) -> list[str]:
+        statement = self.statements[number]
+        if self.stars:
+            return []
+        known = {*self.binders, *dir(builtins), "__name__", "__file__", "__doc__", "get_ipython", "display"}
+        return sorted((statement.now | statement.later) - known)
+
+    def closure(self, start: int) -> list[Statement]:
+        """The statement with all that it needs, in notebook order save where a later one must run first."""
+        needed: set[int] = set()
+        waiting = [start]
+        while waiting:
+            number = waiting.pop()
+            if number in needed:
+                continue
+            needed.add(number)
+            waiting += [i for group in self.needs(number) for i in group]
+            statement = self.statements[number]
+            if any(
+                name not in self.binders and not hasattr(builtins, name) for name in statement.now | statement.later
+            ):
+                waiting += self.stars
+            for name in statement.binds:
+                waiting += [
+                    i
+                    for i in self.changers.get(name, ())
+                    if i > number and self.statements[i].cell not in self.secondary and not _is_import(statement)
+                ]
+        order: dict[int, None] = {}
+
+        def emit(number: int, above: frozenset[int]) -> None:
+            if number in order or number in above:
+                return
+            for i in sorted(self.needs(number)[0]):
+                emit(i, above | {number})
+            order[number] = None
+
+        for number in sorted(needed):
+            emit(number, frozenset())
+        return [self.statements[i] for i in order]
+
+
+def _is_import(statement: Statement) -> bool:
+    return statement.source.startswith(("import ", "from "))
+
+
+# --- One cell ---------------------------------------------------------------------------------------------------------
+
+
+def _parse(source: str) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _error(source: str) -> tuple[int, str]:
+    """Line and text of the first syntax error."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(source)
+    except SyntaxError as error:
+        return error.lineno or 1, error.msg
+    except (ValueError, RecursionError, MemoryError) as error:
+        return 1, str(error) or type(error).__name__
+    return 1, ""
+
+
+def _parse_cell(index: int, cell: str) -> tuple[list[Statement], list[tuple[int, str, str]]]:
+    """A cell's statements, and what could not be read: (line, message, text)."""
+    # \f and the like end no line for Python's parser, so lines are told apart by \n alone
+    cell = cell.replace("\r\n", "\n").replace("\r", "\n")
+    tree = _parse(cell)
+    if tree is not None:
+        return [s for node in tree.body for s in _statement(index, cell, node, 0)], []
+    statements: list[Statement] = []
+    errors: list[tuple[int, str, str]] = []
+    lines = [_without_magic(line) for line in cell.split("\n")]
+    if (tree := _parse("\n".join(lines))) is not None:
+        source = "\n".join(lines)
+        return [s for node in tree.body for s in _statement(index, source, node, 0)], []
+    # A statement begins in the first column; one with a syntax error shall cost its neighbours nothing
+    starts = [i for i, line in enumerate(lines) if re.match(r"[^\s)\]}#]", line) and not _continues(line)]
+    starts = starts[:SALVAGE_BLOCKS]
+    position = 0
+    bad: list[int] = []
+    while position < len(starts):
+        for end in range(position + 1, min(position + SALVAGE_SPAN, len(starts)) + 1):
+            last = starts[end] if end < len(starts) else len(lines)
+            source = "\n".join(lines[starts[position] : last])
+            if (tree := _parse(source)) is not None:
+                statements += [s for node in tree.body for s in _statement(index, source, node, starts[position])]
+                position = end
+                break
+        else:
+            bad.append(position)
+            position += 1
+    for position in bad:
+        last = starts[position + 1] if position + 1 < len(starts) else len(lines)
+        source = "\n".join(lines[starts[position] : last])
+        line, text = _error(source)
+        errors.append((starts[position] + line, text, source))
+    if not starts:
+        line, text = _error(cell)
+        errors.append((line, text, cell))
+    return statements, errors
+
+
+def _continues(line: str) -> bool:
+    return re.match(r"(else|elif|except|finally)\b", line) is not None
+
+
+def _without_magic(line: str) -> str:
+    """The line without IPython's magic, blank or `pass` if nothing is left of it."""
+    if match := re.match(r"(\s*)%time\s+(?=\S)", line):
+        return match[1] + line[match.end() :]
+    if re.match(r"[%!?]|[\w.]+\?{1,2}\s*$|[\w, ]+=\s*[%!]", line):
+        return ""
+    if match := re.match(r"(\s+)(?:[%!]\w|[\w, ]+=\s*[%!]\w)", line):
+        return match[1] + "pass"
+    return line
+
+
+def _statement(index: int, source: str, node: ast.stmt, offset: int) -> Iterator[Statement]:
+    """The statement, if it can define or change something. A `%%` line or what stands above it shifts by `offset`."""
+    if isinstance(node, ast.Pass | ast.Delete):
+        return
+    decorators = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
+    if decorators:
+        text = "\n".join(source.split("\n")[first - 1 : node.end_lineno])
+    else:
+        text = ast.get_source_segment(source, node) or ""
+    try:
+        binds, now, later = _names(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    parts = list(_here(node))
+    now |= {p.target.id for p in parts if isinstance(p, ast.AugAssign) and isinstance(p.target, ast.Name)}
+    changes = frozenset(_changed(node, parts)) - binds
+    if not binds and not changes:
+        return
+    yield Statement(
+        index,
+        offset + first,
+        text,
+        frozenset(binds),
+        frozenset(_firm(parts)),
+        frozenset(now),
+        frozenset(later),
+        changes,
+        _is_stub(node),
+    )
+
+
+def _names(source: str) -> tuple[set[str], set[str], set[str]]:
+    """Names that a statement binds, needs now, and needs later, by CPython's own symbol table."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        top = symtable.symtable(source, "<cell>", "exec")
+    binds = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    now = {s.get_name() for s in top.get_symbols() if s.is_referenced()}
+    later: set[str] = set()
+
+    def visit(table: symtable.SymbolTable, called: bool) -> None:
+        called = called or (table.get_type() == "function" and table.get_name() not in COMPREHENSIONS)
+        names = {s.get_name() for s in table.get_symbols() if s.is_global() and (s.is_referenced() or s.is_assigned())}
+        (later if called else now).update(names)
+        for child in table.get_children():
+            visit(child, called)
+
+    for child in top.get_children():
+        visit(child, False)
+    if re.match(r"from\s.*import\s*\(?\s*\*", source, re.DOTALL):
+        binds.add("*")
+    return binds, now, later
+
+
+def _here(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes that run when the statement runs: not the bodies of functions."""
+    yield node
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        for decorator in node.decorator_list:
+            yield from _here(decorator)
+    elif not isinstance(node, ast.Lambda):
+        for child in ast.iter_child_nodes(node):
+            yield from _here(child)
+
+
+def _firm(parts: Sequence[ast.AST]) -> Iterator[str]:
+    """Names that are bound as function, class or import."""
+    for part in parts:
+        match part:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                yield from (alias.asname or alias.name.partition(".")[0] for alias in names)
+            case ast.Assign(targets=targets, value=ast.Lambda()):
+                yield from (target.id for target in targets if isinstance(target, ast.Name))
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(args=args)):  # f = decorator(f)
+                if any(isinstance(arg, ast.Name) and arg.id == name for arg in args):
+                    yield name
+
+
+def _changed(node: ast.stmt, parts: Sequence[ast.AST]) -> Iterator[str]:
+    """Names whose value is changed in place: x[i] = ..., x.a = ..., x.append(...), @f.register."""
+    for part in parts:
+        if isinstance(part, ast.Subscript | ast.Attribute) and isinstance(part.ctx, ast.Store | ast.Del):
+            base: ast.AST = part
+            while isinstance(base, ast.Subscript | ast.Attribute):
+                base = base.value
+            if isinstance(base, ast.Name):
+                yield base.id
+        elif isinstance(part, ast.Call):
+            match part.func:
+                case ast.Attribute(value=ast.Name(id=name), attr=attr) if attr in MUTATING_METHODS:
+                    yield name
+    for decorator in getattr(node, "decorator_list", []):
+        match decorator:
+            case ast.Attribute(value=ast.Name(id=name), attr="register"):
+                yield name
+
+
+def _is_stub(node: ast.stmt) -> bool:
+    """A function whose body is at most a docstring and `raise NotImplementedError`."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or not isinstance(node.body[-1], ast.Raise):
+        return False
+    raised = node.body[-1].exc
+    raised = raised.func if isinstance(raised, ast.Call) else raised
+    rest = [n for n in node.body[:-1] if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
+    return isinstance(raised, ast.Name) and raised.id == "NotImplementedError" and not rest

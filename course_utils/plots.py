@@ -1,0 +1,125 @@
+"""Figures that everybody can read, and tables that are computed.
+
+Colours are those of M. Okabe and K. Ito, *Color Universal Design*, 2008, which differ for colour-blind eyes too; each
+comes with its own line style and marker, so that nothing is told by colour alone.
+"""
+
+import html
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from cycler import cycler
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Black first; yellow is left out, as it is too light on white
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
+
+STYLE = {
+    "axes.prop_cycle": cycler(color=COLOURS, linestyle=LINES, marker=MARKERS),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "figure.figsize": (6.4, 3.6),
+    "figure.dpi": 100,
+    "figure.constrained_layout.use": True,
+}
+
+
+def new_figure(rows: int = 1, columns: int = 1, width: float = 6.4, height: float = 3.6) -> tuple[Figure, Any]:
+    """A figure in the course's style, width and height in inches; its axes, as `plt.subplots` gives them.
+
+    Only figures made here have the style: nothing global is changed.
+    """
+    with plt.rc_context(STYLE):
+        return plt.subplots(rows, columns, figsize=(width, height))
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Show a figure in a notebook, once, with a description for those who cannot see it; then close it.
+
+    The picture carries `alt` in its metadata. JupyterLab, GitHub and most of nbconvert's templates do not read it
+    there, so the same words stand folded below it. (An HTML image would keep them, but nbval would compare its bytes.)
+    nbval compares the words: write what the figure looks like and what it says, and no number that differs between
+    machines.
+    """
+    if not alt.strip():
+        raise ValueError("A figure needs a description: what is on its axes, and what it shows.")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", facecolor="white")
+    plt.close(figure)  # or the inline backend shows it a second time, at the end of the cell
+    display({"image/png": picture.getvalue()}, metadata={"image/png": {"alt": alt}}, raw=True)
+    description = f"<details><summary>Figure in words</summary>{html.escape(alt)}</details>"
+    display({"text/html": description, "text/plain": f"Figure in words: {alt}"}, raw=True)
+
+
+def bars(axes: Axes, values: Mapping[str, float], label: str, form: str = "{:.3g}") -> None:
+    """Horizontal bars, the first on top, each with its name on the left and its value at its end.
+
+    label: of the value axis, with its unit. form: how a value is written.
+    """
+    drawn = axes.barh(list(values), list(values.values()), color=COLOURS[1])
+    axes.bar_label(drawn, [form.format(value) for value in values.values()], padding=3)
+    axes.invert_yaxis()
+    axes.set_xlabel(label)
+    axes.margins(x=0.15)
+    axes.grid(axis="y", visible=False)
+
+
+def points_over_seeds(axes: Axes, values: Mapping[str, Sequence[float]], label: str) -> None:
+    """One row per condition: a dot for each seed, and a bar at their mean.
+
+    All dots are shown, as with three seeds an error bar would claim more than is known. label: of the value axis, with
+    its unit.
+    """
+    for row, seeds in enumerate(values.values()):
+        axes.plot(seeds, [row] * len(seeds), linestyle="", marker="o", color=COLOURS[1], alpha=0.7)
+        axes.plot([np.mean(seeds)] * 2, [row - 0.3, row + 0.3], linestyle="-", marker="", color=COLOURS[0], linewidth=2)
+    axes.set_yticks(range(len(values)), list(values))
+    axes.invert_yaxis()
+    axes.set_xlabel(label)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that a notebook shows as HTML and as Markdown. Cells are texts or numbers; numbers stand on the right."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"{len(self.columns)} columns, but a row of {len(row)}: {row}")
+
+    def _repr_markdown_(self) -> str:
+        lines = [self.columns, ["---:" if right else "---" for right in self._numeric()], *self.rows]
+        return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+    def __str__(self) -> str:
+        return self._repr_markdown_()
+
+    __repr__ = __str__
+
+    def _numeric(self) -> list[bool]:
+        """Which columns hold numbers only."""
+        return [
+            bool(self.rows) and all(isinstance(row[i], int | float) for row in self.rows)
+            for i in range(len(self.columns))
+        ]
+
+
+def mean_and_range(values: Sequence[float], digits: int = 0) -> str:
+    """'74 (70–79)': the mean over seeds, and the lowest and highest."""
+    return f"{np.mean(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"

@@ -1,0 +1,215 @@
+"""The MNIST experiments of Hinton, Vinyals and Dean, *Distilling the Knowledge in a Neural Network*, 2015, section 3.
+
+Choices are made on 5,000 validation digits that are taken out of the training set (the paper trains on all 60,000, and
+tunes the biases on the test set). The paper does not say which optimizer, rate or number of epochs it used.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from course_utils.data import CLASSES, Digits, Split, full_mnist
+from course_utils.distillation import distillation_loss
+from course_utils.models import hinton_student, hinton_teacher
+from course_utils.reproduce import Journal, provenance, write_results
+from course_utils.training import Loss, cosine, cross_entropy, logits_of, set_seed, train
+
+PAPER = {
+    "source": "G. Hinton, O. Vinyals and J. Dean, arXiv:1503.02531, 2015, section 3",
+    "test_examples": 10_000,
+    "teacher": {"errors": 67},
+    "student": {"errors": 146},
+    "distilled": {"errors": 74},
+    "without_3": {"errors": 206, "errors_on_3": 133, "offset": 3.5, "shifted_errors": 109, "shifted_errors_on_3": 14},
+    "only_7_and_8": {"errors": 4730, "offset": -7.6, "shifted_errors": 1320},  # 47.3% and 13.2% of the test set
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the experiment fixes beforehand; all students get the same epochs, first weights and order of examples."""
+
+    teacher_epochs: int = 30
+    student_epochs: int = 15
+    batch_size: int = 256
+    lr: float = 1e-3  # of Adam; falls to 0 along a cosine
+    jitter: int = 2  # pixels; the teacher's only
+    squared_norm: float = 15.0  # the teacher's constraint on incoming weights (Hinton 2012, arXiv:1207.0580)
+    temperature: float = 20.0
+    alpha: float = 0.9  # weight of the soft targets, the rest is the labels'
+    smoothing: float = 0.1
+
+
+def run(seeds: int, out: Path, digits: Digits | None = None, settings: Settings | None = None) -> dict[str, Any]:
+    """Train a teacher and its students for each seed; store out/distillation.json after each seed, and return it.
+
+    digits: full MNIST if left out. A run that is stopped and started again goes on with the network it was training.
+    """
+    digits, settings = digits or full_mnist(), settings or Settings()
+    path = Path(out) / "distillation.json"
+    results: dict[str, Any] = {
+        "experiment": "distillation on MNIST",
+        "data": {
+            "name": digits.name,
+            "train": len(digits.train),
+            "validation": len(digits.validation),
+            "test": len(digits.test),
+        },
+        "settings": asdict(settings),
+        "choices": "biases on the validation digits; the last epoch's weights; the test digits read once, at the end",
+        **provenance(),
+        "paper": PAPER,
+        "runs": [],
+    }
+    journal = Journal("distillation", {"data": results["data"], **results["settings"]})
+    for seed in range(seeds):
+        results["runs"].append({"seed": seed, **run_seed(digits, settings, seed, journal)})
+        write_results(path, results)
+    journal.clear()
+    return results
+
+
+def run_seed(digits: Digits, settings: Settings, seed: int, journal: Journal) -> dict[str, Any]:
+    """One teacher, and each student: what they got wrong, by name of the network."""
+    teacher = journal.tensors(f"{seed}-teacher", lambda: train_teacher(digits, settings, seed))
+    results = {"teacher": score(teacher, digits)}
+    for name, (transfer, loss) in students(digits, settings, seed, teacher["train"]).items():
+        logits = journal.tensors(f"{seed}-{name}", partial(train_student, digits, settings, seed, transfer, loss))
+        results[name] = score(logits, digits)
+        if name == "without_3":
+            results[name] |= score_shifted(logits, digits, classes=[3])
+        if name == "only_7_and_8":
+            results[name] |= score_shifted(logits, digits, classes=[7, 8])
+    for name, result in results.items():
+        print(f"seed {seed}, {name}: {result['errors']} of {len(digits.test)} test digits wrong")
+    return results
+
+
+def train_teacher(digits: Digits, settings: Settings, seed: int) -> dict[str, Tensor]:
+    """Train the large net with dropout, bounded weights and jitter; its logits on the three splits, and the seconds."""
+    set_seed(seed)
+    teacher = hinton_teacher()
+    start = time.perf_counter()
+    train(
+        teacher,
+        digits.train,
+        digits.validation,
+        epochs=settings.teacher_epochs,
+        lr=settings.lr,
+        batch_size=settings.batch_size,
+        seed=seed,
+        optimizer=partial(torch.optim.Adam, fused=True),
+        schedule=cosine,
+        max_norm=settings.squared_norm**0.5,
+        jitter=settings.jitter,
+    )
+    seconds = torch.tensor(time.perf_counter() - start)
+    logits = {name: logits_of(teacher, getattr(digits, name).images) for name in ("train", "validation", "test")}
+    return {**logits, "seconds": seconds}
+
+
+def students(digits: Digits, settings: Settings, seed: int, teacher_logits: Tensor) -> dict[str, tuple[Split, Loss]]:
+    """What each student learns from: the transfer set, and the loss. teacher_logits: [train, classes]."""
+
+    def soft(logits: Tensor, rows: Tensor) -> Loss:
+        known = logits[rows]  # the teacher's logits on the transfer set, in its order
+        return lambda student, labels, index: distillation_loss(
+            student, known[index], labels, settings.temperature, settings.alpha
+        )
+
+    def smoothed(student: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+        return F.cross_entropy(student, labels, label_smoothing=settings.smoothing)
+
+    whole, labels = digits.train, digits.train.labels
+    everything, no_3, only_7_and_8 = (
+        torch.ones_like(labels, dtype=torch.bool),
+        labels != 3,
+        (labels == 7) | (labels == 8),
+    )
+    return {
+        "student": (whole, cross_entropy),
+        "distilled": (whole, soft(teacher_logits, everything)),
+        "without_3": (whole.subset(no_3), soft(teacher_logits, no_3)),
+        "only_7_and_8": (whole.subset(only_7_and_8), soft(teacher_logits, only_7_and_8)),
+        # Controls: is it the teacher's knowledge of which classes are alike, or would any softening do?
+        "smoothed": (whole, smoothed),
+        "permuted": (whole, soft(permute_dark_knowledge(teacher_logits, seed), everything)),
+    }
+
+
+def permute_dark_knowledge(logits: Tensor, seed: int) -> Tensor:
+    """The teacher's logits [n, classes], with those of all classes but its favourite shuffled in each example.
+
+    Decision, confidence and entropy stay, at every temperature; which other classes an example resembles is lost.
+    """
+    top = logits.argmax(dim=1, keepdim=True)
+    others = torch.arange(logits.shape[1] - 1).expand(len(logits), -1)
+    others = others + (others >= top)  # [n, classes - 1]: the classes that are not the favourite
+    shuffled = torch.rand(others.shape, generator=torch.Generator().manual_seed(seed)).argsort(dim=1)
+    return logits.scatter(1, others, logits.gather(1, others.gather(1, shuffled)))
+
+
+def train_student(digits: Digits, settings: Settings, seed: int, transfer: Split, loss: Loss) -> dict[str, Tensor]:
+    """Train the small net, without regularization of its own; its logits on two splits, and the seconds it took."""
+    set_seed(seed)
+    student = hinton_student()
+    start = time.perf_counter()
+    train(
+        student,
+        transfer,
+        digits.validation,
+        epochs=settings.student_epochs,
+        lr=settings.lr,
+        batch_size=settings.batch_size,
+        seed=seed,
+        loss=loss,
+        optimizer=partial(torch.optim.Adam, fused=True),
+        schedule=cosine,
+    )
+    seconds = torch.tensor(time.perf_counter() - start)
+    logits = {name: logits_of(student, getattr(digits, name).images) for name in ("validation", "test")}
+    return {**logits, "seconds": seconds}
+
+
+def score(logits: dict[str, Tensor], digits: Digits) -> dict[str, Any]:
+    """Errors on the test digits, in all and by true class, and on the validation digits."""
+    by_class = errors_by_class(logits["test"], digits.test.labels)
+    return {
+        "errors": sum(by_class),
+        "errors_by_class": by_class,
+        "validation_errors": sum(errors_by_class(logits["validation"], digits.validation.labels)),
+        "seconds": round(logits["seconds"].item(), 1),
+    }
+
+
+def score_shifted(logits: dict[str, Tensor], digits: Digits, classes: list[int]) -> dict[str, Any]:
+    """The same after adding to the biases of `classes` the offset that is best on the validation digits."""
+    offset = best_offset(logits["validation"], digits.validation.labels, classes)
+    by_class = errors_by_class(shift_biases(logits["test"], classes, offset), digits.test.labels)
+    return {"offset": round(offset, 2), "shifted_errors": sum(by_class), "shifted_errors_by_class": by_class}
+
+
+def errors_by_class(logits: Tensor, labels: Tensor) -> list[int]:
+    """How many examples of each class are wrong. logits: [n, classes]; labels: [n]."""
+    return labels[logits.argmax(dim=1) != labels].bincount(minlength=CLASSES).tolist()
+
+
+def shift_biases(logits: Tensor, classes: list[int], offset: float) -> Tensor:
+    """Logits of the net whose last biases of `classes` are higher by `offset`."""
+    shifted = logits.clone()
+    shifted[:, classes] += offset
+    return shifted
+
+
+def best_offset(logits: Tensor, labels: Tensor, classes: list[int]) -> float:
+    """The offset from -20 to 20 with the fewest errors; the middle one of those that are equally good."""
+    offsets = torch.linspace(-20, 20, 401).tolist()
+    wrong = [sum(errors_by_class(shift_biases(logits, classes, offset), labels)) for offset in offsets]
+    best = [offset for offset, count in zip(offsets, wrong, strict=True) if count == min(wrong)]
+    return best[len(best) // 2]

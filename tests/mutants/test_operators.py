@@ -1,0 +1,58 @@
+"""Machine-made mutants of every reference function are killed by the public laws, but for those that are equivalent."""
+
+import contextlib
+import importlib
+import signal
+
+import pytest
+
+from course_utils.checks.engine import PUBLIC_SEED, run
+from course_utils.notebooks.source import function_source
+from course_utils.units import available, load_unit
+from tests.mutants.operators import mutants
+
+EXERCISES = [(topic, e) for topic in available() for e in load_unit(topic).exercises]
+SCORE: list[tuple[int, int]] = []
+
+
+@contextlib.contextmanager
+def limit(seconds: float):
+    """Raise after a time: a mutant may loop for ever."""
+
+    def stop(signum, frame):
+        raise TimeoutError
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def passes(exercise, function) -> bool:
+    try:
+        with limit(5):
+            return all(run(exercise, function, seed).passed for seed in (PUBLIC_SEED, 7))
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.parametrize(("topic", "exercise"), EXERCISES, ids=lambda x: getattr(x, "name", x))
+def test_machine_made_mutants_are_killed(topic, exercise):
+    module = importlib.import_module(f"course_utils.{topic}")
+    equivalent = getattr(importlib.import_module(f"tests.mutants.{topic}"), "EQUIVALENT", {})
+    tried = list(mutants(module, function_source(topic, exercise.name)))
+    survivors = [name for name, function in tried if passes(exercise, function)]
+    SCORE.append((len(tried) - len(survivors), len(tried)))
+    unexplained = sorted(set(survivors) - set(equivalent))
+    assert not unexplained, "laws are missing, or say in EQUIVALENT why these are right:\n" + "\n".join(unexplained)
+
+
+def test_score(capsys):
+    """Prints the score."""
+    killed, tried = (sum(column) for column in zip(*SCORE, strict=True))
+    with capsys.disabled():
+        print(f"\nmachine-made mutants killed: {killed} of {tried}; the rest are equivalent")
+    assert tried > 5 * len(EXERCISES)

@@ -1,0 +1,104 @@
+"""`course check` on the real labs: red on the untouched lab, green on a solved one, red with one exercise wrong."""
+
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from course_utils.notebooks import build as builder
+from course_utils.units import available, load_unit, unit_name
+
+LABS = [topic for topic in available() if builder.solution_source(topic).exists()]
+
+
+def course_check(argument, cwd):
+    command = [sys.executable, "-m", "course_utils.cli", "check", str(argument)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def solved(topic, wrong=None):
+    """The lab with the solutions' code; one exercise may be wrong."""
+    lab = nbformat.read(builder.lab_path(topic), as_version=4)
+    solution = nbformat.read(builder.solution_source(topic).with_suffix(".ipynb"), as_version=4)
+    code = {cell.id: cell.source for cell in solution.cells}
+    for cell in lab.cells:
+        if cell.id in {e.name for e in load_unit(topic).exercises}:
+            cell.source = code[cell.id]
+            if cell.id == wrong:
+                cell.source = re.sub(r"### BEGIN SOLUTION.*", "return 12345", cell.source, flags=re.DOTALL)
+    return lab
+
+
+@pytest.mark.parametrize("topic", LABS)
+def test_untouched_lab_is_red(topic):
+    result = course_check(unit_name(topic), builder.ROOT)
+    assert result.returncode == 1, result.stdout + result.stderr
+    exercises = load_unit(topic).exercises
+    assert result.stdout.count("not implemented yet") == len(exercises)
+    assert f"0 of {len(exercises)} exercises hold" in result.stdout
+
+
+@pytest.mark.parametrize("topic", LABS)
+def test_solved_lab_is_green_anywhere_on_disk(topic, tmp_path):
+    path = tmp_path / f"{unit_name(topic)} (1).ipynb"
+    lab = solved(topic)
+    first = next(c for c in lab.cells if c.id == load_unit(topic).exercises[0].name)
+    first.source = first.source.replace("### BEGIN SOLUTION", "print('a forgotten print')")
+    nbformat.write(lab, path)
+    result = course_check(path, tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "✗" not in result.stdout
+
+
+@pytest.mark.parametrize("topic", LABS)
+def test_one_wrong_exercise_is_named(topic, tmp_path):
+    last = load_unit(topic).exercises[-1]
+    nbformat.write(solved(topic, wrong=last.name), tmp_path / f"{unit_name(topic)}.ipynb")
+    result = (
+        course_check(tmp_path, tmp_path.parent)
+        if tmp_path.name == unit_name(topic)
+        else course_check(tmp_path / f"{unit_name(topic)}.ipynb", tmp_path)
+    )
+    assert result.returncode == 1
+    (row,) = [line for line in result.stdout.splitlines() if "✗" in line]
+    assert last.id in row and last.name in row
+    assert f"{len(load_unit(topic).exercises) - 1} of {len(load_unit(topic).exercises)} exercises hold" in result.stdout
+
+
+def test_endless_loop_and_crash_cost_only_their_own_exercise(tmp_path, monkeypatch):
+    lab = solved("distillation")
+    for cell in lab.cells:
+        if cell.id == "virtual_teacher":
+            cell.source = cell.source.replace("### BEGIN SOLUTION", "while True: pass")
+        if cell.id == "ensemble_soft_targets":
+            cell.source = cell.source.replace("### BEGIN SOLUTION", "raise SystemExit(3)")
+    nbformat.write(lab, tmp_path / "01_distillation.ipynb")
+    monkeypatch.setenv("COURSE_CHECK_TIMEOUT", "5")
+    result = course_check(tmp_path / "01_distillation.ipynb", tmp_path)
+    assert result.returncode == 1
+    assert {line.split()[1] for line in result.stdout.splitlines() if "✗" in line} == {"1.3", "1.4"}, result.stdout
+    assert "endless loop" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "name,content,words",
+    [
+        ("01_distillation.ipynb", b"", "not a Jupyter notebook"),
+        ("01_distillation.ipynb", b'{"cells": [', "not a Jupyter notebook"),
+        ("homework.ipynb", b"{}", "bears no lab's name"),
+        ("absent.ipynb", None, "no file"),
+    ],
+)
+def test_bad_files_get_one_sentence(tmp_path, name, content, words):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    result = course_check(tmp_path / name, tmp_path)
+    assert result.returncode == 1 and words in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+
+
+def test_unknown_lab_gets_a_suggestion(tmp_path):
+    result = course_check("distilation", tmp_path)
+    assert result.returncode == 1 and "01_distillation" in result.stderr

@@ -1,0 +1,46 @@
+"""Reference functions and their stubs."""
+
+import ast
+
+import pytest
+
+from course_utils.checks.engine import Exercise
+from course_utils.notebooks.source import function_source, module_path, stub_source, stubbed_module
+from course_utils.units import available, load_unit
+
+EXERCISES = [(topic, exercise) for topic in available() for exercise in load_unit(topic).exercises]
+
+
+@pytest.mark.parametrize(("topic", "exercise"), EXERCISES, ids=lambda x: getattr(x, "name", x))
+def test_stub_keeps_signature_and_docstring_and_nothing_else(topic, exercise):
+    whole, stub = (ast.parse(text).body[0] for text in (function_source(topic, exercise.name), _stub(topic, exercise)))
+    assert ast.dump(whole.args) == ast.dump(stub.args) and ast.get_docstring(whole) == ast.get_docstring(stub)
+    assert len(stub.body) == 2 and ast.unparse(stub.body[1]) == (
+        f"raise NotImplementedError('Exercise {exercise.id} {exercise.name}')"
+    )
+
+
+def _stub(topic, exercise):
+    return stub_source(function_source(topic, exercise.name), exercise)
+
+
+def test_module_keeps_what_is_no_exercise():
+    exercise = Exercise("9.1", "f", points=1, minutes=1, difficulty=1)
+    source = (
+        "import os\n\n\n@staticmethod\ndef f(x,\n      y):\n    '''Doc.'''\n    # secret\n    return x\n\n\n"
+        "def g():\n    return 2\n"
+    )
+    stubbed = stubbed_module(source, [exercise])
+    assert "secret" not in stubbed and "@staticmethod" in stubbed and "def g():\n    return 2" in stubbed
+    assert stubbed.count("NotImplementedError") == 1 and ast.parse(stubbed)
+    with pytest.raises(ValueError, match="no function f"):
+        stubbed_module("x = 1\n", [exercise])
+
+
+def test_no_docstring_is_refused():
+    with pytest.raises(ValueError, match="no docstring"):
+        stub_source("def f(x):\n    return x", Exercise("9.1", "f", points=1, minutes=1, difficulty=1))
+
+
+def test_module_path_of_a_nested_module():
+    assert module_path("checks.draw").is_file()

@@ -1,0 +1,190 @@
+"""The engine: what it says of every kind of wrong function, in words a beginner understands."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from course_utils import distillation
+from course_utils.checks import check, expect, find_exercise
+from course_utils.checks.draw import Draw
+from course_utils.checks.engine import Exercise, clone, plain, run, same
+from course_utils.units import find_topic, unit_name
+
+
+@pytest.fixture
+def doubling():
+    """An exercise with two laws: f(x) is 2 x, exactly and for the sum."""
+    exercise = Exercise("9.9", "double", points=3, minutes=1, difficulty=1)
+
+    @exercise.law("doubles each entry", hint="Multiply by two.")
+    def doubles(function, draw):
+        x = draw.normal(draw.size(1, 5), 3)
+        expect.close(function(x), 2 * x)
+
+    @exercise.law("the sum doubles")
+    def sums(function, draw):
+        x = draw.normal(4)
+        expect.close(function(x).sum(), 2 * x.sum(), atol=1e-5)
+
+    return exercise
+
+
+def test_right_function_passes_and_gets_its_points(doubling):
+    report = run(doubling, lambda x: x + x)
+    assert report.passed and report.points == report.max_points == 3
+    assert [law.passed for law in report.laws] == [True, True, True]
+    assert str(report).startswith("✓ 9.9 double: 3 of 3 laws hold, 3 of 3 points")
+
+
+def raise_value_error(x):
+    raise ValueError("no <b>such</b> thing")
+
+
+def in_place(x):
+    x *= 2
+    return x
+
+
+@pytest.mark.parametrize(
+    "function,words",
+    [
+        (lambda x: None, "is a `return` missing?"),
+        (lambda x: (2 * x).tolist(), "is a list, not a tensor"),
+        (lambda x: (2 * x).numpy(), "is a NumPy array, not a tensor"),
+        (lambda x: (2 * x)[:-1], "has shape"),
+        (lambda x: (2 * x).double(), "has dtype float64, not float32"),
+        (lambda x: 2 * x / 0, "contains an infinity"),
+        (lambda x: 0 * x / 0, "contains NaN"),
+        (lambda x: 3 * x, "the result is wrong"),
+        (lambda x: torch.nn.Parameter(2 * x), "a Parameter, not a plain tensor"),
+        (lambda x: object(), "not plain data"),
+        (lambda x: (y for y in x), "not plain data"),
+        (raise_value_error, "raised ValueError in the line `raise ValueError"),
+        (lambda: 1, "raised TypeError"),
+        (in_place, "an argument has another value after the call"),
+        (lambda x: exit(1), "raised SystemExit"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_wrong_function_gets_a_message_and_no_points(doubling, function, words):
+    report = run(doubling, function)
+    assert not report.passed and report.points == 0
+    assert words in str(report) and words.split("`")[0] in report._repr_html_().replace("&gt;", ">")
+    assert "<b>such</b>" not in report._repr_html_()
+    if function is not in_place:
+        assert "hint:" in str(report) and "Multiply by two." in str(report)
+
+
+def test_smallest_input_is_shown(doubling):
+    report = run(doubling, lambda x: 2 * x if len(x) < 3 else x)
+    failed = report.laws[0]
+    assert not failed.passed and "double(tensor" in failed.input and failed.expected and failed.got
+
+
+def test_stub_is_not_implemented_yet(doubling):
+    def double(x):
+        raise NotImplementedError("Exercise 9.9 double")
+
+    report = run(doubling, double)
+    assert str(report) == "✗ 9.9 double: not implemented yet" and not report.laws and report.points == 0
+
+
+def test_function_that_needs_a_stub_says_which(doubling):
+    def half():
+        raise NotImplementedError("Exercise 9.8 half")
+
+    report = run(doubling, lambda x: half())
+    assert "needs Exercise 9.8 half, which is not implemented yet" in str(report)
+
+
+def test_prints_are_shown_only_when_a_law_fails(doubling, capsys):
+    def noisy(x, factor):
+        print("looking at", len(x))
+        return factor * x
+
+    assert "looking at" not in str(run(doubling, lambda x: noisy(x, 2)))
+    assert "looking at 1" in str(run(doubling, lambda x: noisy(x, 3)))
+    assert capsys.readouterr().out == ""
+
+
+def test_keyboard_interrupt_goes_through(doubling):
+    def interrupted(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(doubling, interrupted)
+
+
+def test_bands_are_worth_a_part():
+    exercise = Exercise("9.9", "double", points=4, minutes=1, difficulty=1)
+
+    @exercise.law("is positive")
+    def positive(function, draw):
+        expect.true(function(1.0) > 0, "it is not")
+
+    @exercise.law("is large", share=0.25)
+    def large(function, draw):
+        expect.true(function(1.0) > 10, "it is not")
+
+    assert run(exercise, lambda x: 20.0).points == 4
+    assert run(exercise, lambda x: 5.0).points == 3
+    assert run(exercise, lambda x: -5.0).points == 0
+
+
+def test_something_that_is_no_function(doubling):
+    assert "not a function" in str(run(doubling, 3))
+    with pytest.raises(ValueError, match="has no name"):
+        check(3)
+
+
+def test_exercise_is_found_by_name_and_by_id():
+    assert find_exercise("1.1") is find_exercise("soft_targets")
+    assert check(lambda z, temperature=1.0: distillation.soft_targets(z, temperature), exercise="1.1").passed
+    with pytest.raises(ValueError, match="did you mean 'soft_targets'"):
+        find_exercise("soft_target")
+
+
+def test_draws_depend_on_seed_law_and_trial_only():
+    first = Draw(1, "1.1/law", 0, 3).normal(4)
+    assert torch.equal(first, Draw(1, "1.1/law", 0, 3).normal(4))
+    for other in (Draw(2, "1.1/law", 0, 3), Draw(1, "1.1/other", 0, 3), Draw(1, "1.1/law", 1, 3)):
+        assert not torch.equal(first, other.normal(4))
+    assert Draw(5, "x", 0, 4).size(1, 9) == 1
+    assert all(1 <= Draw(s, "x", t, 4).size(1, 9) <= 9 for s in range(20) for t in range(4))
+
+
+plain_data = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.lists(st.floats(width=32), max_size=4).map(torch.tensor)
+    | st.lists(st.integers(0, 9), max_size=4).map(np.array),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3) | st.tuples(inner, inner),
+    max_leaves=8,
+)
+
+
+@given(plain_data)
+def test_copy_of_plain_data_is_the_same_and_stays_plain(value):
+    copy = clone(value)
+    assert same(value, copy) and same(value, plain(copy))
+
+
+def test_same_sees_small_differences():
+    assert not same(torch.tensor([1.0]), torch.tensor([1.0], dtype=torch.float64))
+    assert not same(torch.tensor([1.0]), torch.tensor([[1.0]]))
+    assert not same([1, 2], (1, 2)) and not same({"a": 1}, {"a": 2}) and not same(True, 1)
+    assert same(torch.tensor(float("nan")), torch.tensor(float("nan")))
+
+
+def test_labs_are_found_by_name_number_folder_and_file():
+    assert unit_name("distillation") == "01_distillation"
+    for lab in ("distillation", "01", "01_distillation", "labs/01_distillation", "x/01_distillation (2).ipynb"):
+        assert find_topic(lab) == "distillation"
+    with pytest.raises(ValueError, match="did you mean '01_distillation'"):
+        find_topic("distilation")

@@ -1,0 +1,58 @@
+"""The networks: as large as their papers say, and the forward pass on a dict the same as torch's."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from course_utils import models
+
+
+@pytest.mark.parametrize(
+    ("make", "parameters"),
+    [
+        (models.lenet_300_100, 266_610),
+        (models.lenet5, 431_080),
+        (models.hinton_teacher, 2_395_210),
+        (models.hinton_student, 1_276_810),
+    ],
+)
+def test_network_has_its_papers_size(make, parameters):
+    model = make().eval()
+    assert models.parameter_count(model) == parameters
+    images = torch.rand(3, 1, 28, 28)
+    logits = model(images)
+    assert logits.shape == (3, 10)
+    assert (logits < 0).any() and not torch.allclose(
+        logits.exp().sum(dim=1), torch.ones(3)
+    )  # logits, not probabilities
+
+
+def test_lenet5_without_relu_between_convolutions_is_caffes():
+    """One ReLU, after the 500 units, as in Caffe's lenet.prototxt; the first block is linear but for the maximum."""
+    layers = [type(layer).__name__ for layer in models.lenet5()]
+    assert layers == ["Conv2d", "MaxPool2d", "Conv2d", "MaxPool2d", "Flatten", "Linear", "ReLU", "Linear"]
+
+
+def test_teacher_drops_pixels_and_units_in_training_only():
+    teacher = models.hinton_teacher()
+    assert [layer.p for layer in teacher if isinstance(layer, nn.Dropout)] == [0.2, 0.5, 0.5]
+    images = torch.rand(2, 1, 28, 28)
+    assert not torch.equal(teacher(images), teacher(images))
+    teacher.eval()
+    assert torch.equal(teacher(images), teacher(images))
+    assert not any(isinstance(layer, nn.Dropout) for layer in models.hinton_student())
+
+
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=5), st.integers(1, 4), st.booleans())
+def test_forward_on_a_dict_is_torchs(sizes, batch, dropout):
+    model = models.mlp(*sizes, dropout=0.5 if dropout else 0, input_dropout=0.2 if dropout else 0).double().eval()
+    inputs = torch.randn(batch, 1, sizes[0], dtype=torch.float64)
+    assert torch.allclose(models.mlp_forward(model.state_dict(), inputs), model(inputs), rtol=0, atol=1e-12)
+
+
+def test_mlp_has_a_layer_between_each_two_sizes():
+    linear = [layer for layer in models.mlp(7, 5, 3, 2) if isinstance(layer, nn.Linear)]
+    assert [(layer.in_features, layer.out_features) for layer in linear] == [(7, 5), (5, 3), (3, 2)]
+    assert len([layer for layer in models.mlp(7, 5, 3, 2) if isinstance(layer, nn.ReLU)]) == 2

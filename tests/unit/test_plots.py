@@ -1,0 +1,85 @@
+"""Figures carry their description, change nothing global, and tables are Markdown."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pytest
+from IPython.core.formatters import DisplayFormatter
+
+from course_utils import plots
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    yield
+    plt.close("all")
+
+
+def shown(monkeypatch, alt):
+    outputs = []
+    monkeypatch.setattr(plots, "display", lambda data, metadata=None, raw=False: outputs.append((data, metadata)))
+    figure, axes = plots.new_figure()
+    axes.plot([1, 2])
+    plots.show(figure, alt)
+    return outputs
+
+
+def test_figure_has_its_description_twice(monkeypatch):
+    picture, words = shown(monkeypatch, 'A line that rises from "1" to 2 & no <b>more</b>.')
+    assert picture[0].keys() == {"image/png"}  # nothing that nbval would compare
+    assert picture[0]["image/png"].startswith(b"\x89PNG")
+    assert picture[1] == {"image/png": {"alt": 'A line that rises from "1" to 2 & no <b>more</b>.'}}
+    assert "&quot;1&quot; to 2 &amp; no &lt;b&gt;more&lt;/b&gt;." in words[0]["text/html"]
+    assert plt.get_fignums() == []
+
+
+def test_figure_without_description_is_refused():
+    figure, _ = plots.new_figure()
+    with pytest.raises(ValueError, match="needs a description"):
+        plots.show(figure, " ")
+
+
+def test_style_is_not_global():
+    before = dict(matplotlib.rcParams)
+    _, axes = plots.new_figure(2, 2)
+    assert axes.shape == (2, 2) and dict(matplotlib.rcParams) == before
+
+
+def test_lines_differ_without_colour():
+    _, axes = plots.new_figure()
+    lines = [axes.plot([i, 1])[0] for i in range(len(plots.COLOURS))]
+    assert len({line.get_color() for line in lines}) == len(lines)
+    assert len({line.get_marker() for line in lines}) == len(lines)
+
+
+def test_bars_are_labelled_and_in_order():
+    _, axes = plots.new_figure()
+    plots.bars(axes, {"cow": 1e-6, "dog": 0.9}, "probability")
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cow", "dog"] and axes.yaxis_inverted()
+    assert {text.get_text() for text in axes.texts} == {"1e-06", "0.9"} and axes.get_xlabel() == "probability"
+
+
+def test_points_show_every_seed():
+    _, axes = plots.new_figure()
+    plots.points_over_seeds(axes, {"student": [146, 150, 151], "distilled": [74, 70]}, "test errors")
+    assert [sorted(line.get_xdata()) for line in axes.lines[::2]] == [[146, 150, 151], [70, 74]]
+    assert [line.get_xdata()[0] for line in axes.lines[1::2]] == [149, 72]
+
+
+def test_table_is_markdown_with_numbers_on_the_right():
+    table = plots.Table(["net", "paper", "ours"], [["a|b", 67, plots.mean_and_range([70, 75, 80])], ["c", 1.5, "-"]])
+    assert str(table).splitlines() == [
+        "| net | paper | ours |",
+        "| --- | ---: | --- |",
+        "| a\\|b | 67 | 75 (70–80) |",
+        "| c | 1.5 | - |",
+    ]
+    shown, _ = DisplayFormatter().format(table)
+    assert shown == {"text/plain": str(table), "text/markdown": str(table)}
+
+
+def test_table_refuses_ragged_rows():
+    with pytest.raises(ValueError, match="2 columns, but a row of 1"):
+        plots.Table(["a", "b"], [[1]])
