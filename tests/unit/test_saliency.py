@@ -1,4 +1,4 @@
-"""Unit 02 against other people's libraries: BackPACK, curvlinops, torch-pruning, PyTorch's double backward, NumPy, SciPy."""
+"""Unit 02 against others: BackPACK, curvlinops, torch-pruning, PyTorch's double backward, NumPy, SciPy."""
 
 import itertools
 
@@ -11,10 +11,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor, nn
 
-from course_utils import saliency
+from course_utils import pruning, saliency
 from course_utils.checks.draw import Draw
 from course_utils.checks.engine import run
 from course_utils.checks.expect import LawViolation
+from course_utils.data import Digits, Split
+from course_utils.models import mlp
+from course_utils.reproduce.saliency import Settings, cut
+from course_utils.reproduce.saliency import run as reproduce
+from course_utils.training import train
 from course_utils.units import load_unit
 from tests.autotests.saliency import LAWS
 
@@ -36,7 +41,7 @@ def make_net(sizes, activation, seed=0):
 
 
 def recursion(net: nn.Sequential, inputs: Tensor, targets: Tensor) -> list[Tensor]:
-    """LeCun's curvatures of a net of Linear and ReLU or Tanh layers: cross-entropy for class labels, else squared error."""
+    """LeCun's curvatures of a net of Linear and ReLU or Tanh layers: cross-entropy for labels, else squared error."""
     received, slopes, bends, hidden = [], [], [], inputs
     for layer in net:
         if isinstance(layer, nn.Linear):
@@ -125,7 +130,7 @@ def test_double_backward_agrees_with_backpack(activation, classes):
 
 @pytest.mark.parametrize("classes", [True, False])
 def test_relu_net_has_the_diagonal_of_its_gauss_newton_matrix(classes):
-    """diag(H) = diag(GGN): with φ″ = 0 the loss of a ReLU net is, in a single weight, its convex loss of a linear function."""
+    """diag(H) = diag(GGN): in a single weight the logits of a ReLU net are linear, as φ″ = 0."""
     extensions = pytest.importorskip("backpack.extensions")
     net = make_net(SIZES, nn.ReLU)
     inputs, targets = batch(net, classes)
@@ -192,24 +197,23 @@ def test_magnitude_is_torch_pruning_s_importance(order):
 
 
 def test_obd_saliency_is_torch_pruning_s_hessian_term():
-    """torch-pruning's OBDC sums the squared gradients of single examples: with them as curvature, twice ours per unit."""
+    """torch-pruning takes an example's squared gradient for the curvature: w²·g², twice our ½·h·w² with h = g².
+
+    Of several examples its version 1.6 keeps the last one's only, so one example is all that can be compared.
+    """
     torch_pruning = pytest.importorskip("torch_pruning")
     layer = nn.Linear(6, 4)
     model = nn.Sequential(layer)
-    inputs, labels = torch.randn(5, 6), torch.randint(0, 4, (5,))
-    graph = torch_pruning.DependencyGraph().build_dependency(model, inputs[:1])
+    inputs, labels = torch.randn(1, 6), torch.randint(0, 4, (1,))
+    graph = torch_pruning.DependencyGraph().build_dependency(model, inputs)
     hessian = torch_pruning.importance.GroupHessianImportance(normalizer=None, group_reduction="sum", bias=False)
-    fisher = torch.zeros_like(layer.weight)
-    for loss in F.cross_entropy(model(inputs), labels, reduction="none"):
-        model.zero_grad()
-        loss.backward(retain_graph=True)
-        hessian.accumulate_grad(model)
-        fisher += layer.weight.grad**2
+    model.zero_grad()
+    F.cross_entropy(model(inputs), labels).backward()
+    fisher = layer.weight.grad**2
+    hessian.accumulate_grad(model)
     group = graph.get_pruning_group(layer, torch_pruning.prune_linear_out_channels, idxs=[0, 1, 2, 3])
-    theirs = hessian(group)
     ours = saliency.obd_saliency(layer.weight.detach(), fisher).sum(1)
-    ratio = theirs.detach() / ours
-    torch.testing.assert_close(ratio, ratio[:1].expand(4), rtol=1e-4, atol=0)  # the same up to one factor for all units
+    torch.testing.assert_close(hessian(group).detach(), 2 * ours)
 
 
 finite = st.floats(-1e6, 1e6, width=32)
@@ -283,3 +287,73 @@ def test_instructors_laws_fail_on_a_wrong_function():
         for each in LAWS[exercise.id]:
             with pytest.raises((LawViolation, TypeError, AttributeError)):  # the law may stumble over None
                 each.test(lambda *args: None, Draw(0, "key"))
+
+
+def small_mlp_and_data():
+    torch.manual_seed(0)
+    net = mlp(6, 5, 4, 3).double()
+    return net, torch.randn(7, 6).double(), torch.randint(0, 3, (7,))
+
+
+def test_exact_curvature_of_a_relu_network_is_double_backward():
+    net, images, labels = small_mlp_and_data()
+    for name, ours in zip(pruning.weight_names(net), pruning.exact_curvature(net, images, labels), strict=True):
+        theirs = pruning.double_backward(net, images, labels, name, torch.arange(ours.numel()))
+        torch.testing.assert_close(ours.flatten(), theirs)
+
+
+def test_recursion_inputs_are_what_autograd_finds():
+    net, images, labels = small_mlp_and_data()
+    weights, inputs, slopes, bends, gradient, curvature = pruning.recursion_inputs(net, images, labels)
+    logits = (inputs[-1] @ weights[-1].T + net[-1].bias).detach().requires_grad_()
+    torch.testing.assert_close(logits.detach(), net(images).detach())
+    for example in range(len(images)):
+        hessian = torch.autograd.functional.hessian(
+            lambda z, i=example: F.cross_entropy(z[None], labels[i : i + 1]), logits[example].detach()
+        )
+        torch.testing.assert_close(hessian.diagonal(), curvature[example])
+    loss = F.cross_entropy(logits, labels, reduction="sum")
+    torch.testing.assert_close(torch.autograd.grad(loss, logits)[0], gradient)
+    assert [len(weights), len(inputs), len(slopes), len(bends)] == [3, 3, 2, 2]
+    assert all(set(slope.unique().tolist()) <= {0.0, 1.0} for slope in slopes)
+    with pytest.raises(ValueError, match="Tanh"):
+        pruning.recursion_inputs(nn.Sequential(nn.Tanh()), images, labels)
+
+
+def test_masks_hold_while_a_network_trains():
+    """Adam's averages would revive deleted weights; they are 0 after every step, and the others do move."""
+    torch.manual_seed(0)
+    net = mlp(6, 5, 3)
+    split = Split(torch.randn(40, 6), torch.randint(0, 3, (40,)))
+    train(net, split, epochs=2, lr=0.01, batch_size=10, progress=False)
+    masks = saliency.keep_top({n: net.get_parameter(n).detach().abs() for n in pruning.weight_names(net)}, 0.5)
+    pruning.apply_masks(net, masks)
+    before = {name: net.get_parameter(name).detach().clone() for name in masks}
+    train(net, split, epochs=2, lr=0.01, batch_size=10, after_step=pruning.hold_masks(masks), progress=False)
+    for name, mask in masks.items():
+        assert (net.get_parameter(name)[~mask] == 0).all()
+        assert (net.get_parameter(name)[mask] != before[name][mask]).any()
+
+
+def test_rounds_of_cutting_never_bring_a_weight_back():
+    generator = torch.Generator().manual_seed(0)
+    saliencies = {"a": torch.rand(6, 5, generator=generator), "b": torch.zeros(4, 5)}
+    masks = cut(saliencies, 0.6)
+    for keep_fraction in (0.4, 0.3, 0.1):
+        reversed_saliencies = {name: -s for name, s in saliencies.items()}
+        smaller = cut(reversed_saliencies, keep_fraction, masks)
+        assert all((smaller[name] <= masks[name]).all() for name in masks)
+        masks = smaller
+        assert sum(int(mask.sum()) for mask in masks.values()) == round(keep_fraction * 50)
+
+
+def test_reproduction_runs_on_a_tiny_setting(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    split = Split(torch.rand(60, 1, 28, 28, generator=generator), torch.randint(0, 10, (60,), generator=generator))
+    settings_ = Settings(sizes=(196, 4, 10), epochs=1, deleted=(0.5, 0.9), retrain_epochs=1, round_epochs=1)
+    results = reproduce(1, tmp_path, Digits("noise", split, split, split), settings_)
+    assert (tmp_path / "saliency.json").exists()
+    (seed,) = results["runs"]
+    assert [row["deleted"] for row in seed["at_once"]["OBD"]] == [0.5, 0.9]
+    assert set(seed["in_rounds"]) == {"OBD", "size × input", "magnitude", "random"}
+    assert len(seed["dense_trained_on"]) == 2
