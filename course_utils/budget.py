@@ -2,10 +2,12 @@
 
 M. Horowitz, *Computing's Energy Problem (and What We Can Do About It)*, ISSCC 2014 (energy of an operation at 45 nm).
 E. Strubell, A. Ganesh and A. McCallum, *Energy and Policy Considerations for Deep Learning in NLP*, ACL 2019.
+A. Howard et al., *MobileNets*, arXiv:1704.04861, 2017 (depthwise-separable convolutions).
 
 The functions down to `budget_report` are the exercises; the meter below them is what every later unit reports through.
 """
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from course_utils.models import lenet5, lenet_300_100, mlp
 
 # Picojoules of a 32-bit operation at 45 nm (Horowitz 2014): a float32 multiplication (3.7) and addition (0.9); a word
 # read from or written to a small SRAM; the same for DRAM
@@ -97,16 +101,17 @@ def latency_summary(samples: Sequence[float]) -> tuple[float, float, float]:
 def budget_report(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What a network costs on one example, from the shapes of its layers.
 
-    layers: one dict per layer, with all of these keys:
-    {'kind': 'conv2d', 'in_channels': int, 'out_channels': int, 'kernel_size': pair, 'output_size': pair, 'groups': int,
-    'bias': bool} (as in `conv2d_macs`) or {'kind': 'linear', 'in_features': int, 'out_features': int, 'bias': bool}.
+    layers: one dict per layer, with all keys of its kind; sizes and groups are as in `conv2d_macs`:
+      {'kind': 'conv2d', 'in_channels': int, 'out_channels': int, 'kernel_size': pair, 'output_size': pair,
+      'groups': int, 'bias': bool}, or
+      {'kind': 'linear', 'in_features': int, 'out_features': int, 'bias': bool}.
     ValueError for any other kind. Returns a dict of
-    'parameters': weights, and one bias per output channel (or output feature) where bias is True; int;
-    'macs': multiply-accumulate operations; int;
-    'bytes': of the parameters, each stored in 32 bits; int;
-    'joules': by `inference_energy` with Horowitz's prices in PICOJOULES (mac 3.7 + 0.9, sram 5, dram 640), counted so:
-    each MAC reads two words from SRAM (a weight and an input); each parameter is read from DRAM once; and each value
-    that a layer puts out goes to DRAM and comes back, two accesses.
+      'parameters', an int: the weights, and where bias is True one bias per output channel (or output feature);
+      'macs', an int: the multiply-accumulate operations;
+      'bytes', an int: the parameters in 32 bits each;
+      'joules', a float: `inference_energy` with Horowitz's prices PICOJOULES (mac 3.7 + 0.9, sram 5, dram 640), where
+      each MAC reads two words from SRAM (a weight and an input), each parameter is read from DRAM once, and each value
+      that a layer puts out goes to DRAM and comes back, two accesses.
     """
     parameters = macs = outputs = 0
     for layer in layers:
@@ -253,4 +258,35 @@ def budget_of(model: nn.Module, inputs: Tensor, repeats: int = 30, threads: int 
         "ms_quartiles": (lower, upper),
         "kg_co2": kilograms_co2(report["joules"]),
         "joules_measured": measured,
+    }
+
+
+# --- The networks that the lecture and the lab compare ----------------------------------------------------------------
+
+
+def separable_block(in_channels: int, out_channels: int, stride: int = 1) -> list[nn.Module]:
+    """A depthwise 3×3 convolution, then a pointwise 1×1 one, each with its ReLU (Howard 2017, section 3.1)."""
+    return [
+        nn.Conv2d(in_channels, in_channels, 3, stride=stride, padding=1, groups=in_channels),
+        nn.ReLU(),
+        nn.Conv2d(in_channels, out_channels, 1),
+        nn.ReLU(),
+    ]
+
+
+def six_networks() -> dict[str, nn.Module]:
+    """Six small networks for 28×28 images by name, with random weights: what they cost does not depend on them."""
+    channels = 32
+    stem = [nn.Conv2d(1, channels, 3, padding=1), nn.ReLU()]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2 * channels, 10)]
+    full = [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()]
+    full += [nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1), nn.ReLU()]
+    separable = [*separable_block(channels, channels), *separable_block(channels, 2 * channels, stride=2)]
+    return {
+        "LeNet-300-100": lenet_300_100(),
+        "wide MLP": mlp(784, 1200, 1200, 10),
+        "deep MLP": mlp(784, *[64] * 24, 10),
+        "LeNet-5": lenet5(),
+        "convolutions": nn.Sequential(*stem, *full, *head),
+        "separable": nn.Sequential(*copy.deepcopy(stem), *separable, *copy.deepcopy(head)),
     }

@@ -34,5 +34,7 @@ def open_lab(args: list[str]) -> int:
     folder = course_folder()
     os.chdir(folder)  # nbgrader takes the current folder for the course's
     print(f"JupyterLab serves {folder}. Stop it with Ctrl-C. It takes a few seconds to start.", flush=True)
-    LabApp.launch_instance([*server_arguments(folder), *args])
+    given = {argument.partition("=")[0] for argument in args}
+    ours = [argument for argument in server_arguments(folder) if argument.partition("=")[0] not in given]
+    LabApp.launch_instance([*ours, *args])
     return 0

@@ -82,8 +82,10 @@ def _encode(value: Any, depth: int) -> Any:
         name = str(value.dtype).removeprefix("torch.")
         if name not in TENSOR_DTYPES or value.layout is not torch.strided or value.device.type != "cpu":
             raise NotPlain(f"{value.layout} {name} tensor".removeprefix("torch.strided "))
-        flat = value.detach().contiguous().reshape(-1).view(torch.uint8)
-        return [TENSOR, name, value.requires_grad, list(value.shape), flat.numpy().tobytes()]
+        bare = value.detach().resolve_neg()
+        if value.dtype is torch.bfloat16:  # which NumPy does not know
+            bare = bare.view(torch.int16)
+        return [TENSOR, name, value.requires_grad, list(value.shape), bare.numpy().tobytes()]
     if kind is np.ndarray:
         array = value.astype(value.dtype.newbyteorder("<"), copy=False)
         if not ARRAY_DTYPE.fullmatch(array.dtype.str):

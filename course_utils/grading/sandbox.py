@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,10 @@ class SandboxUnavailable(OSError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one submission may use. Times are wall-clock seconds."""
+    """What one submission may use. Times are seconds: of the processor for a call, on the clock for the others."""
 
     call: float = 10
+    patience: float = 4  # times `call` on the clock for a call on a busy machine
     exercise: float = 30
     submission: float = 120
     memory: int = 6 * 2**30  # address space; torch alone needs 3 GB of it
@@ -145,13 +146,27 @@ class Sandbox:
                 started = protocol.receive(self.control, time.monotonic() + START_SECONDS)
             except (EOFError, TimeoutError, OSError, protocol.ProtocolError) as error:
                 raise self._unavailable(f"{type(error).__name__} {error}") from None
-            child = Child(outside, self.limits)
+            child = Child(outside, self.limits, self._processor_seconds)
             try:
                 if not started["started"]:
                     raise self._unavailable(started["problem"])
+                if problem := child.request()["problem"]:
+                    raise self._unavailable(str(problem))
                 yield child
+            except Died as died:
+                raise self._unavailable(f"a submission's process {died.fate} before it began") from None
             finally:
                 self._end(child)
+
+    def _processor_seconds(self) -> float | None:
+        """Processor time of the child so far, None where it cannot be told."""
+        from course_utils.grading import protocol
+
+        try:
+            self.control.sendall(b"t")
+            return protocol.receive(self.control, time.monotonic() + START_SECONDS)["seconds"]
+        except (EOFError, TimeoutError, OSError, KeyError, protocol.ProtocolError):
+            return None
 
     def _end(self, child: "Child") -> None:
         from course_utils.grading import protocol
@@ -182,34 +197,54 @@ class Sandbox:
 class Child:
     """One submission's process, as seen from outside: requests and replies, until it dies or breaks a rule."""
 
-    def __init__(self, channel: socket.socket, limits: Limits) -> None:
-        self.channel, self.limits = channel, limits
+    def __init__(self, channel: socket.socket, limits: Limits, processor_seconds: Callable[[], float | None]) -> None:
+        self.channel, self.limits, self.processor_seconds = channel, limits, processor_seconds
         self.deadline = time.monotonic() + limits.submission
         self.died: Died | None = None
         self.status = self.peak_kilobytes = 0
 
     def request(self, **message: Any) -> dict[str, Any]:
-        """Send a request, wait for its reply. Died, now and ever after, if none comes in time or it makes no sense."""
+        """Send a request, wait for its reply. Died, now and ever after, if none comes in time or it makes no sense.
+
+        Without a message, only wait.
+        """
         from course_utils.grading import protocol
 
         if self.died is not None:
             raise self.died
-        deadline = min(self.deadline, time.monotonic() + self.limits.call)
+        deadline = min(self.deadline, time.monotonic() + self.limits.patience * self.limits.call)
         try:
-            protocol.send(self.channel, message, deadline)
+            if message:
+                protocol.send(self.channel, message, deadline)
+            self._wait(deadline)
             reply = protocol.receive(self.channel, deadline)
             if type(reply) is not dict:
                 raise protocol.ProtocolError("a reply of another kind")
             return reply
         except TimeoutError:
-            used_up = deadline == self.deadline
-            limit = "the time of the exercise was used up" if used_up else f"no answer within {self.limits.call:g} s"
+            used_up = time.monotonic() >= self.deadline
+            limit = "the exercise's time was used up" if used_up else f"no answer within {self.limits.call:g} s"
             self.died = Died("timed out", f"{limit}: is there an endless loop?")
-        except EOFError:
+        except (EOFError, ConnectionError):
             self.died = Died("crashed", "its process ended: a crash, or os._exit, or killed for want of memory")
         except protocol.ProtocolError as error:
             self.died = Died("bad reply", f"its process sent no proper answer, but {error}")
         raise self.died
+
+    def _wait(self, deadline: float) -> None:
+        """Until a reply begins. TimeoutError at the deadline, or when the call has had its time."""
+        remaining = self.limits.call
+        while (timeout := min(deadline - time.monotonic(), remaining)) > 0:
+            self.channel.settimeout(timeout)
+            with contextlib.suppress(TimeoutError):
+                self.channel.recv(1, socket.MSG_PEEK)
+                return
+            # On a busy machine a process may have waited more than it worked: it gets the rest of its time
+            used = self.processor_seconds()
+            if used is None or used >= self.limits.call:
+                break
+            remaining = max(0.1, self.limits.call - used)
+        raise TimeoutError
 
 
 # --- What bubblewrap shows --------------------------------------------------------------------------------------------

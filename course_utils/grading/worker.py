@@ -77,7 +77,9 @@ def _one_submission(control: socket.socket, channel: int, isolate: bool) -> dict
     with open(reader, "rb") as report:
         child, problem = STARTED.unpack(report.read(STARTED.size).ljust(STARTED.size, b"\0"))
         protocol.send(control, {"started": child > 0, "problem": problem.rstrip(b"\0").decode(errors="replace")})
-        control.recv(1)  # the order to end it, or the grader is gone: the same to us
+        while control.recv(1) == b"t":
+            protocol.send(control, {"seconds": _processor_seconds(child)})
+        # Now comes the order to end it, or the grader is gone: the same to us
         if child > 0:
             # Number 1 of a process namespace takes all others of it along; elsewhere a process group must do
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -86,6 +88,16 @@ def _one_submission(control: socket.socket, channel: int, isolate: bool) -> dict
     os.waitpid(keeper, 0)
     status, peak = ENDED.unpack(tail) if len(tail) == ENDED.size else (-1, 0)
     return {"status": status, "peak_kilobytes": peak}
+
+
+def _processor_seconds(process: int) -> float | None:
+    """Processor time that a process has used so far; None where the system does not tell."""
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            user, system = file.read().rpartition(")")[2].split()[11:13]
+    except OSError:
+        return None
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _keep(channel: int, writer: int, isolate: bool) -> NoReturn:
@@ -101,8 +113,7 @@ def _keep(channel: int, writer: int, isolate: bool) -> NoReturn:
         try:
             os.close(writer)
             os.setsid()
-            _lock_in(channel, isolate)
-            Session(socket.socket(fileno=channel)).serve()
+            _serve(channel, isolate)
         finally:
             os._exit(0)
     os.write(writer, STARTED.pack(child, b""))
@@ -110,6 +121,18 @@ def _keep(channel: int, writer: int, isolate: bool) -> NoReturn:
     _, status, usage = os.wait4(child, 0)
     os.write(writer, ENDED.pack(status, usage.ru_maxrss))
     os._exit(0)
+
+
+def _serve(channel: int, isolate: bool) -> None:
+    """Lock in, say so, then answer requests."""
+    stream = socket.socket(fileno=channel)
+    try:
+        _lock_in(channel, isolate)
+    except OSError as error:
+        protocol.send(stream, {"problem": str(error)})
+        return
+    protocol.send(stream, {"problem": ""})
+    Session(stream).serve()
 
 
 # --- Locking in -------------------------------------------------------------------------------------------------------
@@ -143,7 +166,7 @@ def _mount(target: str, options: str, flags: int) -> None:
 
 
 def _lock_in(channel: int, isolate: bool) -> None:
-    """Own /tmp, no /proc, limits, no other file descriptor, no rights, no new processes. OSError if one cannot be had."""
+    """Own /tmp, no /proc, limits, no other file descriptor, no rights, no new processes. or OSError."""
     limits = {name: int(os.environ[f"COURSE_{name}"]) for name in ("MEMORY", "FILE_SIZE", "CPU_SECONDS", "PROCESSES")}
     scratch = os.environ["TMPDIR"]
     if isolate:

@@ -8,13 +8,13 @@ import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from course_utils.data import CLASSES, Digits, Split, full_mnist
+from course_utils.data import CLASSES, Digits, Split, full_mnist, jitter_images
 from course_utils.distillation import distillation_loss
 from course_utils.models import hinton_student, hinton_teacher
 from course_utils.reproduce import Journal, provenance, write_results
@@ -35,8 +35,8 @@ PAPER = {
 class Settings:
     """What the experiment fixes beforehand; all students get the same epochs, first weights and order of examples."""
 
-    teacher_epochs: int = 30
-    student_epochs: int = 15
+    teacher_epochs: int = 80
+    student_epochs: int = 30
     batch_size: int = 256
     lr: float = 1e-3  # of Adam; falls to 0 along a cosine
     jitter: int = 2  # pixels; the teacher's only
@@ -79,8 +79,8 @@ def run_seed(digits: Digits, settings: Settings, seed: int, journal: Journal) ->
     """One teacher, and each student: what they got wrong, by name of the network."""
     teacher = journal.tensors(f"{seed}-teacher", lambda: train_teacher(digits, settings, seed))
     results = {"teacher": score(teacher, digits)}
-    for name, (transfer, loss) in students(digits, settings, seed, teacher["train"]).items():
-        logits = journal.tensors(f"{seed}-{name}", partial(train_student, digits, settings, seed, transfer, loss))
+    for name, lesson in lessons(digits, settings, seed, teacher["train"]).items():
+        logits = journal.tensors(f"{seed}-{name}", partial(train_student, digits, settings, seed, lesson))
         results[name] = score(logits, digits)
         if name == "without_3":
             results[name] |= score_shifted(logits, digits, classes=[3])
@@ -92,7 +92,7 @@ def run_seed(digits: Digits, settings: Settings, seed: int, journal: Journal) ->
 
 
 def train_teacher(digits: Digits, settings: Settings, seed: int) -> dict[str, Tensor]:
-    """Train the large net with dropout, bounded weights and jitter; its logits on the three splits, and the seconds."""
+    """Train the large net with dropout, bounded weights and jitter; what `outputs` says, and its logits on `train`."""
     set_seed(seed)
     teacher = hinton_teacher()
     start = time.perf_counter()
@@ -109,13 +109,20 @@ def train_teacher(digits: Digits, settings: Settings, seed: int) -> dict[str, Te
         max_norm=settings.squared_norm**0.5,
         jitter=settings.jitter,
     )
-    seconds = torch.tensor(time.perf_counter() - start)
-    logits = {name: logits_of(teacher, getattr(digits, name).images) for name in ("train", "validation", "test")}
-    return {**logits, "seconds": seconds}
+    seconds = time.perf_counter() - start
+    return {**outputs(teacher, digits, settings, seconds), "train": logits_of(teacher, digits.train.images)}
 
 
-def students(digits: Digits, settings: Settings, seed: int, teacher_logits: Tensor) -> dict[str, tuple[Split, Loss]]:
-    """What each student learns from: the transfer set, and the loss. teacher_logits: [train, classes]."""
+class Lesson(NamedTuple):
+    """What a student learns from: the transfer set, the loss, and up to how many pixels its images are moved."""
+
+    transfer: Split
+    loss: Loss
+    jitter: int = 0
+
+
+def lessons(digits: Digits, settings: Settings, seed: int, teacher_logits: Tensor) -> dict[str, Lesson]:
+    """The students by name. teacher_logits: [train, classes], on the training digits as they are, without jitter."""
 
     def soft(logits: Tensor, rows: Tensor) -> Loss:
         known = logits[rows]  # the teacher's logits on the transfer set, in its order
@@ -127,19 +134,17 @@ def students(digits: Digits, settings: Settings, seed: int, teacher_logits: Tens
         return F.cross_entropy(student, labels, label_smoothing=settings.smoothing)
 
     whole, labels = digits.train, digits.train.labels
-    everything, no_3, only_7_and_8 = (
-        torch.ones_like(labels, dtype=torch.bool),
-        labels != 3,
-        (labels == 7) | (labels == 8),
-    )
+    everything, no_3, only_7_8 = torch.ones_like(labels, dtype=torch.bool), labels != 3, (labels == 7) | (labels == 8)
     return {
-        "student": (whole, cross_entropy),
-        "distilled": (whole, soft(teacher_logits, everything)),
-        "without_3": (whole.subset(no_3), soft(teacher_logits, no_3)),
-        "only_7_and_8": (whole.subset(only_7_and_8), soft(teacher_logits, only_7_and_8)),
-        # Controls: is it the teacher's knowledge of which classes are alike, or would any softening do?
-        "smoothed": (whole, smoothed),
-        "permuted": (whole, soft(permute_dark_knowledge(teacher_logits, seed), everything)),
+        "student": Lesson(whole, cross_entropy),
+        "distilled": Lesson(whole, soft(teacher_logits, everything)),
+        "without_3": Lesson(whole.subset(no_3), soft(teacher_logits, no_3)),
+        "only_7_and_8": Lesson(whole.subset(only_7_8), soft(teacher_logits, only_7_8)),
+        # Controls. Is it the teacher's knowledge of which classes are alike, or would any softening do?
+        "smoothed": Lesson(whole, smoothed),
+        "permuted": Lesson(whole, soft(permute_dark_knowledge(teacher_logits, seed), everything)),
+        # What would the student have learned from the moved digits, which only the teacher saw?
+        "jittered": Lesson(whole, cross_entropy, settings.jitter),
     }
 
 
@@ -155,34 +160,46 @@ def permute_dark_knowledge(logits: Tensor, seed: int) -> Tensor:
     return logits.scatter(1, others, logits.gather(1, others.gather(1, shuffled)))
 
 
-def train_student(digits: Digits, settings: Settings, seed: int, transfer: Split, loss: Loss) -> dict[str, Tensor]:
-    """Train the small net, without regularization of its own; its logits on two splits, and the seconds it took."""
+def train_student(digits: Digits, settings: Settings, seed: int, lesson: Lesson) -> dict[str, Tensor]:
+    """Train the small net, without regularization but for what its lesson brings; what `outputs` says."""
     set_seed(seed)
     student = hinton_student()
     start = time.perf_counter()
     train(
         student,
-        transfer,
+        lesson.transfer,
         digits.validation,
         epochs=settings.student_epochs,
         lr=settings.lr,
         batch_size=settings.batch_size,
         seed=seed,
-        loss=loss,
+        loss=lesson.loss,
         optimizer=partial(torch.optim.Adam, fused=True),
         schedule=cosine,
+        jitter=lesson.jitter,
     )
-    seconds = torch.tensor(time.perf_counter() - start)
-    logits = {name: logits_of(student, getattr(digits, name).images) for name in ("validation", "test")}
-    return {**logits, "seconds": seconds}
+    return outputs(student, digits, settings, time.perf_counter() - start)
+
+
+def outputs(model: nn.Module, digits: Digits, settings: Settings, seconds: float) -> dict[str, Tensor]:
+    """Logits on the validation digits, the test digits, and the test digits moved; the seconds that training took."""
+    # The same moves for every network
+    moved = jitter_images(digits.test.images, settings.jitter, torch.Generator().manual_seed(0))
+    return {
+        "validation": logits_of(model, digits.validation.images),
+        "test": logits_of(model, digits.test.images),
+        "moved": logits_of(model, moved),
+        "seconds": torch.tensor(seconds),
+    }
 
 
 def score(logits: dict[str, Tensor], digits: Digits) -> dict[str, Any]:
-    """Errors on the test digits, in all and by true class, and on the validation digits."""
+    """Errors on the test digits, in all and by true class; on the same, moved; and on the validation digits."""
     by_class = errors_by_class(logits["test"], digits.test.labels)
     return {
         "errors": sum(by_class),
         "errors_by_class": by_class,
+        "moved_errors": sum(errors_by_class(logits["moved"], digits.test.labels)),
         "validation_errors": sum(errors_by_class(logits["validation"], digits.validation.labels)),
         "seconds": round(logits["seconds"].item(), 1),
     }

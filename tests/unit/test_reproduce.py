@@ -71,7 +71,7 @@ def test_tiny_run_stores_every_condition(few_digits, tmp_path):
     assert stored == results
     assert [one["seed"] for one in stored["runs"]] == [0, 1]
     assert {"command", "date", "versions", "cpu", "threads", "settings", "paper"} <= stored.keys()
-    names = {"teacher", "student", "distilled", "without_3", "only_7_and_8", "smoothed", "permuted"}
+    names = {"teacher", "student", "distilled", "without_3", "only_7_and_8", "smoothed", "permuted", "jittered"}
     for one in stored["runs"]:
         assert one.keys() == {"seed"} | names
         for name in names:
@@ -98,7 +98,7 @@ def test_stopped_run_resumes_with_the_network_it_was_training(few_digits, tmp_pa
     counted = []
     monkeypatch.setattr(distillation, "train", lambda *args, **kwargs: counted.append(1) or train(*args, **kwargs))
     resumed = distillation.run(1, tmp_path / "parts", few_digits, TINY)
-    assert len(counted) == 4  # 7 networks, 3 of which were done
+    assert len(counted) == 5  # of 8 networks, 3 were done
 
     def errors(results):
         return {name: net["errors_by_class"] for name, net in results["runs"][0].items() if name != "seed"}
@@ -108,15 +108,17 @@ def test_stopped_run_resumes_with_the_network_it_was_training(few_digits, tmp_pa
 
 def test_transfer_sets_leave_out_what_they_say(few_digits):
     teacher = torch.randn(len(few_digits.train), 10)
-    parts = distillation.students(few_digits, TINY, 0, teacher)
-    assert sorted(parts["without_3"][0].labels.unique().tolist()) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
-    assert sorted(parts["only_7_and_8"][0].labels.unique().tolist()) == [7, 8]
+    parts = distillation.lessons(few_digits, TINY, 0, teacher)
+    assert sorted(parts["without_3"].transfer.labels.unique().tolist()) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert sorted(parts["only_7_and_8"].transfer.labels.unique().tolist()) == [7, 8]
 
 
 def test_student_looks_up_the_teacher_of_its_own_examples(few_digits):
     """The teacher's logits are found by the place in the transfer set, not in the training set."""
     teacher = torch.randn(len(few_digits.train), 10)
-    transfer, loss = distillation.students(few_digits, distillation.Settings(alpha=1.0), 0, teacher)["without_3"]
+    lessons = distillation.lessons(few_digits, distillation.Settings(alpha=1.0), 0, teacher)
+    transfer, loss, jitter = lessons["without_3"]
+    assert jitter == 0 and lessons["jittered"].jitter == 2
     index = torch.tensor([5, 17, 100])
     own = teacher[few_digits.train.labels != 3][index]
     assert loss(own, transfer.labels[index], index).item() == pytest.approx(0, abs=1e-3)  # float32, times T² = 400

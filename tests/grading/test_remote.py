@@ -1,0 +1,170 @@
+"""A function in the sandbox behaves, for the laws, as it would beside them."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from course_utils.checks.engine import StudentError, clone, same
+from course_utils.grading.remote import RemoteFunction
+from course_utils.grading.sandbox import Died
+
+CELLS = """
+import numpy as np
+import torch
+from torch import Tensor
+
+def echo(*args, **kwargs):
+    return [list(args), kwargs]
+
+def square(x):
+    return x * x
+
+def two(x, y):
+    return {"product": x * y, "detached": x.detach(), "count": 3, "sum": (x.sum(), 1)}
+
+def spoil(tensor, array, entries, names):
+    tensor.add_(1)
+    array[0] = 7
+    entries.append(4)
+    entries[0] = None
+    names["new"] = 1
+    del names["old"]
+
+def reshape_in_place(x):
+    x.unsqueeze_(0)
+
+def careful(x):
+    x = x.clone()
+    x += 1
+    return x
+
+def own_parameter(x):
+    return torch.nn.Parameter(torch.ones(2)) * 2
+
+def parameter(x):
+    return torch.nn.Parameter(torch.ones(2))
+
+def generator(x):
+    yield x
+
+def fails(x):
+    y = x + 1
+    raise KeyError(f"no {y}")
+
+def prints(x):
+    print("value", x)
+    return x
+
+def calls_exit(x):
+    raise SystemExit(3)
+
+def numbers(x):
+    return np.float32(2.5), np.int64(3), np.True_
+
+class Odd(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+def odd_error(x):
+    raise Odd
+"""
+NAMES = ["echo", "square", "two", "spoil", "reshape_in_place", "careful", "own_parameter", "parameter", "generator"]
+NAMES += ["fails", "prints", "calls_exit", "numbers", "odd_error"]
+
+
+@pytest.fixture
+def remote(sandbox):
+    with sandbox.submission() as child:
+        child.request(op="load", cells=[CELLS], secondary=[], names=NAMES)
+
+        def make(name):
+            assert child.request(op="define", name=name)["callable"] is True
+            return RemoteFunction(child, name)
+
+        yield make
+
+
+def test_values_go_there_and_back(remote):
+    value = [{"w": torch.randn(2, 3), 4: (None, True)}, np.arange(3), "text", b"bytes", 2**70, 1.5, float("nan")]
+    assert same(remote("echo")(*value, k=1), [value, {"k": 1}])
+    assert remote("numbers")(1) == (2.5, 3, True)
+
+
+def test_gradients_are_those_of_the_function(remote):
+    square, two = remote("square"), remote("two")
+    x = torch.randn(3, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(3, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(square(x.clone()).sum(), x)
+    assert torch.allclose(gradient, 2 * x.detach())
+    result = two(x.clone(), y.clone())
+    assert not result["detached"].requires_grad and result["sum"][0].requires_grad and result["count"] == 3
+    gx, gy = torch.autograd.grad((result["product"] * torch.arange(3)).sum() + result["sum"][0], [x, y])
+    assert torch.allclose(gx, y.detach() * torch.arange(3) + 1) and torch.allclose(gy, x.detach() * torch.arange(3))
+    # A result that depends on one argument only has no gradient by the other
+    again = two(x.clone(), y.clone())["sum"][0]
+    assert torch.autograd.grad(again, y, allow_unused=True) == (None,)
+    # The law's own operations before and after belong to the same graph
+    (through,) = torch.autograd.grad((square(3 * x) ** 2).sum(), x)
+    assert torch.allclose(through, 4 * 81 * x.detach() ** 3)
+
+
+def test_what_needs_no_gradient_has_none(remote):
+    assert not remote("square")(torch.ones(2)).requires_grad
+    assert remote("own_parameter")(torch.ones(2)).requires_grad
+    x = torch.ones(2, requires_grad=True)
+    result = remote("own_parameter")(x.clone())
+    assert torch.autograd.grad(result.sum(), x, allow_unused=True) == (None,)
+
+
+def test_changes_in_place_are_seen(remote):
+    tensor, array, entries, names = torch.zeros(2), np.zeros(2), [1, 2], {"old": 0, "kept": 1}
+    before = clone((tensor, array, entries, names))
+    remote("spoil")(tensor, array, entries, names)
+    assert tensor.tolist() == [1, 1] and array.tolist() == [7, 0]
+    assert entries == [None, 2, 4] and names == {"kept": 1, "new": 1}
+    assert not any(map(same, before, (tensor, array, entries, names)))
+    x = torch.zeros(2)
+    remote("reshape_in_place")(x)
+    assert x.shape == (1, 2)
+    y = torch.zeros(2, requires_grad=True).clone()
+    assert remote("careful")(y).tolist() == [1, 1] and y.tolist() == [0, 0]
+
+
+def test_errors_bring_their_line(remote):
+    with pytest.raises(StudentError) as caught:
+        remote("fails")(1)
+    assert (caught.value.kind, caught.value.text) == ("KeyError", "'no 2'")
+    assert caught.value.line == 'raise KeyError(f"no {y}")'
+    with pytest.raises(StudentError, match="SystemExit: 3"):
+        remote("calls_exit")(1)
+    with pytest.raises(StudentError, match="Odd"):
+        remote("odd_error")(1)
+
+
+def test_what_is_not_plain_keeps_its_name(remote):
+    assert type(remote("parameter")(1)).__name__ == "Parameter"
+    assert type(remote("generator")(1)).__name__ == "generator"
+
+
+def test_prints_are_shown(remote, capsys):
+    assert remote("prints")(3) == 3
+    assert capsys.readouterr().out == "value 3\n"
+
+
+def test_a_dead_process_stays_dead(sandbox):
+    code = "import os\ndef f(x):\n    os._exit(0)\ndef g(x):\n    while True:\n        pass"
+    for name, fate in (("f", "crashed"), ("g", "timed out")):
+        with sandbox.submission() as child:
+            child.request(op="load", cells=[code], secondary=[], names=["f", "g"])
+            child.request(op="define", name=name)
+            function = RemoteFunction(child, name)
+            start = time.monotonic()
+            for _ in range(3):
+                with pytest.raises(StudentError):
+                    function(1)
+            assert child.died.fate == fate
+            assert time.monotonic() - start < sandbox.limits.patience * sandbox.limits.call + 2
+            with pytest.raises(Died):
+                child.request(op="define", name="f")

@@ -1,0 +1,259 @@
+"""A student's morning, in a real browser: `course lab`, open a lab, Run All, move a slider."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from course_utils import units
+from course_utils.notebooks.build import lab_path, solution_source
+from course_utils.units import unit_name
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSER_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+]
+TOKEN = "a-token-for-this-test"
+START_SECONDS, RUN_SECONDS, REDRAW_SECONDS = 120, 300, 30
+LABS = [topic for topic in units.available() if lab_path(topic).exists()]
+
+# What the page knows of the notebook in front: each code cell's id, tags, count and outputs, and whether the kernel rests
+STATE = """() => {
+  const panel = window.jupyterapp.shell.currentWidget;
+  const cells = panel.content.widgets.filter(cell => cell.model.type === 'code');
+  return {
+    idle: panel.sessionContext.session?.kernel?.status === 'idle',
+    cells: cells.map(cell => ({
+      id: cell.model.id,
+      tags: cell.model.getMetadata('tags') || [],
+      empty: !cell.model.sharedModel.getSource().trim(),
+      count: cell.model.executionCount,
+      outputs: cell.model.outputs.toJSON(),
+    })),
+  };
+}"""
+MARK_CELL = """(id) => {
+  const panel = window.jupyterapp.shell.currentWidget;
+  const cell = panel.content.widgets.find(cell => cell.model.id === id);
+  cell.node.scrollIntoView({block: 'start'});
+  cell.node.setAttribute('data-test-cell', id);
+}"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None and not os.environ.get("CI"):
+        pytest.skip("there is no Chromium or Chrome on this machine: install one to test the labs in JupyterLab")
+    assert program, f"CI must have a browser: one of {', '.join(BROWSERS)}"
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=BROWSER_OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    """`course lab --no-browser`, started from elsewhere, in a folder of its own: its address and that folder."""
+    folder, elsewhere, port = tmp_path_factory.mktemp("course"), tmp_path_factory.mktemp("elsewhere"), free_port()
+    log = elsewhere / "log.txt"
+    # A home of its own, so that no setting of this machine's user is read or written
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(units.ROOT), os.environ.get("PYTHONPATH")])),
+        "JUPYTER_CONFIG_DIR": str(elsewhere / "config"),
+        "JUPYTER_DATA_DIR": str(elsewhere / "data"),
+        "JUPYTER_RUNTIME_DIR": str(elsewhere / "runtime"),
+        "IPYTHONDIR": str(elsewhere / "ipython"),
+    }
+    options = [f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}"]
+    options += ["--ip=127.0.0.1", f"--IdentityProvider.token={TOKEN}", "--expose-app-in-browser"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "course_utils", "lab", "--no-browser", *options],
+            cwd=elsewhere,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for_server(address, process, log)
+        yield address, folder
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_for_server(address: str, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"`course lab` ended at once:\n{log.read_text()}"
+        try:
+            urllib.request.urlopen(f"{address}/api", timeout=5).read()
+            return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"`course lab` does not answer:\n{log.read_text()}")
+
+
+def fill(lab: Path, solution: Path, target: Path) -> None:
+    """A lab with the solutions in it: what a student hands in who did everything."""
+    answers = {cell.id: cell.source for cell in nbformat.read(solution, as_version=4).cells}
+    notebook = nbformat.read(lab, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "exercise" in cell.metadata.get("tags", []):
+            cell.source = answers[cell.id]
+    nbformat.write(notebook, target)
+
+
+def run_all(page, address: str, path: str) -> list[dict]:
+    """Open a notebook, choose Run > Run All Cells, wait for the end; the code cells as the page knows them."""
+    page.goto(f"{address}/lab/tree/{path}?token={TOKEN}&reset")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=START_SECONDS * 1000)
+    page.wait_for_function(
+        "() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
+        timeout=START_SECONDS * 1000,
+    )
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    deadline = time.monotonic() + RUN_SECONDS
+    while time.monotonic() < deadline:
+        page.wait_for_timeout(500)
+        state = page.evaluate(STATE)
+        done = all(cell["count"] or cell["empty"] for cell in state["cells"])
+        if state["idle"] and (done or errors(state["cells"])):  # an error ends Run All
+            return state["cells"]
+    waiting = [cell["id"] for cell in state["cells"] if not cell["count"]]
+    pytest.fail(f"{path} did not reach its end in {RUN_SECONDS} s: these cells were not run: {waiting}")
+
+
+def errors(cells: list[dict]) -> list[str]:
+    return [
+        f"{cell['id']}: {output['ename']}: {output['evalue']}"
+        for cell in cells
+        for output in cell["outputs"]
+        if output["output_type"] == "error"
+    ]
+
+
+def text_of(cell: dict) -> str:
+    """What a cell printed or showed, as plain text."""
+    parts = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell["outputs"]]
+    return "\n".join("".join(part) for part in parts)
+
+
+def tagged(cells: list[dict], tag: str) -> list[dict]:
+    return [cell for cell in cells if tag in cell["tags"]]
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    yield page
+    # Kernels of this test must not take the cores from the next one
+    page.evaluate("() => window.jupyterapp?.serviceManager.sessions.shutdownAll()")
+    context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("topic", LABS)
+def test_untouched_lab_runs_to_its_end(topic, server, page):
+    """Run All on a lab that nobody has worked on: no traceback, each check says that its exercise is to be done."""
+    address, folder = server
+    shutil.copyfile(lab_path(topic), folder / f"{unit_name(topic)}.ipynb")
+    cells = run_all(page, address, f"{unit_name(topic)}.ipynb")
+    assert not errors(cells)
+    checks = tagged(cells, "check")
+    assert len(checks) == len(units.load_unit(topic).exercises)
+    assert [text_of(cell) for cell in checks if "not implemented yet" not in text_of(cell)] == []
+    assert f"0 of {len(checks)} exercises hold" in text_of(cells[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("topic", LABS)
+def test_lab_with_solutions_runs_and_its_widgets_move(topic, server, page):
+    """Run All on a lab with the solutions: every check holds, and the picture follows the slider."""
+    address, folder = server
+    name = f"{unit_name(topic)}.ipynb"
+    fill(lab_path(topic), solution_source(topic).with_suffix(".ipynb"), folder / name)
+    cells = run_all(page, address, name)
+    assert not errors(cells)
+    checks = tagged(cells, "check")
+    assert [text_of(cell) for cell in checks if "✗" in text_of(cell) or "✓" not in text_of(cell)] == []
+    assert f"{len(checks)} of {len(checks)} exercises hold" in text_of(cells[-1])
+    widgets = tagged(cells, "widget")
+    assert widgets, "every lab has something to play with"
+    for cell in widgets:
+        slider_moves_picture(page, cell["id"])
+
+
+def slider_moves_picture(page, cell_id: str) -> None:
+    """The cell shows a slider; its picture is another one after the slider was moved with the keyboard."""
+    page.evaluate(MARK_CELL, cell_id)
+    cell = page.locator(f'[data-test-cell="{cell_id}"]')
+    handle = cell.locator(".jupyter-widgets [role=slider]").first
+    handle.wait_for(timeout=REDRAW_SECONDS * 1000)
+    before, value = picture(cell), handle.get_attribute("aria-valuenow")
+    handle.focus()
+    for _ in range(3):
+        handle.press("ArrowRight")
+    if handle.get_attribute("aria-valuenow") == value:  # it stood at its right end
+        for _ in range(3):
+            handle.press("ArrowLeft")
+    assert handle.get_attribute("aria-valuenow") != value, f"the slider of {cell_id} does not move"
+    deadline = time.monotonic() + REDRAW_SECONDS
+    while picture(cell) == before:
+        assert time.monotonic() < deadline, f"the picture of {cell_id} stays the same when its slider moves"
+        page.wait_for_timeout(200)
+
+
+def picture(cell) -> str:
+    """The pixels of the cell's pictures, with its drawings and tables: whatever a slider could change but itself."""
+    return json.dumps(
+        cell.locator(".jp-OutputArea").first.evaluate(
+            """async (area) => {
+              const shown = [];
+              for (const image of area.querySelectorAll('img')) {
+                await image.decode().catch(() => {});
+                const canvas = document.createElement('canvas');
+                canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+                if (canvas.width && canvas.height) {
+                  canvas.getContext('2d').drawImage(image, 0, 0);
+                  shown.push(canvas.toDataURL());
+                }
+              }
+              for (const drawn of area.querySelectorAll('canvas')) shown.push(drawn.toDataURL());
+              for (const drawn of area.querySelectorAll('svg, table')) shown.push(drawn.outerHTML);
+              return shown;
+            }"""
+        )
+    )
