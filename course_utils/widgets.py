@@ -202,9 +202,9 @@ def pruning_explorer(
         control.observe(update, names="value")
     plots.show(
         draw(**default),
-        "Left: a cloud of weights, size across and curvature upwards, both logarithmic; those that Optimal Brain Damage "
-        "deletes are below a falling line, a row of weights of curvature 0 among them. Right: two bars, the predicted "
-        "increase of the loss and the measured one, which is longer.",
+        "Left: a cloud of weights, size across and curvature upwards, both logarithmic; those that Optimal Brain "
+        "Damage deletes are below a falling line, a row of weights of curvature 0 among them. Right: two bars, the "
+        "predicted increase of the loss and the measured one, which is longer.",
     )
     return ipywidgets.VBox([*controls.values(), image])
 

@@ -30,7 +30,7 @@ SIZES = (
     (784, 300, 100, 10),
     (784, 800, 400, 10),
 )
-BATCH, REPEATS = 128, 15
+BATCH, REPEATS = 128, 61
 
 
 def methods(model: nn.Sequential, images: torch.Tensor, labels: torch.Tensor) -> dict:
