@@ -1038,3 +1038,10 @@ def prune_all_masks(state, curvatures, keep_fraction):
 @right("2.2a")
 def mean_pooled(activations):
     return F.adaptive_avg_pool1d(activations.reshape(*activations.shape[:2], -1), 1).squeeze(2).mean(0)
+
+
+EQUIVALENT = {
+    "activation_entropy: 1 -> 2": "what a range of 0 is divided by does not matter: all distances are 0",
+    "keep_top: True -> False": "strict=False; of the others, descending=False and stable=False are killed",
+    "keep_top: zip(saliencies, parts, strict=True) -> zip(saliencies, parts)": "there are as many parts as saliencies",
+}
