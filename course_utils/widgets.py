@@ -42,12 +42,6 @@ def energy_meter() -> ipywidgets.Widget:
         )
         return figure
 
-    def png(figure: Figure) -> bytes:
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png")
-        plt.close(figure)
-        return picture.getvalue()
-
     style = {"description_width": "12em"}
     wide = ipywidgets.Layout(width="36em")
 
@@ -75,10 +69,10 @@ def energy_meter() -> ipywidgets.Widget:
             value=default["watt_hours"], min=1, max=60, step=0.5, description="battery (Wh)", style=style, layout=wide
         ),
     }
-    image = ipywidgets.Image(value=png(draw(**default)), format="png")
+    image = ipywidgets.Image(value=_png(draw(**default)), format="png")
 
     def update(_: object) -> None:
-        image.value = png(draw(**{name: control.value for name, control in controls.items()}))
+        image.value = _png(draw(**{name: control.value for name, control in controls.items()}))
 
     for control in controls.values():
         control.observe(update, names="value")

@@ -93,13 +93,16 @@ def read_bytes(path: Path) -> bytes:
         if path.is_symlink():
             raise Refused("symbolic link", "it points elsewhere; hand in the notebook itself") from None
         raise Refused("unreadable", error.strerror or "it cannot be opened") from None
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise Refused("wrong file", "it is not a regular file")
         if status.st_size > MAX_FILE_BYTES:
             raise Refused("too large", f"{status.st_size / 2**20:.0f} MB; {MAX_FILE_BYTES // 2**20} MB are allowed")
-        return file.read(MAX_FILE_BYTES + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(MAX_FILE_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def parse_notebook(data: bytes) -> Notebook:

@@ -11,10 +11,12 @@ Each notebook carries the hash of what it was made from, so that unchanged sourc
 """
 
 import ast
+import contextlib
 import hashlib
 import importlib
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from copy import deepcopy
@@ -137,6 +139,8 @@ def assemble(source: Path, topic: str) -> NotebookNode:
             cell.source = function_source(module, name)
             cells.append(cell)
         elif "reflection" in tags:
+            if re.search(r"^#+ ", cell.source, re.MULTILINE):
+                raise BuildError(f"{source.name}: a heading inside a reflection: end the question with a line '+++'.")
             cells += [cell, answer_cell(cell)]
         else:
             if "widget" in tags:  # its state is not saved, so there is nothing to compare
@@ -223,6 +227,26 @@ def name_cells(cells: list[NotebookNode]) -> None:
 # --- running and releasing --------------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def kernel_environment() -> Iterator[None]:
+    """What kernels that are started in here inherit: this course_utils, no progress bars, one thread.
+
+    Two threads on small tensors cost more than they bring, and rounding must not depend on the number of cores.
+    """
+    path = os.pathsep.join(dict.fromkeys([str(ROOT), *filter(None, sys.path)]))
+    wanted = {"PYTHONPATH": path, "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
     """Run all cells; raise if one of them fails. What differs from run to run by nature is dropped."""
     client = NotebookClient(
@@ -233,15 +257,8 @@ def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
         store_widget_state=False,
         extra_arguments=["--log-level=ERROR"],
     )
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), before]))
-    try:
+    with kernel_environment():
         client.execute()
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":

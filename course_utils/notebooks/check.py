@@ -4,8 +4,8 @@ import contextlib
 import io
 import os
 import shutil
-import sys
 import tempfile
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from course_utils.checks.engine import Exercise
-from course_utils.notebooks.build import expected_path, lab_path
+from course_utils.notebooks.build import expected_path, kernel_environment, lab_path
 from course_utils.notebooks.extract import extract
 from course_utils.units import find_topic, load_unit, unit_name
 
@@ -112,6 +112,18 @@ class Watcher:
         self.progress.advance(self.task)
 
 
+@contextlib.contextmanager
+def no_other_plugins() -> Iterator[None]:
+    """pytest without the plugins that happen to be installed: they cost seconds and may change the outcome."""
+    name = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name) if before is None else os.environ.update({name: before})
+
+
 def run_nbval(notebook: NotebookNode) -> dict[str, Verdict]:
     """Run a notebook under nbval in a folder of its own; the verdict of each code cell by its id."""
     folder = Path(tempfile.mkdtemp(prefix="course-check-"))
@@ -135,16 +147,9 @@ def run_nbval(notebook: NotebookNode) -> dict[str, Verdict]:
                 "-p",
                 "nbval.plugin",
             ]
-            before = {name: os.environ.get(name) for name in ("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTHONPATH")}
-            os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-            os.environ["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
-            try:
-                # nbval needs pytest's terminal reporter, but what that says is not for a student
-                with contextlib.redirect_stdout(io.StringIO()):
-                    pytest.main([str(path), *options], plugins=[watcher])
-            finally:
-                for name, value in before.items():
-                    os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+            # nbval needs pytest's terminal reporter, but what that says is not for a student
+            with kernel_environment(), no_other_plugins(), contextlib.redirect_stdout(io.StringIO()):
+                pytest.main([str(path), *options], plugins=[watcher])
         return watcher.verdicts
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -20,8 +20,8 @@ MUTATING_METHODS = frozenset(
     | {"sort", "reverse", "register"}
 )
 COMPREHENSIONS = frozenset({"listcomp", "setcomp", "dictcomp", "genexpr"})
-SALVAGE_BLOCKS = 400  # of one broken cell, and how many of them may belong to one statement
-SALVAGE_SPAN = 60
+SALVAGE_SPAN = 60  # how many lines in the first column one statement of a broken cell may have
+SALVAGE_PARSES = 3_000  # attempts at one broken cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,13 +226,13 @@ def _parse_cell(index: int, cell: str) -> tuple[list[Statement], list[tuple[int,
         return [s for node in tree.body for s in _statement(index, source, node, 0)], []
     # A statement begins in the first column; one with a syntax error shall cost its neighbours nothing
     starts = [i for i, line in enumerate(lines) if re.match(r"[^\s)\]}#]", line) and not _continues(line)]
-    starts = starts[:SALVAGE_BLOCKS]
-    position = 0
+    position = parses = 0
     bad: list[int] = []
-    while position < len(starts):
+    while position < len(starts) and parses < SALVAGE_PARSES:
         for end in range(position + 1, min(position + SALVAGE_SPAN, len(starts)) + 1):
             last = starts[end] if end < len(starts) else len(lines)
             source = "\n".join(lines[starts[position] : last])
+            parses += 1
             if (tree := _parse(source)) is not None:
                 statements += [s for node in tree.body for s in _statement(index, source, node, starts[position])]
                 position = end
@@ -240,7 +240,7 @@ def _parse_cell(index: int, cell: str) -> tuple[list[Statement], list[tuple[int,
         else:
             bad.append(position)
             position += 1
-    for position in bad:
+    for position in bad[:20]:
         last = starts[position + 1] if position + 1 < len(starts) else len(lines)
         source = "\n".join(lines[starts[position] : last])
         line, text = _error(source)

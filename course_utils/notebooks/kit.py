@@ -10,15 +10,9 @@ from course_utils.units import PACKAGE, TOPICS, available, load_unit
 SHARED = ("__init__.py", "units.py", "models.py", "data.py", "training.py", "plots.py", "widgets.py")
 SANDBOX = ("grading/__init__.py", "grading/protocol.py", "grading/worker.py")
 SANDBOX += ("notebooks/__init__.py", "notebooks/extract.py")
-STUDENT = (
-    "__main__.py",
-    "cli.py",
-    "lab.py",
-    "lab_settings/overrides.json",
-    "lab_settings/page_config.json",
-    "doctor.py",
-)
-STUDENT += ("notebooks/__init__.py", "notebooks/extract.py", "notebooks/check.py")
+STUDENT = ("__main__.py", "cli.py", "doctor.py", "lab.py")
+STUDENT += ("lab_settings/overrides.json", "lab_settings/page_config.json", "notebooks/__init__.py")
+STUDENT += tuple(f"notebooks/{name}.py" for name in ("build", "check", "course_map", "extract", "needs", "source"))
 
 SILENT_CHECKS = '''"""In the grader's sandbox nothing is checked: the values are compared outside."""
 

@@ -35,8 +35,8 @@ PAPER = {
 class Settings:
     """What the experiment fixes beforehand; all students get the same epochs, first weights and order of examples."""
 
-    teacher_epochs: int = 80
-    student_epochs: int = 30
+    teacher_epochs: int = 30
+    student_epochs: int = 15
     batch_size: int = 256
     lr: float = 1e-3  # of Adam; falls to 0 along a cosine
     jitter: int = 2  # pixels; the teacher's only

@@ -1,7 +1,9 @@
 """A student's morning, in a real browser: `course lab`, open a lab, Run All, move a slider."""
 
+import ast
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,7 +18,7 @@ import nbformat
 import pytest
 
 from course_utils import units
-from course_utils.notebooks.build import lab_path, solution_source
+from course_utils.notebooks.build import lab_path, lecture_source, solution_source
 from course_utils.units import unit_name
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -30,8 +32,9 @@ BROWSER_OPTIONS = [
 TOKEN = "a-token-for-this-test"
 START_SECONDS, RUN_SECONDS, REDRAW_SECONDS = 120, 300, 30
 LABS = [topic for topic in units.available() if lab_path(topic).exists()]
+LECTURES = [topic for topic in units.available() if lecture_source(topic).with_suffix(".ipynb").exists()]
 
-# What the page knows of the notebook in front: each code cell's id, tags, count and outputs, and whether the kernel rests
+# What the page knows of the notebook in front: of each code cell id, tags, count, outputs; and whether the kernel rests
 STATE = """() => {
   const panel = window.jupyterapp.shell.currentWidget;
   const cells = panel.content.widgets.filter(cell => cell.model.type === 'code');
@@ -134,14 +137,18 @@ def fill(lab: Path, solution: Path, target: Path) -> None:
     nbformat.write(notebook, target)
 
 
-def run_all(page, address: str, path: str) -> list[dict]:
-    """Open a notebook, choose Run > Run All Cells, wait for the end; the code cells as the page knows them."""
-    page.goto(f"{address}/lab/tree/{path}?token={TOKEN}&reset")
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=START_SECONDS * 1000)
+def wait_for_kernel(page) -> None:
     page.wait_for_function(
         "() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
         timeout=START_SECONDS * 1000,
     )
+
+
+def run_all(page, address: str, path: str) -> list[dict]:
+    """Open a notebook, choose Run > Run All Cells, wait for the end; the code cells as the page knows them."""
+    page.goto(f"{address}/lab/tree/{path}?token={TOKEN}&reset")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=START_SECONDS * 1000)
+    wait_for_kernel(page)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     deadline = time.monotonic() + RUN_SECONDS
@@ -167,7 +174,7 @@ def errors(cells: list[dict]) -> list[str]:
 def text_of(cell: dict) -> str:
     """What a cell printed or showed, as plain text."""
     parts = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell["outputs"]]
-    return "\n".join("".join(part) for part in parts)
+    return re.sub(r"\x1b\[[\d;]*m", "", "\n".join("".join(part) for part in parts))  # without terminal colors
 
 
 def tagged(cells: list[dict], tag: str) -> list[dict]:
@@ -185,12 +192,28 @@ def page(browser):
 
 
 @pytest.mark.slow
+def test_start_page_shows_the_map_and_its_links_open_labs(server, page):
+    address, folder = server
+    shutil.copytree(units.ROOT / "labs", folder / "labs", dirs_exist_ok=True)
+    page.goto(f"{address}/?token={TOKEN}")  # where the address that `course lab` prints leads
+    start = page.locator(".jp-MarkdownViewer")
+    start.get_by_role("heading", name="How a lab works").wait_for(timeout=START_SECONDS * 1000)
+    assert start.locator("table").first.locator("tbody tr").count() == len(units.TOPICS)
+    if LABS:
+        start.get_by_role("link", name="lab", exact=True).first.click()
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=START_SECONDS * 1000)
+        wait_for_kernel(page)
+        assert page.url.endswith(f"labs/{unit_name(LABS[0])}/{unit_name(LABS[0])}.ipynb")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("topic", LABS)
 def test_untouched_lab_runs_to_its_end(topic, server, page):
     """Run All on a lab that nobody has worked on: no traceback, each check says that its exercise is to be done."""
     address, folder = server
-    shutil.copyfile(lab_path(topic), folder / f"{unit_name(topic)}.ipynb")
-    cells = run_all(page, address, f"{unit_name(topic)}.ipynb")
+    name = f"{unit_name(topic)}.ipynb"
+    shutil.copyfile(lab_path(topic), folder / name)
+    cells = run_all(page, address, name)
     assert not errors(cells)
     checks = tagged(cells, "check")
     assert len(checks) == len(units.load_unit(topic).exercises)
@@ -210,10 +233,44 @@ def test_lab_with_solutions_runs_and_its_widgets_move(topic, server, page):
     checks = tagged(cells, "check")
     assert [text_of(cell) for cell in checks if "✗" in text_of(cell) or "✓" not in text_of(cell)] == []
     assert f"{len(checks)} of {len(checks)} exercises hold" in text_of(cells[-1])
-    widgets = tagged(cells, "widget")
-    assert widgets, "every lab has something to play with"
-    for cell in widgets:
+    for cell in tagged(cells, "widget"):
         slider_moves_picture(page, cell["id"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("topic", LECTURES)
+def test_widgets_of_a_lecture_move(topic, server, page):
+    """The lecture's widgets with the cells that they need: all of it is run under nbval."""
+    address, folder = server
+    name = f"lecture_{unit_name(topic)}.ipynb"
+    notebook = nbformat.read(lecture_source(topic).with_suffix(".ipynb"), as_version=4)
+    notebook.cells = needed_for_widgets([cell for cell in notebook.cells if cell.cell_type == "code"])
+    for cell in notebook.cells:
+        cell.outputs, cell.execution_count = [], None
+    assert notebook.cells, "every lecture has a widget to play with"
+    nbformat.write(notebook, folder / name)
+    cells = run_all(page, address, name)
+    assert not errors(cells)
+    for cell in tagged(cells, "widget"):
+        slider_moves_picture(page, cell["id"])
+
+
+def needed_for_widgets(cells: list) -> list:
+    """The widget cells, and those before them that make a name which they use, and so on."""
+    kept, wanted = [], set()
+    for cell in reversed(cells):
+        code = "\n".join(line for line in cell.source.splitlines() if not line.startswith(("%", "!")))
+        names = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)]
+        made = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                made.add(node.name)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                made |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        if "widget" in cell.metadata.get("tags", []) or made & wanted:
+            kept.insert(0, cell)
+            wanted |= {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    return kept
 
 
 def slider_moves_picture(page, cell_id: str) -> None:

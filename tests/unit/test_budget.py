@@ -1,7 +1,9 @@
 """Unit 00: the reference against other people's counters, and the meter that later units report through."""
 
+import itertools
 import math
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from course_utils import budget, models
+from course_utils import budget, models, plots, widgets
 from course_utils.checks.engine import run
 from course_utils.units import load_unit
 from tests.autotests.budget import LAWS
@@ -195,3 +197,29 @@ def test_budget_of_reports_everything():
     assert report["kg_co2"] == pytest.approx(budget.kilograms_co2(report["joules"]))
     assert report["joules_measured"] is None or report["joules_measured"] >= 0
     assert model.training
+
+
+def other_value(control):
+    """A value that a control can take and does not have."""
+    options = getattr(control, "options", None) or (control.min, control.max)
+    return next(option for option in options if option != control.value)
+
+
+def test_energy_meter_starts_at_its_default_and_follows_its_sliders(monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "show", lambda figure, alt: shown.append((plt.close(figure), alt)))
+    *controls, image = widgets.energy_meter().children
+    start = bytes(image.value)
+    assert start.startswith(b"\x89PNG") and len(shown) == 1
+    for control in controls:
+        value, control.value = control.value, other_value(control)
+        assert bytes(image.value) != start, control.description
+        control.value = value
+        assert bytes(image.value) == start
+    assert not plt.get_fignums()
+
+
+def test_six_networks_are_ranked_differently_by_each_count():
+    reports = [budget.budget_report(budget.module_layers(m, (1, 28, 28))) for m in budget.six_networks().values()]
+    orders = [sorted(range(6), key=lambda i: reports[i][key]) for key in ("macs", "bytes", "joules")]
+    assert all(a != b for a, b in itertools.combinations(orders, 2))

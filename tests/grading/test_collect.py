@@ -1,0 +1,103 @@
+"""Finding and reading submissions: everybody's ends with a status, whatever lies in the folder."""
+
+import os
+
+import pytest
+
+from course_utils.grading.collect import MAX_FILE_BYTES, Refused, collect, parse_notebook, read_bytes
+from course_utils.grading.run import _write, spreadsheet_text
+from tests.grading.notebooks import cells, notebook, raw
+
+LAB = "01_distillation"
+
+
+def put(path, content=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(notebook(cells()) if content is None else content)
+
+
+def statuses(folder):
+    return {each.student: each.status or each.path.relative_to(folder).as_posix() for each in collect(folder, LAB)}
+
+
+def test_layouts_and_strays(tmp_path):
+    class_ = tmp_path / "class"
+    put(class_ / "ada.ipynb")
+    put(class_ / "bob" / LAB / f"{LAB}.ipynb")
+    put(class_ / "bob" / LAB / "timestamp.txt", b"2026")
+    put(class_ / "cyd" / LAB / "Untitled.ipynb")
+    put(class_ / "dan" / f"{LAB}.ipynb")
+    (class_ / "eve" / LAB).mkdir(parents=True)
+    put(class_ / "fay" / "00_budget" / "00_budget.ipynb")
+    put(class_ / "gil.py", b"x = 1")
+    put(class_ / "hal.zip", b"PK")
+    put(class_ / "ina.ipynb")
+    put(class_ / "ina.zip", b"PK")
+    put(class_ / ".hidden" / "x.ipynb")
+    put(class_ / ("j" * 240 + ".ipynb"))
+    assert statuses(class_) == {
+        "ada": "ada.ipynb",
+        "bob": f"bob/{LAB}/{LAB}.ipynb",
+        "cyd": "wrong file",
+        "dan": "wrong file",
+        "eve": "not handed in",
+        "fay": "not handed in",
+        "gil": "wrong file",
+        "hal": "wrong file",
+        "ina": "ina.ipynb",
+        "j" * 40 + "…": "wrong name",
+    }
+
+
+def test_symbolic_links_are_not_followed(tmp_path):
+    secret = tmp_path / "secret"
+    put(secret / LAB / f"{LAB}.ipynb")
+    class_ = tmp_path / "class"
+    class_.mkdir()
+    (class_ / "file.ipynb").symlink_to(secret / LAB / f"{LAB}.ipynb")
+    (class_ / "folder").symlink_to(secret)
+    (class_ / "dangling.ipynb").symlink_to("nowhere")
+    (class_ / "lab").mkdir()
+    (class_ / "lab" / LAB).symlink_to(secret / LAB)
+    (class_ / "inner" / LAB).mkdir(parents=True)
+    (class_ / "inner" / LAB / f"{LAB}.ipynb").symlink_to(secret / LAB / f"{LAB}.ipynb")
+    found = collect(class_, LAB)
+    for each in found:
+        if each.path is None:
+            assert each.status == "symbolic link"
+        else:
+            with pytest.raises(Refused) as refused:
+                read_bytes(each.path)
+            assert refused.value.status == "symbolic link"
+    assert len(found) == 5
+
+
+def test_only_regular_files_of_a_sensible_size_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    (tmp_path / "folder.ipynb").mkdir()
+    with open(tmp_path / "huge.ipynb", "wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    for name, status in [("pipe", "wrong file"), ("folder", "wrong file"), ("huge", "too large"), ("no", "unreadable")]:
+        with pytest.raises(Refused) as refused:
+            read_bytes(tmp_path / f"{name}.ipynb")
+        assert refused.value.status == status
+
+
+def test_of_two_cells_with_one_id_the_first_counts():
+    twins = [{"cell_type": "code", "id": "a", "source": source} for source in ("x = 1", "x = 2", "x = 3")]
+    read = parse_notebook(raw(twins))
+    assert read.cells == ["x = 1", "x = 2", "x = 3"] and read.secondary == [1, 2] and len(read.notes) == 2
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "\n=1"])
+def test_spreadsheets_compute_nothing(text):
+    assert spreadsheet_text(text) == "'" + text
+
+
+def test_what_is_not_written_whole_is_not_written(tmp_path, monkeypatch):
+    path = tmp_path / "grades.csv"
+    _write(path, b"old")
+    monkeypatch.setattr(os, "replace", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        _write(path, b"new")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,60 @@
+"""The student-facing package: answers taken out, everything else working."""
+
+import ast
+import inspect
+import os
+import subprocess
+import sys
+
+import pytest
+
+from course_utils.notebooks.kit import write_package
+from course_utils.notebooks.source import function_source
+from course_utils.units import TOPICS, available, load_unit
+
+
+def body_of(topic, name):
+    """A function's statements after the docstring, as one text without layout."""
+    node = ast.parse(function_source(topic, name)).body[0]
+    return "\n".join(ast.unparse(statement) for statement in node.body[1:])
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+@pytest.mark.parametrize("topic", available())
+def test_answers_of_the_unit_and_of_later_ones_are_out(tmp_path, topic, sandbox):
+    package = write_package(tmp_path, topic, sandbox=sandbox)
+    texts = {path: ast.unparse(ast.parse(path.read_text(encoding="utf-8"))) for path in package.rglob("*.py")}
+    for other in available():
+        later = TOPICS.index(other) >= TOPICS.index(topic)
+        for exercise in load_unit(other).exercises:
+            body = body_of(other, exercise.name)
+            indented = "\n".join("    " + line for line in body.splitlines())
+            holders = [path for path, text in texts.items() if indented in text]
+            assert bool(holders) != later, (exercise.name, holders)
+    names = {path.relative_to(package).as_posix() for path in texts}
+    assert ("checks/engine.py" in names) != sandbox
+    assert ("grading/worker.py" in names) == sandbox
+    assert not {"grading/run.py", "grading/submission.py", "grading/remote.py"} & names
+
+
+def test_it_works_without_the_whole_package(tmp_path):
+    write_package(tmp_path, "distillation", sandbox=False)
+    code = """
+import torch
+from course_utils import distillation, models
+from course_utils.checks import check
+import course_utils
+print(course_utils.__file__)
+print(check(distillation.soft_targets))
+def soft_targets(logits, temperature=1.0):
+    return torch.softmax(logits / temperature, dim=-1)
+print(check(soft_targets))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-c", inspect.cleandoc(code)], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.splitlines()
+    assert lines[0].startswith(str(tmp_path)) and "not implemented yet" in lines[1]
+    assert lines[2].startswith("✓ 1.1 soft_targets: 8 of 8 laws hold")
