@@ -13,13 +13,13 @@ from course_utils.checks.draw import Draw
 from course_utils.checks.engine import Unit
 
 unit = Unit("saliency")
-magnitude_saliency = unit.exercise("2.1", "magnitude_saliency", points=1, minutes=5, difficulty=1)
-mean_activation = unit.exercise("2.2a", "mean_activation", points=1, minutes=5, difficulty=1)
-average_percentage_of_zeros = unit.exercise("2.2b", "average_percentage_of_zeros", points=1, minutes=5, difficulty=1)
+magnitude_saliency = unit.exercise("2.1", "magnitude_saliency", points=2, minutes=5, difficulty=1)
+mean_activation = unit.exercise("2.2a", "mean_activation", points=2, minutes=5, difficulty=1)
+average_percentage_of_zeros = unit.exercise("2.2b", "average_percentage_of_zeros", points=2, minutes=5, difficulty=1)
 activation_entropy = unit.exercise("2.2c", "activation_entropy", points=3, minutes=15, difficulty=3)
 taylor_saliency = unit.exercise("2.2d", "taylor_saliency", points=2, minutes=10, difficulty=2)
 backpropagate_curvature = unit.exercise("2.3", "backpropagate_curvature", points=5, minutes=25, difficulty=5)
-obd_saliency = unit.exercise("2.4", "obd_saliency", points=1, minutes=5, difficulty=1)
+obd_saliency = unit.exercise("2.4", "obd_saliency", points=2, minutes=5, difficulty=1)
 predicted_loss_increase = unit.exercise("2.5", "predicted_loss_increase", points=2, minutes=5, difficulty=1)
 keep_top = unit.exercise("2.6", "keep_top", points=4, minutes=20, difficulty=4)
 obd_prune = unit.exercise("2.7", "obd_prune", points=4, minutes=15, difficulty=3)
