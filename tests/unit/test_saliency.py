@@ -357,3 +357,24 @@ def test_reproduction_runs_on_a_tiny_setting(tmp_path):
     assert [row["deleted"] for row in seed["at_once"]["OBD"]] == [0.5, 0.9]
     assert set(seed["in_rounds"]) == {"OBD", "size × input", "magnitude", "random"}
     assert len(seed["dense_trained_on"]) == 2
+
+
+def test_pruning_explorer_redraws():
+    from course_utils.widgets import pruning_explorer
+
+    net, images, labels = small_mlp_and_data()
+    weights = {name: net.get_parameter(name).detach() for name in pruning.weight_names(net)}
+    curvatures = dict(zip(weights, pruning.exact_curvature(net, images, labels), strict=True))
+    seen = []
+
+    def loss_increase(masks):
+        seen.append(sum(int(mask.sum()) for mask in masks.values()))
+        return 0.1
+
+    deleted, criterion, image = pruning_explorer(weights, curvatures, loss_increase).children
+    before = image.value
+    deleted.value, total = 0.9, sum(w.numel() for w in weights.values())
+    assert image.value != before and seen[-1] == round((1 - 0.9) * total)
+    for option in criterion.options:
+        criterion.value = option
+    assert len(seen) == 5
