@@ -9,7 +9,7 @@ from course_utils.units import PACKAGE, ROOT, TOPICS, available, load_unit, unit
 
 # What every unit may import; everything else of the package is a unit, a check, or machinery
 SHARED = ("__init__.py", "units.py", "models.py", "data.py", "training.py", "plots.py", "widgets.py")
-SHARED += ("pruning.py", "bitstring.py")
+SHARED += ("arithmetic.py", "bitstring.py", "pruning.py")
 SANDBOX = ("grading/__init__.py", "grading/protocol.py", "grading/worker.py")
 SANDBOX += ("notebooks/__init__.py", "notebooks/extract.py")
 STUDENT = ("__main__.py", "cli.py", "doctor.py", "lab.py")

@@ -33,6 +33,7 @@ def experiments() -> list[str]:
 
 def reproduce_experiment(name: str, seeds: int = 3, out: Path | None = None) -> None:
     """Run an experiment with seeds 0, 1, … and store out/NAME.json. ValueError if there is no such experiment."""
+    name = name.replace("-", "_")
     if name not in experiments():
         raise ValueError(f"There is no experiment named {name!r}: choose from {', '.join(experiments())}.")
     if seeds < 1:

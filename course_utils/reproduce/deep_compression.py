@@ -1,0 +1,473 @@
+"""Deep Compression on MNIST: the LeNets of Han, Mao and Dally (ICLR 2016), by their recipe and by what this course
+teaches.
+
+The paper's recipe: train, prune by magnitude and retrain, share weights by k-means from a linear start, fine-tune the
+centroids, Huffman-code. Ours, on top: digits shifted by up to a pixel, the soft targets of a better teacher (unit 01),
+pruning that grows step by step while the network trains (M. Zhu and S. Gupta, arXiv:1710.01878, 2017), fewer bits,
+shared biases, and arithmetic coding. LeNet-5 is first made narrower by whole filters, which makes its training cheap.
+
+Every size is that of a file which is read back, and every error is counted with the network that was read.
+"""
+
+import copy
+import hashlib
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from course_utils.data import Digits, Split, full_mnist, shift_images
+from course_utils.deep_compression import (
+    centroid_gradient,
+    compressed_bits,
+    encode_relative_index,
+    kmeans_1d,
+    linear_centroids,
+    load_compressed,
+    save_compressed,
+)
+from course_utils.distillation import distillation_loss
+from course_utils.models import lenet5, lenet_300_100, parameter_count
+from course_utils.reproduce import Journal, provenance, write_results
+from course_utils.training import errors, logits_of, set_seed
+
+PAPER = {
+    "source": "S. Han, H. Mao and W. J. Dally, arXiv:1510.00149, tables 1, 2 and 3",
+    "lenet_300_100": {
+        "error_before": 1.64, "error": 1.58, "kept": 0.08, "kilobytes_before": 1070, "kilobytes": 27,
+        "pruned": 12, "quantized": 32, "huffman": 40,
+    },
+    "lenet5": {
+        "error_before": 0.80, "error": 0.74, "kept": 0.08, "kilobytes_before": 1720, "kilobytes": 44,
+        "pruned": 12, "quantized": 33, "huffman": 39,
+    },
+}  # fmt: skip
+MOST_SEEDS = {"lenet_300_100": 5, "lenet5": 3}
+SHIFTS = torch.cartesian_prod(torch.arange(-1, 2), torch.arange(-1, 2))  # [9, 2]: pixels down and to the right
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is made small. `bits` are of the weights, layer by layer; `bias_bits` 0 leaves biases as they
+    are."""
+
+    kept: int
+    dense_epochs: int
+    prune_epochs: int
+    share_epochs: int
+    bits: tuple[int, ...]
+    bias_bits: int = 0
+    shifts: bool = False
+    teacher: bool = False
+    gradual: bool = False
+    filters: tuple[int, int] | None = None  # of LeNet-5's two convolutions, after the dense epochs
+
+
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "lenet_300_100": {
+        "ours": Recipe(6500, 3, 47, 8, (3, 4, 4), 3, shifts=True, teacher=True, gradual=True),
+        "paper's": Recipe(21_300, 12, 24, 3, (6, 6, 6)),
+        "no teacher": Recipe(6500, 3, 47, 0, (3, 4, 4), 3, shifts=True, gradual=True),
+        "no teacher, no shifts": Recipe(6500, 3, 47, 0, (3, 4, 4), 3, gradual=True),
+        "no teacher, no shifts, two rounds": Recipe(6500, 12, 38, 0, (3, 4, 4), 3),
+    },
+    "lenet5": {
+        "ours": Recipe(6000, 3, 20, 5, (4, 3, 3, 4), 3, True, True, True, filters=(8, 24)),
+        "paper's": Recipe(34_500, 6, 6, 1, (8, 8, 5, 5)),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for all recipes."""
+
+    batch_size: int = 250
+    lr: float = 2e-3  # of Adam; falls to 0 along a cosine, from the first dense epoch to the last of pruning
+    share_lr: float = 3e-4  # of Adam on the centroids
+    temperature: float = 4.0
+    alpha: float = 0.9  # weight of the soft targets
+    ramp: float = 0.65  # the part of the pruning epochs in which gradual pruning reaches its goal
+    prune_every: int = 20  # steps
+    teacher_epochs: int = 12
+    teacher_seed: int = 0
+
+
+NETWORKS: dict[str, Callable[[], nn.Sequential]] = {"lenet_300_100": lenet_300_100, "lenet5": lenet5}
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def fit(
+    model: nn.Module,
+    split: Split,
+    settings: Settings,
+    *,
+    epochs: int,
+    seed: int,
+    rate: Callable[[float], float],
+    parameters: list[Tensor] | None = None,
+    reach: int = 0,
+    teacher: Tensor | None = None,
+    after_backward: Callable[[], None] = lambda: None,
+    after_step: Callable[[float], None] = lambda epoch: None,
+    name: str = "",
+) -> None:
+    """Adam on the model's parameters (or on others, that `after_backward` gives gradients and `after_step` copies).
+
+    rate: learning rate at an epoch, a fraction. reach: the largest random shift, in pixels. teacher: logits
+    [9, n, classes], for each of `SHIFTS`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    stepper = torch.optim.Adam(model.parameters() if parameters is None else parameters)
+    model.train()
+    with torch.random.fork_rng(devices=[]), tqdm(total=epochs, unit=" epochs", leave=False, desc=name) as bar:
+        torch.manual_seed(seed)  # for dropout
+        for epoch in range(epochs):
+            batches = torch.randperm(len(split), generator=generator).split(settings.batch_size)
+            for number, index in enumerate(batches):
+                now = epoch + number / len(batches)
+                for group in stepper.param_groups:
+                    group["lr"] = rate(now)
+                images, labels = split.images[index], split.labels[index]
+                down, right = torch.randint(-reach, reach + 1, (2, len(index)), generator=generator)
+                logits = model(shift_images(images, down, right) if reach else images)
+                if teacher is None:
+                    loss = F.cross_entropy(logits, labels)
+                else:
+                    wanted = teacher[3 * (down + 1) + right + 1, index]
+                    loss = distillation_loss(logits, wanted, labels, settings.temperature, settings.alpha)
+                model.zero_grad()
+                loss.backward()
+                after_backward()
+                stepper.step()
+                after_step(now)
+            bar.update()
+    model.eval()
+
+
+def cosine(lr: float, epochs: int, start: int = 0) -> Callable[[float], float]:
+    """A learning rate that falls to 0 along half a cosine, if `start` of its epochs are over already."""
+    return lambda epoch: lr * (1 + math.cos(math.pi * (start + epoch) / epochs)) / 2
+
+
+def train_teacher(digits: Digits, settings: Settings) -> dict[str, Tensor]:
+    """Logits [9, n, 10] of a convolutional network for all training digits at all shifts, and its validation errors."""
+    set_seed(settings.teacher_seed)
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 5), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(16, 40, 5), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(640, 256), nn.ReLU(), nn.Dropout(0.4), nn.Linear(256, 10),
+    ).to(memory_format=torch.channels_last)  # fmt: skip
+    epochs = settings.teacher_epochs
+    rate = cosine(settings.lr, epochs)
+    fit(model, digits.train, settings, epochs=epochs, seed=settings.teacher_seed, rate=rate, reach=2, name="teacher")
+    logits = torch.stack([logits_of(model, shift_images(digits.train.images, *shift)) for shift in SHIFTS])
+    return {"logits": logits, "validation_errors": torch.tensor(errors(model, digits.validation))}
+
+
+# --- pruning ----------------------------------------------------------------------------------------------------------
+
+
+def weights_of(model: nn.Module) -> list[nn.Parameter]:
+    """The weights, without the biases."""
+    return [parameter for name, parameter in model.named_parameters() if name.endswith("weight")]
+
+
+class Pruning:
+    """Masks by magnitude over all layers together, put on the weights after each step of training."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.weights = weights_of(model)
+        self.masks = [weight != 0 for weight in self.weights]
+
+    def prune(self, kept: int) -> None:
+        """Keep the largest weights, `kept` of them."""
+        magnitudes = torch.cat([weight.detach().abs().flatten() for weight in self.weights])
+        largest = torch.zeros(len(magnitudes), dtype=torch.bool)
+        largest[magnitudes.topk(kept).indices] = True
+        parts = largest.split([weight.numel() for weight in self.weights])
+        self.masks = [part.view_as(weight) for part, weight in zip(parts, self.weights, strict=True)]
+
+    @torch.no_grad()
+    def after_step(self, epoch: float = 0) -> None:
+        """Put pruned weights back to 0: Adam's momentum moves them."""
+        for weight, mask in zip(self.weights, self.masks, strict=True):
+            weight.masked_fill_(~mask, 0)
+
+
+class GradualPruning(Pruning):
+    """Pruning that keeps kept + (all − kept)·(1 − t)³ weights at the part t of its way (Zhu and Gupta 2017, eq. 1)."""
+
+    def __init__(self, model: nn.Module, kept: int, epochs: float, every: int) -> None:
+        super().__init__(model)
+        self.kept, self.epochs, self.every, self.steps = kept, epochs, every, 0
+        self.left = self.total = sum(weight.numel() for weight in self.weights)
+
+    def after_step(self, epoch: float = 0) -> None:
+        self.steps += 1
+        if self.steps % self.every == 0 and self.left > self.kept:
+            self.left = round(self.kept + (self.total - self.kept) * max(0.0, 1 - epoch / self.epochs) ** 3)
+            self.prune(self.left)
+        super().after_step()
+
+
+def train_and_prune(
+    network: str, recipe: Recipe, digits: Digits, settings: Settings, teacher: Tensor | None, seed: int
+) -> dict[str, Tensor]:
+    """The state of a trained and pruned network, and the errors before pruning."""
+    set_seed(seed)
+    model = NETWORKS[network]()
+    common = {"reach": int(recipe.shifts), "teacher": teacher if recipe.teacher else None}
+    epochs = recipe.dense_epochs + recipe.prune_epochs
+    rate = cosine(settings.lr, epochs)
+    if network == "lenet5":
+        model.to(memory_format=torch.channels_last)
+    fit(model, digits.train, settings, epochs=recipe.dense_epochs, seed=seed, rate=rate, name="dense", **common)
+    dense = {"validation": errors(model, digits.validation), "test": errors(model, digits.test)}
+    filters = None
+    if recipe.filters is not None:
+        model, filters = narrow(model, *recipe.filters)
+        model.to(memory_format=torch.channels_last)
+    common |= {"seed": seed + 100, "name": f"{network} {seed}"}
+    if recipe.gradual:
+        pruning = GradualPruning(model, recipe.kept, settings.ramp * recipe.prune_epochs, settings.prune_every)
+        rate = cosine(settings.lr, epochs, recipe.dense_epochs)
+        fit(
+            model, digits.train, settings, epochs=recipe.prune_epochs, rate=rate, after_step=pruning.after_step,
+            **common
+        )  # fmt: skip
+    else:
+        # Two rounds, each pruned at once and retrained: the geometric middle first
+        pruning = Pruning(model)
+        total = sum(weight.numel() for weight in pruning.weights)
+        for kept in (round(math.sqrt(total * recipe.kept)), recipe.kept):
+            pruning.prune(kept)
+            pruning.after_step()
+            half = recipe.prune_epochs // 2
+            rate = cosine(settings.lr / 2, half)
+            fit(model, digits.train, settings, epochs=half, rate=rate, after_step=pruning.after_step, **common)
+    pruning.after_step()
+    if filters is not None:
+        model = widen(model, *filters)
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    return state | {f"dense_{split}_errors": torch.tensor(count) for split, count in dense.items()}
+
+
+def narrow(model: nn.Sequential, first: int, second: int) -> tuple[nn.Sequential, tuple[Tensor, Tensor]]:
+    """LeNet-5 with only its filters of the largest norm, and which they are."""
+    state = model.state_dict()
+    one = state["0.weight"].flatten(1).norm(dim=1).topk(first).indices.sort().values
+    two = state["2.weight"][:, one].flatten(1).norm(dim=1).topk(second).indices.sort().values
+    small = nn.Sequential(
+        nn.Conv2d(1, first, 5), nn.MaxPool2d(2), nn.Conv2d(first, second, 5), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(16 * second, 500), nn.ReLU(), nn.Linear(500, 10),
+    )  # fmt: skip
+    small.load_state_dict(
+        state
+        | {
+            "0.weight": state["0.weight"][one],
+            "0.bias": state["0.bias"][one],
+            "2.weight": state["2.weight"][two][:, one],
+            "2.bias": state["2.bias"][two],
+            "5.weight": state["5.weight"].view(500, 50, 16)[:, two].flatten(1),
+        }
+    )
+    return small, (one, two)
+
+
+def widen(small: nn.Sequential, one: Tensor, two: Tensor) -> nn.Sequential:
+    """The LeNet-5 that computes what its narrow version does: zeros in place of the filters that it lacks."""
+    model, state = lenet5(), small.state_dict()
+    wide = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
+    wide["0.weight"][one], wide["0.bias"][one] = state["0.weight"], state["0.bias"]
+    wide["2.weight"][two[:, None], one], wide["2.bias"][two] = state["2.weight"], state["2.bias"]
+    wide["5.weight"].view(500, 50, 16)[:, two] = state["5.weight"].view(500, -1, 16)
+    model.load_state_dict(wide | {name: state[name] for name in ("5.bias", "7.weight", "7.bias")})
+    return model
+
+
+# --- sharing ----------------------------------------------------------------------------------------------------------
+
+
+class Sharing:
+    """Centroids in place of a network's weights: what is trained, and what is copied back into it."""
+
+    def __init__(self, model: nn.Module, bits: tuple[int, ...], bias_bits: int) -> None:
+        self.free = []  # parameters that are trained as they are
+        self.shared: list[tuple[nn.Parameter, Tensor, Tensor, Tensor]] = []
+        bits_of = dict(zip(map(id, weights_of(model)), bits, strict=True))
+        for parameter in model.parameters():
+            count = 2 ** bits_of.get(id(parameter), bias_bits)
+            if id(parameter) not in bits_of and not bias_bits:
+                self.free.append(parameter)
+                continue
+            mask = parameter.detach() != 0
+            kept = parameter.detach()[mask]
+            centroids, assignment = kmeans_1d(kept, linear_centroids(kept, count), steps=50)
+            self.shared.append((parameter, mask, centroids.requires_grad_(), assignment))
+        self.copy()
+
+    def parameters(self) -> list[Tensor]:
+        return [*self.free, *(centroids for _, _, centroids, _ in self.shared)]
+
+    def gradients(self) -> None:
+        """The centroids' gradients, from those of the weights (Han 2016, eq. 3)."""
+        for parameter, mask, centroids, assignment in self.shared:
+            centroids.grad = centroid_gradient(parameter.grad[mask], assignment, len(centroids))
+
+    @torch.no_grad()
+    def copy(self, epoch: float = 0) -> None:
+        """The centroids' values, in all their weights."""
+        for parameter, mask, centroids, assignment in self.shared:
+            parameter[mask] = centroids[assignment]
+
+
+def share(
+    model: nn.Module, recipe: Recipe, digits: Digits, settings: Settings, teacher: Tensor | None, seed: int
+) -> None:
+    """Share a pruned network's weights, and fine-tune the centroids."""
+    sharing = Sharing(model, recipe.bits, recipe.bias_bits)
+    fit(
+        model, digits.train, settings, epochs=recipe.share_epochs, seed=seed + 200, name="centroids",
+        rate=cosine(settings.share_lr, recipe.share_epochs), parameters=sharing.parameters(),
+        reach=int(recipe.shifts), teacher=teacher if recipe.teacher else None,
+        after_backward=sharing.gradients, after_step=sharing.copy,
+    )  # fmt: skip
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+def measure(model: nn.Module, digits: Digits, coder: str) -> dict[str, Any]:
+    """Size of the network's file, and the errors of the network that is read from it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network"
+        size = save_compressed(model, path, coder)
+        loaded = load_compressed(path)
+    return {
+        "bytes": size,
+        "ratio": round(4 * parameter_count(model) / size, 2),
+        "validation_errors": errors(loaded, digits.validation),
+        "test_errors": errors(loaded, digits.test),
+        "identical": all(map(torch.equal, model.state_dict().values(), loaded.state_dict().values())),
+    }
+
+
+def paper_bits(model: nn.Module, bits: tuple[int, ...], index_bits: int = 5) -> dict[str, Any]:
+    """The closed form: weights, fillers and bits of each layer with the paper's index, biases as float32."""
+    layers = []
+    for weight, weight_bits in zip(weights_of(model), bits, strict=True):
+        mask = weight.detach() != 0
+        _, fillers = encode_relative_index(mask, index_bits)
+        kept, codebook = int(mask.sum()), len(weight.detach()[mask].unique())
+        layers.append(
+            {
+                "weights": weight.numel(),
+                "kept": kept,
+                "fillers": int(fillers.sum()),
+                "weight_bits": weight_bits,
+                "bits": compressed_bits(kept, int(fillers.sum()), weight_bits, index_bits, codebook),
+            }
+        )
+    biases = 32 * (parameter_count(model) - sum(layer["weights"] for layer in layers))
+    total = sum(layer["bits"] for layer in layers) + biases
+    return {"layers": layers, "ratio": round(32 * parameter_count(model) / total, 2)}
+
+
+def run_seed(
+    network: str, recipe: Recipe, digits: Digits, settings: Settings, teacher: Tensor, seed: int, journal: Journal
+) -> dict[str, Any]:
+    """One network by one recipe, stage by stage."""
+    start = time.perf_counter()
+    state = journal.tensors(
+        f"{network}-{hash_of(recipe)}-{seed}",
+        lambda: train_and_prune(network, recipe, digits, settings, teacher, seed),
+    )
+    dense = {name: int(state.pop(name)) for name in ("dense_validation_errors", "dense_test_errors")}
+    model = NETWORKS[network]()
+    model.load_state_dict(state)
+    result = {
+        "seed": seed,
+        "parameters": parameter_count(model),
+        "kept": sum(int(weight.count_nonzero()) for weight in weights_of(model)),
+        "dense": {
+            "bytes": 4 * parameter_count(model),
+            "validation_errors": dense["dense_validation_errors"],
+            "test_errors": dense["dense_test_errors"],
+        },
+        "pruned": measure(model, digits, "fixed"),
+    }
+    if recipe.share_epochs:
+        # What each choice of the coding adds, without fine-tuning: the same pruned network in all
+        result["codings"] = {}
+        for name, bits, bias_bits, coder in (
+            ("6 bits, fixed length", (6,) * len(recipe.bits), 0, "fixed"),
+            ("6 bits, Huffman", (6,) * len(recipe.bits), 0, "huffman"),
+            ("fewer bits, Huffman", recipe.bits, 0, "huffman"),
+            ("biases shared too", recipe.bits, recipe.bias_bits, "huffman"),
+            ("arithmetic coding", recipe.bits, recipe.bias_bits, "arithmetic"),
+        ):
+            shared = copy.deepcopy(model)
+            Sharing(shared, bits, bias_bits)
+            result["codings"][name] = measure(shared, digits, coder)
+        share(model, recipe, digits, settings, teacher, seed)
+        result["closed_form"] = paper_bits(model, recipe.bits)
+        result |= {
+            stage: measure(model, digits, coder)
+            for stage, coder in (("quantized", "fixed"), ("huffman", "huffman"), ("arithmetic", "arithmetic"))
+        }
+    return result | {"seconds": round(time.perf_counter() - start)}
+
+
+def hash_of(recipe: Recipe) -> str:
+    """A name for what a recipe does until its network is pruned: later choices do not make it train again."""
+    trained = {
+        name: value for name, value in asdict(recipe).items() if name not in ("share_epochs", "bits", "bias_bits")
+    }
+    return hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def run(seeds: int, out: Path, digits: Digits | None = None, settings: Settings | None = None) -> dict[str, Any]:
+    """Compress both networks by all recipes; store out/deep_compression.json after each network, and return it.
+
+    seeds: of each recipe, but at most `MOST_SEEDS`, and three for the recipes that leave something out. digits: full
+    MNIST if left out. A run that is stopped and started again goes on with the network that it was training.
+    """
+    digits, settings = digits or full_mnist(), settings or Settings()
+    path = Path(out) / "deep_compression.json"
+    data = {"name": digits.name} | {part: len(getattr(digits, part)) for part in ("train", "validation", "test")}
+    journal = Journal("deep_compression", {"data": data, **asdict(settings)})
+    teacher = journal.tensors("teacher", lambda: train_teacher(digits, settings))
+    results: dict[str, Any] = {
+        "experiment": "Deep Compression of LeNet-300-100 and LeNet-5 on MNIST",
+        "data": data,
+        "settings": asdict(settings),
+        "choices": "recipes on the validation digits of seed 0; the test digits read at the end, for the table",
+        **provenance(),
+        "paper": PAPER,
+        "teacher": {"validation_errors": int(teacher["validation_errors"])},
+        "recipes": {
+            network: {name: asdict(recipe) for name, recipe in by_name.items()} for network, by_name in RECIPES.items()
+        },
+        "runs": {network: {name: [] for name in by_name} for network, by_name in RECIPES.items()},
+    }
+    for name in dict.fromkeys(name for by_name in RECIPES.values() for name in by_name):
+        for network in (network for network in RECIPES if name in RECIPES[network]):
+            recipe = RECIPES[network][name]
+            count = min(seeds, MOST_SEEDS[network] if recipe.share_epochs else 3)
+            for seed in range(count):
+                found = run_seed(network, recipe, digits, settings, teacher["logits"], seed, journal)
+                results["runs"][network][name].append(found)
+                write_results(path, results)
+    journal.clear()
+    return results

@@ -1,0 +1,88 @@
+"""The paper-scale Deep Compression, in small."""
+
+import json
+
+import pytest
+import torch
+
+from course_utils import reproduce
+from course_utils.data import Digits, embedded_digits
+from course_utils.models import lenet5
+from course_utils.reproduce import deep_compression as dc
+
+TINY = dc.Settings(batch_size=50, prune_every=2, teacher_epochs=1)
+SMALL = {
+    "lenet_300_100": {
+        "ours": dc.Recipe(2000, 1, 2, 1, (2, 3, 3), 2, shifts=True, teacher=True, gradual=True),
+        "rounds": dc.Recipe(2000, 1, 2, 0, (6, 6, 6)),
+    },
+    "lenet5": {"ours": dc.Recipe(2000, 1, 2, 1, (4, 3, 3, 4), 3, True, True, True, filters=(4, 8))},
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread_and_own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(dc, "RECIPES", SMALL)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def few_digits():
+    digits = embedded_digits()
+    return Digits("few", *(part.subset(slice(200)) for part in (digits.train, digits.validation, digits.test)))
+
+
+def test_tiny_run_stores_every_stage(few_digits, tmp_path):
+    results = dc.run(1, tmp_path, few_digits, TINY)
+    assert json.loads((tmp_path / "deep_compression.json").read_text()) == json.loads(json.dumps(results))
+    for network, by_recipe in SMALL.items():
+        for name, recipe in by_recipe.items():
+            (run,) = results["runs"][network][name]
+            assert 0 < run["kept"] <= recipe.kept and run["pruned"]["identical"]
+            if not recipe.share_epochs:
+                assert "huffman" not in run
+                continue
+            stages = [run[stage] for stage in ("pruned", "quantized", "huffman", "arithmetic")]
+            sizes = [stage["bytes"] for stage in stages]
+            assert sizes == sorted(sizes, reverse=True) and all(stage["identical"] for stage in stages)
+            assert len({stage["test_errors"] for stage in stages[1:]}) == 1  # the same network in other bytes
+            assert sum(layer["kept"] for layer in run["closed_form"]["layers"]) <= run["kept"]
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_pruning_keeps_exactly_what_it_is_told(few_digits):
+    model = dc.NETWORKS["lenet_300_100"]()
+    pruning = dc.GradualPruning(model, kept=500, epochs=1.0, every=1)
+    counts = []
+    for epoch in (0.0, 0.25, 0.5, 1.0, 1.5):
+        pruning.after_step(epoch)
+        counts.append(sum(int(weight.count_nonzero()) for weight in dc.weights_of(model)))
+    assert counts == sorted(counts, reverse=True) and counts[0] == 266_200 and counts[-2:] == [500, 500]
+
+
+def test_a_narrow_lenet_and_its_wide_twin_compute_the_same():
+    torch.manual_seed(0)
+    images = torch.rand(5, 1, 28, 28)
+    small, filters = dc.narrow(lenet5(), 6, 10)
+    wide = dc.widen(small, *filters)
+    torch.testing.assert_close(wide(images), small(images))
+    assert int(wide[2].weight.count_nonzero()) == 6 * 10 * 25
+
+
+def test_shared_weights_stay_shared_while_they_are_trained(few_digits):
+    model = dc.NETWORKS["lenet_300_100"]()
+    pruning = dc.Pruning(model)
+    pruning.prune(3000)
+    pruning.after_step()
+    masks = [weight != 0 for weight in dc.weights_of(model)]
+    recipe = dc.Recipe(3000, 0, 0, 2, (2, 3, 4), 3)
+    before = model[1].weight.detach().unique()
+    dc.share(model, recipe, few_digits, TINY, None, seed=0)
+    for weight, mask, bits in zip(dc.weights_of(model), masks, recipe.bits, strict=True):
+        assert torch.equal(weight != 0, mask) and len(weight[mask].unique()) <= 2**bits
+    assert all(len(layer.bias.unique()) <= 8 for layer in model if hasattr(layer, "bias"))
+    assert not torch.equal(model[1].weight.detach().unique(), before)
