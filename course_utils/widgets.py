@@ -266,6 +266,7 @@ def codebook_explorer(
 def huffman_steps(frequencies: dict[str, int]) -> ipywidgets.Widget:
     """Huffman's construction, one joining at a time: a slider goes from the single symbols to the whole tree."""
     from course_utils import plots
+    from course_utils.deep_compression import huffman_code
 
     total = sum(frequencies.values())
     # The joinings, and the order of the leaves in the finished tree, in which no branches cross
@@ -277,6 +278,7 @@ def huffman_steps(frequencies: dict[str, int]) -> ipywidgets.Widget:
         joinings.append((left, right, low + high))
         nodes = [*rest, (low + high, left + right)]
     order = {symbol: place for place, symbol in enumerate(nodes[0][1])}
+    height = max(len(word) for word in huffman_code(frequencies).values())
 
     def draw(step: int) -> Figure:
         figure, axes = plots.new_figure(width=7, height=3.6)
@@ -305,7 +307,7 @@ def huffman_steps(frequencies: dict[str, int]) -> ipywidgets.Widget:
                 place, -0.35, f"{symbol}\n{frequencies[symbol]}\n{words[symbol]}", ha="center", va="top", fontsize=9
             )
         bits = sum(frequencies[symbol] * len(word) for symbol, word in words.items())
-        axes.set(xlim=(-0.6, len(order) - 0.4), ylim=(-1.9, len(joinings) + 0.8))
+        axes.set(xlim=(-0.6, len(order) - 0.4), ylim=(-1.6, height + 1.5))
         axes.set_axis_off()
         done = f": {bits} bits, {bits / total:.2f} a symbol" if step == len(joinings) else ""
         axes.set_title(f"{step} of {len(joinings)} joinings{done}", fontsize=10)

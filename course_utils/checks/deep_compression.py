@@ -867,7 +867,7 @@ def draw_network(
 )
 def file_form(function, draw):
     for dtype in (torch.float32, torch.float64):
-        state, masks = draw_network(draw, dtype)
+        state, masks = draw_network(draw, dtype, values=5)
         state |= {"count": torch.tensor(draw.integer(0, 99)), "scale": draw.normal(1).squeeze()}
         file = read_file(function(state, masks, 3, 3), state, masks)
         for name in state.keys() - masks.keys():
@@ -883,7 +883,7 @@ def file_form(function, draw):
 )
 def file_masks(function, draw):
     bits = draw.integer(1, 4)
-    state, masks = draw_network(draw, keep=draw.choice([0.02, 0.1, 0.4]))
+    state, masks = draw_network(draw, values=6, keep=draw.choice([0.02, 0.1, 0.4]))
     file = read_file(function(state, masks, 3, bits), state, masks)
     for name, mask in masks.items():
         expect.equal(read_mask(file[name]), mask.flatten(), f"the mask of {name!r}")
