@@ -5,9 +5,10 @@
 .PHONY: lab test build clean help remade
 SHELL := /bin/sh
 
-# The first Python that is new enough, unless you name one: make lab PYTHON=python3.13
+# The first of these that is new enough, unless you name one: make lab PYTHON=python3.13
+PYTHON ?=
+CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14 python
 NEW_ENOUGH := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
-PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11 python3.14 python,$(shell $(python) -c '$(NEW_ENOUGH)' 2>/dev/null && echo $(python))))
 
 BIN := .venv/bin
 RUN := $(BIN)/python -m course_utils
@@ -36,7 +37,7 @@ test: .venv/test.stamp  ## check style, look for stale notebooks, run every test
 	printf '\n== 2 of 3: are the built notebooks up to date? (course build --check)\n'; \
 	$(RUN) build --check || failed="$$failed stale-notebooks"; \
 	printf '\n== 3 of 3: tests (pytest)\n'; \
-	$(BIN)/python -m pytest $(ARGS) || failed="$$failed tests"; \
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS) || failed="$$failed tests"; \
 	if [ -n "$$failed" ]; then printf '\nFailed:%s\n' "$$failed"; exit 1; fi
 
 build: .venv/lab.stamp  ## build solutions, labs and lectures from their text sources; one unit: make build ARGS=01
@@ -62,15 +63,21 @@ help:
 	@echo '$(CURDIR)' > $@
 
 define install
-set -e; \
-if [ -z "$(PYTHON)" ]; then echo 'The course needs Python 3.11 or newer: install one (python.org), or name it: make lab PYTHON=/path/to/python3.12' >&2; exit 1; fi; \
-if ! $(PYTHON) -c '$(NEW_ENOUGH)'; then echo '$(PYTHON) cannot run the course, which needs Python 3.11 to 3.14.' >&2; exit 1; fi; \
-if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then echo '$(PYTHON) cannot make environments: install its venv module (on Debian and Ubuntu: sudo apt install python3-venv).' >&2; exit 1; fi; \
-echo 'Installing the course and what it needs into .venv with $(PYTHON): once, a few minutes.'; \
-if [ "$$(cat .venv/lab.stamp 2>/dev/null)" != "$(CURDIR)" ]; then $(PYTHON) -m venv --clear .venv; fi; \
+set -e; python=; \
+for candidate in $(or $(PYTHON),$(CANDIDATES)); do \
+  if "$$candidate" -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+done; \
+if [ -z "$$python" ]; then \
+  echo 'The course needs Python 3.11 to 3.14, and this machine has none that answers to: $(or $(PYTHON),$(CANDIDATES)). Install one, or name it as in make lab PYTHON=/path/to/python3.12' >&2; exit 1; \
+fi; \
+if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+  echo "$$python cannot make environments: install its venv module (on Debian and Ubuntu: sudo apt install python3-venv)." >&2; exit 1; \
+fi; \
+echo "Installing the course and what it needs into .venv with $$python: once, a few minutes."; \
+if [ "$$(cat .venv/lab.stamp 2>/dev/null)" != '$(CURDIR)' ]; then "$$python" -m venv --clear .venv; fi; \
 index=; \
-if $(PYTHON) -c '$(NEEDS_CPU_INDEX)'; then \
-  if $(PYTHON) -c '$(REACHABLE)' >/dev/null 2>&1; then index="--extra-index-url $(CPU_INDEX)"; \
+if "$$python" -c '$(NEEDS_CPU_INDEX)'; then \
+  if "$$python" -c '$(REACHABLE)' >/dev/null 2>&1; then index='--extra-index-url $(CPU_INDEX)'; \
   else echo "PyTorch's index of CPU builds cannot be reached: taking PyPI's build, a much larger download."; fi; \
 fi; \
 $(BIN)/python -m pip install --disable-pip-version-check $$index -c constraints.txt -e '$(1)'

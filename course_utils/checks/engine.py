@@ -89,13 +89,21 @@ class FunctionUnderTest:
 
     def __init__(self, function: Callable[..., Any], exercise: Exercise) -> None:
         self.function, self.exercise = function, exercise
-        self.input = ""
+        self.arguments: tuple[Sequence[Any], dict[str, Any]] | None = None
         self.output: Any = None
         self.changed: LawResult | None = None
 
+    @property
+    def input(self) -> str:
+        """The latest call, as text; made when a law fails, for it takes longer than many a call."""
+        if self.arguments is None:
+            return ""
+        args, kwargs = self.arguments
+        return f"{self.exercise.name}({', '.join([*map(describe, args), *named(kwargs)])})"
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         copies, named_copies = clone(args), clone(kwargs)
-        self.input = f"{self.exercise.name}({', '.join([*map(describe, args), *named(kwargs)])})"
+        self.arguments = args, kwargs
         try:
             result = self.function(*copies, **named_copies)
         except (StudentError, KeyboardInterrupt):
@@ -238,7 +246,7 @@ def one_thread() -> Iterator[None]:
 def _try(each: Law, function: FunctionUnderTest, seed: int) -> LawResult:
     key = f"{function.exercise.id}/{each.name}"
     for trial in range(each.trials):
-        function.input = ""
+        function.arguments = None
         try:
             each.test(function, Draw(seed, key, trial, each.trials))
         except LawViolation as violation:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from course_utils.checks.engine import StudentError, same
+from course_utils.grading.protocol import pack
 from course_utils.grading.sandbox import Child, Died
 
 
@@ -31,7 +32,7 @@ class RemoteFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         number = next(self.numbers)
-        reply = self._ask(op="call", id=number, name=self.name, args=args, kwargs=kwargs)
+        reply = self._ask(op="call", id=number, name=self.name, arguments=pack([args, kwargs]))
         if "after" in reply:
             _write_back([args, kwargs], reply["after"])
         _raise_error(reply)

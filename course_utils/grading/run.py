@@ -2,11 +2,14 @@
 
 import contextlib
 import csv
+import ctypes
 import hashlib
 import json
 import multiprocessing
 import os
 import secrets
+import signal
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -17,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from course_utils.grading.collect import Refused, Submission, collect, parse_notebook, read_bytes
 from course_utils.grading.sandbox import Limits, Sandbox, SandboxUnavailable
 from course_utils.units import PACKAGE, ROOT, find_topic, unit_name
 
+PR_SET_PDEATHSIG = 1
 ATTEMPTS = 2  # at a submission whose grading process died; a neighbour may have been the cause
 
 
@@ -57,9 +61,8 @@ def grade_class(
     started = time.monotonic()
     statuses = Counter(_run(work, found, min(workers or os.cpu_count() or 1, len(found)), console))
     rows = _write_table(work, found)
-    console.print(
-        f"{_counts(statuses)}; {len(rows)} students in {time.monotonic() - started:.1f} s: {out / 'grades.csv'}"
-    )
+    seconds = time.monotonic() - started
+    console.print(f"{_counts(statuses)}; {len(rows)} students in {seconds:.1f} s: {out}/grades.csv", soft_wrap=True)
     return len(rows) == len(found)
 
 
@@ -212,14 +215,21 @@ def _run(work: Work, found: Sequence[Submission], workers: int, console: Console
         for sandbox in sandboxes:
             with sandbox.submission():
                 pass
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        progress = Progress(*columns, TimeRemainingColumn(), console=console, auto_refresh=False)
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[counts]}"),
+            console=console,
+            auto_refresh=False,  # a refreshing thread and forks do not go together
+        )
         stack.enter_context(progress)
-        task = progress.add_task(work.lab, total=len(found), completed=len(found) - len(pending))
+        task = progress.add_task(work.lab, total=len(found), completed=len(found) - len(pending), counts="")
         counts: Counter[str] = Counter()
         for status in _distribute(work, pending, sandboxes, checks):
             counts[status] += 1
-            progress.update(task, advance=1, description=f"{work.lab}: {_counts(counts)}")
+            progress.update(task, advance=1, counts=_counts(counts))
             progress.refresh()
             yield status
 
@@ -310,6 +320,8 @@ def _serve(work: Work, sandbox: Sandbox, checks: str, connection: Connection, ot
     import torch
 
     other_end.close()
+    if sys.platform == "linux":  # a grader that is killed leaves nothing behind
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     torch.set_num_threads(1)
     grader = Grader(work, sandbox, checks)
     try:

@@ -34,8 +34,8 @@ class SandboxUnavailable(OSError):
 class Limits:
     """What one submission may use. Times are seconds: of the processor for a call, on the clock for the others."""
 
-    call: float = 10
-    patience: float = 4  # times `call` on the clock for a call on a busy machine
+    call: float = 5
+    patience: float = 5  # times `call` on the clock for a call on a busy machine
     exercise: float = 30
     submission: float = 120
     memory: int = 6 * 2**30  # address space; torch alone needs 3 GB of it
@@ -148,15 +148,19 @@ class Sandbox:
                 raise self._unavailable(f"{type(error).__name__} {error}") from None
             child = Child(outside, self.limits, self._processor_seconds)
             try:
-                if not started["started"]:
-                    raise self._unavailable(started["problem"])
-                if problem := child.request()["problem"]:
-                    raise self._unavailable(str(problem))
+                if problem := started["problem"] or self._locked_in(child):
+                    raise self._unavailable(problem)
                 yield child
-            except Died as died:
-                raise self._unavailable(f"a submission's process {died.fate} before it began") from None
             finally:
                 self._end(child)
+
+    @staticmethod
+    def _locked_in(child: "Child") -> str:
+        """What kept the child from locking itself in, empty if nothing did; it says so before it runs anything."""
+        try:
+            return str(child.request()["problem"])
+        except Died as died:
+            return f"a submission's process {died.fate} before it began"
 
     def _processor_seconds(self) -> float | None:
         """Processor time of the child so far, None where it cannot be told."""

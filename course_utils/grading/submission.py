@@ -143,6 +143,9 @@ def _grade_exercise(
     result.note = report.note or problems
     if child.died is not None:
         result.outcome, result.note = child.died.fate, str(child.died)
+        # The laws after its death say nothing new
+        judged = [number for number, law in enumerate(report.laws) if str(child.died) in law.message]
+        del report.laws[judged[0] if judged else len(report.laws) :]
     elif function.exhausted:
         result.outcome, result.note = "out of memory", f"it asked for more than {child.limits.memory / 2**30:g} GB"
     elif report.note:

@@ -76,7 +76,7 @@ def _one_submission(control: socket.socket, channel: int, isolate: bool) -> dict
     os.close(channel)
     with open(reader, "rb") as report:
         child, problem = STARTED.unpack(report.read(STARTED.size).ljust(STARTED.size, b"\0"))
-        protocol.send(control, {"started": child > 0, "problem": problem.rstrip(b"\0").decode(errors="replace")})
+        protocol.send(control, {"problem": problem.rstrip(b"\0").decode(errors="replace")})
         while control.recv(1) == b"t":
             protocol.send(control, {"seconds": _processor_seconds(child)})
         # Now comes the order to end it, or the grader is gone: the same to us
@@ -359,11 +359,10 @@ class Session:
             return self.describe(error)
         return None
 
-    def call(self, id: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def call(self, id: int, name: str, arguments: bytes) -> dict[str, Any]:
         """Call a function. Tensors that require a gradient reach it as the engine hands them over: as no leaves."""
         leaves: list[Tensor] = []
-        args, kwargs = _grow(args, leaves), _grow(kwargs, leaves)
-        before = protocol.pack([args, kwargs])
+        args, kwargs = _grow(protocol.unpack(arguments), leaves)
         reply: dict[str, Any] = {}
         try:
             with torch.enable_grad():
@@ -377,7 +376,7 @@ class Session:
         except BaseException as error:
             reply["error"] = self.describe(error)
         try:
-            if protocol.pack([args, kwargs]) != before:
+            if protocol.pack([args, kwargs]) != arguments:
                 reply["after"] = [args, kwargs]
         except NotPlain:
             reply["after"] = None

@@ -4,7 +4,7 @@ import pytest
 
 from course_utils.grading.sandbox import Limits, Sandbox, SandboxUnavailable
 
-LIMITS = Limits(call=1, exercise=20, submission=60)
+LIMITS = Limits(call=3, patience=20, exercise=60, submission=120)
 
 
 def start(trust):

@@ -13,7 +13,7 @@ from course_utils import distillation
 from course_utils.checks import find_exercise
 from course_utils.checks.engine import StudentError, run
 from course_utils.grading.remote import RemoteFunction
-from course_utils.grading.sandbox import Died
+from course_utils.grading.sandbox import Died, Limits
 from course_utils.units import PACKAGE, ROOT
 
 REFERENCE = inspect.getsource(distillation)
@@ -21,8 +21,9 @@ SETUP = "import torch\nimport torch.nn.functional as F\n"
 
 
 def ask(sandbox, code, *args, name="f"):
-    """What a function in the sandbox returns."""
+    """What a function in the sandbox returns; a search of the whole disk may take a minute."""
     with sandbox.submission() as child:
+        child.limits = Limits(call=60)
         child.request(op="load", cells=[code], secondary=[], names=[name])
         defined = child.request(op="define", name=name)
         assert defined["callable"] is True, defined

@@ -26,8 +26,9 @@ def reference(topic, exercise):
 
 
 @pytest.mark.parametrize("variant", MUTANTS, ids=lambda v: f"{v.exercise} {v.error}")
-def test_mutant_is_killed_on_every_seed(variant):
+def test_mutant_is_killed_on_every_seed(variant, record_property):
     survived = [seed for seed in SEEDS if check(variant.function, variant.exercise, seed).passed]
+    record_property("written by hand", (int(not survived), 1))
     assert not survived, f"{variant.exercise} '{variant.error}' passes with seeds {survived}"
 
 
@@ -73,11 +74,3 @@ def test_docstring_and_signature_are_enough_for_a_student(topic, exercise):
     function = reference(topic, exercise)
     assert inspect.getdoc(function)
     assert all(p.annotation is not inspect.Parameter.empty for p in inspect.signature(function).parameters.values())
-
-
-def test_score(capsys):
-    """Prints the score of the public laws."""
-    killed = sum(not check(v.function, v.exercise).passed for v in MUTANTS)
-    with capsys.disabled():
-        print(f"\nmutants killed by the public laws: {killed} of {len(MUTANTS)}, {len(EXERCISES)} exercises")
-    assert killed == len(MUTANTS)

@@ -3,14 +3,8 @@
 import ast
 import json
 import os
-import re
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,111 +14,41 @@ import pytest
 from course_utils import units
 from course_utils.notebooks.build import lab_path, lecture_source, solution_source
 from course_utils.units import unit_name
+from tests.notebooks.browser import (
+    BROWSERS,
+    MARK_CELL,
+    REDRAW_SECONDS,
+    START_SECONDS,
+    TOKEN,
+    browser_program,
+    course_lab,
+    errors,
+    headless_browser,
+    run_all,
+    tagged,
+    text_of,
+    wait_for_kernel,
+)
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-BROWSER_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-]
-TOKEN = "a-token-for-this-test"
-START_SECONDS, RUN_SECONDS, REDRAW_SECONDS = 120, 300, 30
 LABS = [topic for topic in units.available() if lab_path(topic).exists()]
 LECTURES = [topic for topic in units.available() if lecture_source(topic).with_suffix(".ipynb").exists()]
-
-# What the page knows of the notebook in front: of each code cell id, tags, count, outputs; and whether the kernel rests
-STATE = """() => {
-  const panel = window.jupyterapp.shell.currentWidget;
-  const cells = panel.content.widgets.filter(cell => cell.model.type === 'code');
-  return {
-    idle: panel.sessionContext.session?.kernel?.status === 'idle',
-    cells: cells.map(cell => ({
-      id: cell.model.id,
-      tags: cell.model.getMetadata('tags') || [],
-      empty: !cell.model.sharedModel.getSource().trim(),
-      count: cell.model.executionCount,
-      outputs: cell.model.outputs.toJSON(),
-    })),
-  };
-}"""
-MARK_CELL = """(id) => {
-  const panel = window.jupyterapp.shell.currentWidget;
-  const cell = panel.content.widgets.find(cell => cell.model.id === id);
-  cell.node.scrollIntoView({block: 'start'});
-  cell.node.setAttribute('data-test-cell', id);
-}"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def browser():
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None and not os.environ.get("CI"):
+    if browser_program() is None and not os.environ.get("CI"):
         pytest.skip("there is no Chromium or Chrome on this machine: install one to test the labs in JupyterLab")
-    assert program, f"CI must have a browser: one of {', '.join(BROWSERS)}"
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=BROWSER_OPTIONS)
+    assert browser_program(), f"CI must have a browser: one of {', '.join(BROWSERS)}"
+    with headless_browser() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[tuple[str, Path]]:
-    """`course lab --no-browser`, started from elsewhere, in a folder of its own: its address and that folder."""
-    folder, elsewhere, port = tmp_path_factory.mktemp("course"), tmp_path_factory.mktemp("elsewhere"), free_port()
-    log = elsewhere / "log.txt"
-    # A home of its own, so that no setting of this machine's user is read or written
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(units.ROOT), os.environ.get("PYTHONPATH")])),
-        "JUPYTER_CONFIG_DIR": str(elsewhere / "config"),
-        "JUPYTER_DATA_DIR": str(elsewhere / "data"),
-        "JUPYTER_RUNTIME_DIR": str(elsewhere / "runtime"),
-        "IPYTHONDIR": str(elsewhere / "ipython"),
-    }
-    options = [f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}"]
-    options += ["--ip=127.0.0.1", f"--IdentityProvider.token={TOKEN}", "--expose-app-in-browser"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "course_utils", "lab", "--no-browser", *options],
-            cwd=elsewhere,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for_server(address, process, log)
+    """A JupyterLab in a folder of its own: its address and that folder."""
+    folder = tmp_path_factory.mktemp("course")
+    with course_lab(folder, tmp_path_factory.mktemp("elsewhere")) as address:
         yield address, folder
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def wait_for_server(address: str, process: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"`course lab` ended at once:\n{log.read_text()}"
-        try:
-            urllib.request.urlopen(f"{address}/api", timeout=5).read()
-            return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"`course lab` does not answer:\n{log.read_text()}")
 
 
 def fill(lab: Path, solution: Path, target: Path) -> None:
@@ -135,50 +59,6 @@ def fill(lab: Path, solution: Path, target: Path) -> None:
         if cell.cell_type == "code" and "exercise" in cell.metadata.get("tags", []):
             cell.source = answers[cell.id]
     nbformat.write(notebook, target)
-
-
-def wait_for_kernel(page) -> None:
-    page.wait_for_function(
-        "() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
-        timeout=START_SECONDS * 1000,
-    )
-
-
-def run_all(page, address: str, path: str) -> list[dict]:
-    """Open a notebook, choose Run > Run All Cells, wait for the end; the code cells as the page knows them."""
-    page.goto(f"{address}/lab/tree/{path}?token={TOKEN}&reset")
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=START_SECONDS * 1000)
-    wait_for_kernel(page)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    deadline = time.monotonic() + RUN_SECONDS
-    while time.monotonic() < deadline:
-        page.wait_for_timeout(500)
-        state = page.evaluate(STATE)
-        done = all(cell["count"] or cell["empty"] for cell in state["cells"])
-        if state["idle"] and (done or errors(state["cells"])):  # an error ends Run All
-            return state["cells"]
-    waiting = [cell["id"] for cell in state["cells"] if not cell["count"]]
-    pytest.fail(f"{path} did not reach its end in {RUN_SECONDS} s: these cells were not run: {waiting}")
-
-
-def errors(cells: list[dict]) -> list[str]:
-    return [
-        f"{cell['id']}: {output['ename']}: {output['evalue']}"
-        for cell in cells
-        for output in cell["outputs"]
-        if output["output_type"] == "error"
-    ]
-
-
-def text_of(cell: dict) -> str:
-    """What a cell printed or showed, as plain text."""
-    parts = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell["outputs"]]
-    return re.sub(r"\x1b\[[\d;]*m", "", "\n".join("".join(part) for part in parts))  # without terminal colors
-
-
-def tagged(cells: list[dict], tag: str) -> list[dict]:
-    return [cell for cell in cells if tag in cell["tags"]]
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from course_utils.notebooks.kit import write_package
+from course_utils.notebooks.build import solution_source
+from course_utils.notebooks.kit import write_kit, write_package
 from course_utils.notebooks.source import function_source
 from course_utils.units import TOPICS, available, load_unit
 
@@ -57,4 +58,26 @@ print(check(soft_targets))
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
     assert lines[0].startswith(str(tmp_path)) and "not implemented yet" in lines[1]
-    assert lines[2].startswith("✓ 1.1 soft_targets: 8 of 8 laws hold")
+    assert lines[2].startswith("✓ 1.1 soft_targets: ")
+
+
+def test_a_solved_lab_is_green_in_the_students_kit(tmp_path):
+    kit = write_kit(1, tmp_path / "kit")
+    assert not list(kit.rglob("solutions")) and not list(kit.rglob("tests")) and not list(kit.rglob("secret*"))
+    assert sorted(p.name for p in (kit / "labs").iterdir()) == ["00_budget", "01_distillation", "START.md"]
+    assert (kit / "lectures" / "01_distillation.ipynb").exists()
+    assert "(01_distillation/01_distillation.ipynb)" in (kit / "labs" / "START.md").read_text(encoding="utf-8")
+    solution = solution_source("distillation").with_suffix(".ipynb")
+    environment = {**os.environ, "PYTHONPATH": str(kit)}
+    for notebook, status in ((solution, 0), (kit / "labs" / "01_distillation" / "01_distillation.ipynb", 1)):
+        command = [sys.executable, "-m", "course_utils", "check", str(notebook)]
+        run = subprocess.run(command, cwd=kit, env=environment, capture_output=True, text=True)
+        assert run.returncode == status, run.stdout + run.stderr
+
+
+def test_a_kit_is_not_written_over_something_or_for_a_unit_that_is_not_there(tmp_path):
+    (tmp_path / "mine.txt").write_text("keep me")
+    with pytest.raises(ValueError, match="not an empty folder"):
+        write_kit(1, tmp_path)
+    with pytest.raises(ValueError, match="no unit 77"):
+        write_kit(77, tmp_path / "kit")
