@@ -100,7 +100,8 @@ def source_hash(source: Path, topic: str) -> str:
         if path.name != "needs.py":
             found.add(path)
         waiting += [p for p in course_modules(path.read_text(encoding="utf-8")) if p not in found and p not in waiting]
-    found |= {ROOT / "lectures" / "results" / name for name in re.findall(r"([\w-]+\.json)", text)}
+    results = re.findall(r'stored_results\("([\w-]+)"\)', text)
+    found |= {ROOT / "lectures" / "results" / f"{name}.json" for name in results}
     digest = hashlib.sha256()
     for path in sorted(p for p in found if p.exists()):
         digest.update(Path(os.path.relpath(path, ROOT)).as_posix().encode() + b"\0")

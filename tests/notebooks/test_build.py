@@ -90,6 +90,14 @@ def test_small_lab_is_built_released_and_not_built_again(small):
     assert len(builder.stale(small, "distillation")) == 3
 
 
+def test_new_results_make_a_notebook_stale(small, tmp_path):
+    small.write_text(TEXT + '\nThe table is from `stored_results("distillation")`.\n', encoding="utf-8")
+    before = builder.source_hash(small, "distillation")
+    (tmp_path / "lectures" / "results").mkdir(parents=True)
+    (tmp_path / "lectures" / "results" / "distillation.json").write_text("{}")
+    assert builder.source_hash(small, "distillation") != before
+
+
 def test_line_ends_do_not_make_a_notebook_stale(small):
     before = builder.source_hash(small, "distillation")
     small.write_bytes(small.read_bytes().replace(b"\n", b"\r\n"))
