@@ -34,8 +34,9 @@ LABS = [topic for topic in units.available() if lab_path(topic).exists()]
 LECTURES = [topic for topic in units.available() if lecture_source(topic).with_suffix(".ipynb").exists()]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def browser():
+    """A browser for each test: one that dies takes no other test with it."""
     if browser_program() is None and not os.environ.get("CI"):
         pytest.skip("there is no Chromium or Chrome on this machine: install one to test the labs in JupyterLab")
     assert browser_program(), f"CI must have a browser: one of {', '.join(BROWSERS)}"
