@@ -130,7 +130,12 @@ def run_nbval(notebook: NotebookNode) -> dict[str, Verdict]:
     try:
         path = folder / "lab.ipynb"
         nbformat.write(notebook, path)
-        bar = Progress(TextColumn("{task.description}"), BarColumn(), console=Console(stderr=True), transient=True)
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            console=Console(stderr=True, force_jupyter=False),
+            transient=True,
+        )
         with bar as progress:
             watcher = Watcher(notebook.cells, progress)
             options = [
