@@ -313,6 +313,8 @@ class Sharing:
                 self.free.append(parameter)
                 continue
             mask = parameter.detach() != 0
+            if not mask.any():
+                continue  # all of it is pruned
             kept = parameter.detach()[mask]
             centroids, assignment = kmeans_1d(kept, linear_centroids(kept, count), steps=50)
             self.shared.append((parameter, mask, centroids.requires_grad_(), assignment))
