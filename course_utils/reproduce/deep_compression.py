@@ -81,7 +81,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "no teacher, no shifts, two rounds": Recipe(6500, 12, 38, 0, (3, 4, 4), 3),
     },
     "lenet5": {
-        "ours": Recipe(6000, 3, 20, 5, (4, 3, 3, 4), 3, True, True, True, filters=(8, 24)),
+        "ours": Recipe(16_000, 4, 26, 4, (5, 4, 4, 5), 4, True, True, True, filters=(12, 32)),
+        "ours, smaller": Recipe(6000, 3, 20, 5, (4, 3, 3, 4), 3, True, True, True, filters=(8, 24)),
         "paper's": Recipe(34_500, 6, 6, 1, (8, 8, 5, 5)),
     },
 }
@@ -312,6 +313,8 @@ class Sharing:
                 self.free.append(parameter)
                 continue
             mask = parameter.detach() != 0
+            if not mask.any():
+                continue  # all of it is pruned
             kept = parameter.detach()[mask]
             centroids, assignment = kmeans_1d(kept, linear_centroids(kept, count), steps=50)
             self.shared.append((parameter, mask, centroids.requires_grad_(), assignment))
@@ -429,12 +432,14 @@ def run_seed(
     return result | {"seconds": round(time.perf_counter() - start)}
 
 
-def hash_of(recipe: Recipe) -> str:
-    """A name for what a recipe does until its network is pruned: later choices do not make it train again."""
-    trained = {
-        name: value for name, value in asdict(recipe).items() if name not in ("share_epochs", "bits", "bias_bits")
-    }
-    return hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()[:8]
+def hash_of(recipe: Recipe, whole: bool = False) -> str:
+    """A name for what a recipe does until its network is pruned, or for the whole recipe.
+
+    What comes after pruning can be changed without training again.
+    """
+    later = () if whole else ("share_epochs", "bits", "bias_bits")
+    settings = {name: value for name, value in asdict(recipe).items() if name not in later}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def run(seeds: int, out: Path, digits: Digits | None = None, settings: Settings | None = None) -> dict[str, Any]:
@@ -452,7 +457,7 @@ def run(seeds: int, out: Path, digits: Digits | None = None, settings: Settings 
         "experiment": "Deep Compression of LeNet-300-100 and LeNet-5 on MNIST",
         "data": data,
         "settings": asdict(settings),
-        "choices": "recipes on the validation digits of seed 0; the test digits read at the end, for the table",
+        "choices": "recipes on the validation digits; the test digits only fill the table",
         **provenance(),
         "paper": PAPER,
         "teacher": {"validation_errors": int(teacher["validation_errors"])},
@@ -466,8 +471,11 @@ def run(seeds: int, out: Path, digits: Digits | None = None, settings: Settings 
             recipe = RECIPES[network][name]
             count = min(seeds, MOST_SEEDS[network] if recipe.share_epochs else 3)
             for seed in range(count):
-                found = run_seed(network, recipe, digits, settings, teacher["logits"], seed, journal)
-                results["runs"][network][name].append(found)
+                done = journal.folder / f"{network}-{hash_of(recipe, whole=True)}-{seed}.json"
+                if not done.exists():
+                    found = run_seed(network, recipe, digits, settings, teacher["logits"], seed, journal)
+                    write_results(done, found)
+                results["runs"][network][name].append(json.loads(done.read_text()))
                 write_results(path, results)
     journal.clear()
     return results
