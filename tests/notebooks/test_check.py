@@ -75,7 +75,7 @@ def test_endless_loop_and_crash_cost_only_their_own_exercise(tmp_path, monkeypat
         if cell.id == "ensemble_soft_targets":
             cell.source = cell.source.replace("### BEGIN SOLUTION", "raise SystemExit(3)")
     nbformat.write(lab, tmp_path / "01_distillation.ipynb")
-    monkeypatch.setenv("COURSE_CHECK_TIMEOUT", "5")
+    monkeypatch.setenv("COURSE_CHECK_TIMEOUT", "25")  # the first import of torch on a busy machine must fit in
     result = course_check(tmp_path / "01_distillation.ipynb", tmp_path)
     assert result.returncode == 1
     assert {line.split()[1] for line in result.stdout.splitlines() if "✗" in line} == {"1.3", "1.4"}, result.stdout
