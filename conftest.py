@@ -2,8 +2,6 @@
 
 import os
 
-import pytest
-
 os.environ["TQDM_DISABLE"] = "1"  # progress bars are no part of a notebook's outputs
 # On a machine that is busy, threads wait for each other at every layer: small networks then train 10 times slower
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,17 +14,6 @@ else:
     # The same examples in every run, so that a verdict does not depend on luck; no deadline on a busy machine
     settings.register_profile("course", derandomize=True, deadline=None)
     settings.load_profile("course")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Where tests run in parallel, a file's tests stay together, and with them a notebook's cells.
-
-    The proofs of the checks, which are most of the work and know nothing of each other, are spread over all processes.
-    """
-    for item in items:
-        if item.path.parent.name != "mutants":
-            item.add_marker(pytest.mark.xdist_group(item.path.as_posix()))
 
 
 def pytest_terminal_summary(terminalreporter):
