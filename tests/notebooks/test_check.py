@@ -3,11 +3,13 @@
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 
 from course_utils.notebooks import build as builder
+from course_utils.notebooks.check import only_prints_more
 from course_utils.units import available, load_unit, unit_name
 
 LABS = [topic for topic in available() if builder.solution_source(topic).exists()]
@@ -102,3 +104,23 @@ def test_bad_files_get_one_sentence(tmp_path, name, content, words):
 def test_unknown_lab_gets_a_suggestion(tmp_path):
     result = course_check("distilation", tmp_path)
     assert result.returncode == 1 and "01_distillation" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "shown,passes",
+    [
+        ("rows 3.0\nTrue\n", True),
+        ("a print\nrows 3.0\nanother\nTrue\n", True),
+        ("rows 4.0\nTrue\n", False),
+        ("True\nrows 3.0\n", False),
+        ("rows 3.0\n", False),
+        ("", False),
+    ],
+)
+@pytest.mark.parametrize("tag,counts", [("experiment", True), ("check", False)])
+def test_more_prints_are_forgiven_in_an_experiment_but_no_other_value(shown, passes, tag, counts):
+    def stream(text):
+        return nbformat.v4.new_output("stream", text=text)
+
+    cell = nbformat.v4.new_code_cell(metadata={"tags": [tag]}, outputs=[stream("rows 3.0\nTrue\n")])
+    assert only_prints_more(SimpleNamespace(cell=cell, test_outputs=[stream(shown)])) == (passes and counts)
