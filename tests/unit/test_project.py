@@ -32,7 +32,9 @@ def requirements(lines: list[str]) -> dict[str, Requirement]:
 
 
 RUNTIME = requirements(PROJECT["dependencies"])
-TEST = requirements(PROJECT["optional-dependencies"]["test"])
+EXTRAS = PROJECT["optional-dependencies"]
+OWN_EXTRA = canonicalize_name(PROJECT["name"])  # the extra "test" includes the extra "instructor"
+TEST = requirements([line for extra in EXTRAS.values() for line in extra if not line.startswith(OWN_EXTRA)])
 PINS = requirements(
     [
         line
