@@ -1,4 +1,4 @@
-"""Each lab that there is can be graded: all points for its solutions, none for the untouched lab, and half for a half."""
+"""Each lab can be graded: all points for its solutions, none for the untouched lab, and half of it for a half."""
 
 import csv
 
