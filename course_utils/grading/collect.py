@@ -57,13 +57,14 @@ def collect(folder: Path, lab: str) -> list[Submission]:
             if len(os.fsencode(student)) > MAX_NAME_BYTES:
                 student = student[:40] + "…"
                 raise Refused("wrong name", f"its name is longer than {MAX_NAME_BYTES} characters")
-            found[student] = Submission(student, _locate(path, lab))
+            found[student] = Submission(student, locate(path, lab))
         except Refused as refused:
             found[student] = Submission(student, None, refused.status, refused.message)
     return [found[student] for student in sorted(found)]
 
 
-def _locate(path: Path, lab: str) -> Path:
+def locate(path: Path, lab: str) -> Path:
+    """The notebook in a student's folder, or the file itself if `path` is one. Refused if there is none."""
     if path.is_symlink():
         raise Refused("symbolic link", "it points elsewhere; hand in the notebook itself")
     if not path.is_dir():

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from course_utils.grading.submission import ExerciseResult, Result
+from course_utils.grading.submission import ExerciseResult, Result, shown
 
 # Blue and orange are told apart by colour-blind readers; the signs say the same without colour
 STYLE = """
@@ -76,8 +76,6 @@ def _law(law: dict) -> str:
         text += f": <b>{escape(law['message'])}</b>"
     rows = "".join(
         f"<dt>{label}</dt><dd>{f'<code>{escape(law[label])}</code>' if label != 'hint' else escape(law[label])}</dd>"
-        for label in ("expected", "got", "hint")
-        # What an instructor's law expects may be the answer itself
-        if law[label] and not (law["instructor"] and label == "expected")
+        for label in shown(law)
     )
     return text + (f"<dl>{rows}</dl>" if rows else "") + "</li>"

@@ -58,6 +58,13 @@ class Result:
         return cls(**content, exercises=exercises)
 
 
+def shown(law: dict[str, Any]) -> list[str]:
+    """What a student may read of a law that failed: some of 'expected', 'got' and 'hint'."""
+    labels = [label for label in ("expected", "got", "hint") if law[label]]
+    # What an instructor's law expects may be the answer itself
+    return [label for label in labels if not (law["instructor"] and label == "expected")]
+
+
 def instructor_laws(topic: str) -> dict[str, list[Law]]:
     """The laws of tests/autotests/<topic>.py by exercise id; none in an installation without the tests."""
     path = ROOT / "tests" / "autotests" / f"{topic}.py"

@@ -1,0 +1,110 @@
+"""`nbgrader autograde` and `nbgrader generate_assignment` by the course's own means; nbgrader_config.py names these.
+
+nbgrader runs no student's code: what was handed in goes through the engine of `course grade`, into the same results.
+"""
+
+import atexit
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from nbconvert.exporters import NotebookExporter
+from nbformat import NotebookNode
+from nbgrader.api import Gradebook
+from nbgrader.preprocessors import NbGraderPreprocessor
+from traitlets import Bool
+
+from course_utils.units import find_topic, unit_name
+
+Step = tuple[NotebookNode, dict[str, Any]]
+
+
+class SubmissionExporter(NotebookExporter):
+    """Reads what a student handed in, whatever it is: for what is no notebook, the lab stands in, without a point."""
+
+    def from_filename(self, filename: str, resources: dict[str, Any] | None = None, **kwargs: Any) -> tuple[str, dict]:
+        import nbformat
+
+        from course_utils.grading.collect import Refused, Submission, locate, read_bytes
+        from course_utils.grading.restore import restore
+        from course_utils.notebooks.build import lab_path
+
+        resources = dict(resources or {})
+        names = resources["nbgrader"]
+        course = self.parent.coursedir
+        # nbgrader converts twice, the second time from its own copy: always from what was handed in
+        folder = Path(course.format_path(course.submitted_directory, names["student"], names["assignment"]))
+        data = None
+        try:
+            submission = Submission(names["student"], locate(folder.parent, names["assignment"]))
+            data = read_bytes(submission.path)
+        except Refused as refused:
+            submission = Submission(names["student"], None, refused.status, refused.message)
+        resources["metadata"] = {"name": names["notebook"], "path": str(folder)}
+        resources["course"] = {"submission": submission, "root": course.root}
+        lab = nbformat.read(lab_path(find_topic(names["assignment"])), as_version=4)
+        return self.from_notebook_node(restore(data, lab), resources, **kwargs)
+
+
+class GradeInSandbox(NbGraderPreprocessor):
+    """Stands where nbgrader executes a notebook: puts the engine's points into the outputs of the check cells."""
+
+    trust = Bool(False, help="Run without a sandbox; only for code that you trust.").tag(config=True)
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> Step:
+        from course_utils.grading.restore import write_points
+        from course_utils.grading.submission import Result
+
+        course = resources["course"]
+        submission = course["submission"]
+        grader = _grader(find_topic(resources["nbgrader"]["assignment"]), Path(course["root"]), self.trust)
+        self.log.info("%s: %s", submission.student, grader.grade(submission))
+        result = Result.from_json(json.loads(grader.work.result_path(submission.student).read_bytes()))
+        write_points(nb, result)
+        course["result"] = result
+        return nb, resources
+
+
+class SaveGrades(NbGraderPreprocessor):
+    """Stands where nbgrader saves the points: saves the comments too, and no check keeps an older score by hand."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> Step:
+        from course_utils.grading.gradebook import save_grades
+
+        names = resources["nbgrader"]
+        with Gradebook(names["db_url"]) as database:
+            for line in save_grades(database, nb, resources["course"]["result"], names["assignment"], None):
+                self.log.warning("%s", line)
+        return nb, resources
+
+
+class ReleaseLab(NbGraderPreprocessor):
+    """Makes the lab of a solution as `course build` does."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> Step:
+        from course_utils.notebooks.build import release
+
+        return release(nb, find_topic(resources["nbgrader"]["assignment"])), resources
+
+
+@functools.cache
+def _grader(topic: str, root: Path, trust: bool) -> Any:
+    """One grader, with its sandbox, for all submissions of this process. ValueError if a law fails the reference."""
+    import torch
+
+    from course_utils.grading.run import Grader, Work, _secret_seed
+    from course_utils.grading.sandbox import Limits, Sandbox
+    from course_utils.grading.submission import instructor_laws, reference_holds
+
+    out = root / "graded" / unit_name(topic)
+    for folder in (out / "results", out / "feedback"):
+        folder.mkdir(parents=True, exist_ok=True)
+    work = Work(topic, out, _secret_seed(out, None), Limits(), trust)
+    sandbox = Sandbox(topic, work.limits, trust)
+    atexit.register(lambda: grader.sandbox.close())
+    grader = Grader(work, sandbox, work.checks_digest())
+    if wrong := reference_holds(topic, instructor_laws(topic), work.seed):
+        raise ValueError(f"A law fails the reference itself, so nothing was graded:\n{wrong}")
+    torch.set_num_threads(1)
+    return grader
