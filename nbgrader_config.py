@@ -3,8 +3,10 @@
 submitted/STUDENT/LAB/LAB.ipynb -> autograded/, feedback/ and gradebook.db, all in that folder.
 """
 
+from course_utils.grading.course_folder import find_commands
 from course_utils.units import ROOT
 
+find_commands()
 c = get_config()  # noqa: F821 (nbgrader defines it)
 
 c.CourseDirectory.source_directory = str(ROOT / "solutions")

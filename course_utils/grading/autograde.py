@@ -6,6 +6,7 @@ nbgrader runs no student's code: what was handed in goes through the engine of `
 import atexit
 import functools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,20 @@ class SubmissionExporter(NotebookExporter):
             data = read_bytes(submission.path)
         except Refused as refused:
             submission = Submission(names["student"], None, refused.status, refused.message)
+        _clear(Path(course.format_path(course.autograded_directory, names["student"], names["assignment"])))
         resources["metadata"] = {"name": names["notebook"], "path": str(folder)}
         resources["course"] = {"submission": submission, "root": course.root}
         lab = nbformat.read(lab_path(find_topic(names["assignment"])), as_version=4)
         return self.from_notebook_node(restore(data, lab), resources, **kwargs)
+
+
+def _clear(folder: Path) -> None:
+    """Take out what nbgrader copied besides: it follows links, and would hand out what they point to as feedback."""
+    for path in folder.iterdir() if folder.exists() else ():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.suffix != ".ipynb" and path.name != "timestamp.txt":
+            path.unlink()
 
 
 class GradeInSandbox(NbGraderPreprocessor):

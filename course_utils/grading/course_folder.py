@@ -25,9 +25,15 @@ def course_directory(gradebook: str) -> CourseDirectory:
     local = database.get_backend_name() == "sqlite" and database.database
     root = Path(str(database.database)).absolute().parent if local else Path.cwd()
     root.mkdir(parents=True, exist_ok=True)
-    # nbgrader calls alembic when it makes a database, and would not find it in an environment that is not activated
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    find_commands()
     if not (root / CONFIG).exists():
         shutil.copyfile(ROOT / CONFIG, root / CONFIG)
     config: Config = PyFileConfigLoader(CONFIG, path=str(root)).load_config()
     return CourseDirectory(config=config, root=str(root), db_url=url)
+
+
+def find_commands() -> None:
+    """Let nbgrader find alembic, which it calls to make a database, where the environment is not activated."""
+    folder, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
+    if folder not in path.split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([folder, path])

@@ -136,12 +136,13 @@ def _put_back(cells: list[NotebookNode], wanted: dict[str, NotebookNode]) -> Non
 def harmless(markdown: str) -> str:
     """Markdown in which no HTML is left; a text with a link to a script is shown as it was typed.
 
-    nbconvert passes HTML and such links on, into the page in which an instructor grades.
+    nbconvert passes HTML and such links on, into the page in which an instructor grades. A space after < ends its being
+    HTML, and harms neither code nor formulas.
     """
     squeezed = re.sub(r"[\s\\\x00-\x1f]", "", html.unescape(markdown)).lower()
     if re.search(r"(java|vb)script:|data:text", squeezed):
         return block(markdown)
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", markdown)
+    return re.sub(r"<(?=[A-Za-z/!?])", "< ", markdown)
 
 
 def block(text: str) -> str:
@@ -170,7 +171,10 @@ def write_points(notebook: NotebookNode, result: Result) -> None:
 
 
 def comment(exercise: ExerciseResult) -> str:
-    """What the gradebook says about an exercise, in Markdown: law by law, without the hidden inputs."""
+    """What the gradebook says about an exercise: law by law, without the hidden inputs.
+
+    Markdown in the feedback, plain text in formgrader: what the student's code had to say stands in a code block.
+    """
     sign = "✓" if exercise.points == exercise.max_points else "✗" if exercise.outcome == "judged" else "○"
     points = f"{exercise.points:g} of {exercise.max_points:g} points"
     lines = [] if exercise.outcome in JUDGED else [exercise.outcome]
@@ -179,5 +183,5 @@ def comment(exercise: ExerciseResult) -> str:
         failed = ": " + law["message"] if law["message"] and not law["passed"] else ""
         lines.append(f"{'✓' if law['passed'] else '✗'} {law['name']}{failed}")
         lines += [] if law["passed"] else [f"    {label + ':':<10}{law[label]}" for label in shown(law)]
-    head = f"**{sign} {exercise.id} {exercise.name}: {points}**"
+    head = f"{sign} {exercise.id} {exercise.name}: {points}"
     return f"{head}\n\n{block(chr(10).join(lines))}" if lines else head
