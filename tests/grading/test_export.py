@@ -10,9 +10,9 @@ from course_utils.cli import main
 from course_utils.grading.course_folder import course_directory
 from course_utils.grading.export import LatePenalty
 from course_utils.grading.gradebook import register_lab
-from tests.grading.course_folder import ANSWERS, LAB, hand_in, nbgrader, put
-from tests.grading.notebooks import STUB
+from tests.grading.course_folder import ANSWERS, LAB, nbgrader
 
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # nbgrader's own
 DAY = 86_400
 
 
@@ -122,29 +122,3 @@ def test_export_says_what_is_wrong(gradebook, capsys):
 def test_penalty(late, share, expected):
     penalty = LatePenalty(share_per_day=share, grace_minutes=10).late_submission_penalty("ada", 10, late)
     assert penalty == (None if expected is None else pytest.approx(expected))
-
-
-def test_late_hand_ins_lose_points(tmp_path):
-    """By the plug-in that nbgrader_config.py names; grading again counts what was given by hand since."""
-    database = tmp_path / "course" / "gradebook.db"
-    times = {"early": "2026-11-01 12:00:00 UTC", "late": "2026-11-03 11:00:00 UTC", "dateless": "", "odd": "soon"}
-    for student, timestamp in times.items():
-        put(tmp_path / "class", student, hand_in(distill=STUB["distill"], **{ANSWERS[0]: "An answer."}), timestamp)
-    grade = ("grade", LAB, tmp_path / "class", "--out", tmp_path / "out", "--gradebook", database, "--trust")
-    assert course(*grade) == 0
-    with Gradebook(f"sqlite:///{database}") as entries:
-        entries.update_or_create_assignment(LAB, duedate="2026-11-01 12:00:00 UTC")
-
-    def penalties():
-        with Gradebook(f"sqlite:///{database}") as entries:
-            return {each.student.id: each.late_submission_penalty for each in entries.assignment_submissions(LAB)}
-
-    assert course(*grade) == 0
-    assert penalties() == {"early": 0, "late": pytest.approx(2 * 0.1 * 12), "dateless": 0, "odd": 0}
-    with Gradebook(f"sqlite:///{database}") as entries:
-        entries.find_grade(ANSWERS[0], LAB, LAB, "late").manual_score = 1
-        entries.db.commit()
-    assert course(*grade) == 0
-    assert penalties()["late"] == pytest.approx(2.6)
-    assert course("export", "canvas", database, "--out", tmp_path / "out.csv") == 0
-    assert {row[3]: row[5] for row in rows(tmp_path / "out.csv")[2:]}["late"] == "10.40"

@@ -28,6 +28,7 @@ from course_utils.units import ROOT, available, load_unit
 from tests.grading.course_folder import ANSWERS, CHECKS, LAB, TEMPLATE, hand_in, nbgrader, points, put, shown
 from tests.grading.notebooks import HEAD, SOLUTION, STUB, notebook
 
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # nbgrader's own
 FULL, NOTHING = [2, 4, 2, 2, 2, 4], [0] * 6
 RAISES = "def virtual_teacher(labels, n, p):\n    raise ValueError('<script>alert(1)</script> </code>\\n\\n# **x**')"
 
@@ -253,6 +254,32 @@ def test_nbgrader_autograde_anew_does_the_same_and_takes_off_for_being_late(auto
         assert database.find_submission(LAB, "good").late_submission_penalty == pytest.approx(2 * 0.1 * (16 + 3))
 
 
+def test_late_hand_ins_lose_points(course, graded, tmp_path):
+    """By the plug-in that nbgrader_config.py names; grading again counts what was given by hand since."""
+    submissions, url = tmp_path / "handed in", f"sqlite:///{course / 'gradebook.db'}"
+    shutil.copytree(graded[0].parent / "handed in", submissions)
+    times = {"good": "2026-11-03 11:00:00 UTC", "partial": "2026-11-01 12:00:00 UTC", "forged": "soon"}
+    for student, timestamp in times.items():
+        (submissions / student / LAB / "timestamp.txt").write_text(timestamp)
+    with Gradebook(url) as database:
+        database.update_or_create_assignment(LAB, duedate="2026-11-01 12:00:00 UTC")
+
+    def penalties():
+        with Gradebook(url) as database:
+            found = {each.student.id: each.late_submission_penalty for each in database.assignment_submissions(LAB)}
+        return {student: penalty for student, penalty in found.items() if penalty}
+
+    course_grade(submissions, graded[1], course)
+    assert penalties() == {"good": pytest.approx(2 * 0.1 * 16)}
+    grade_by_hand(course, "good", **dict.fromkeys(ANSWERS, 0.5))
+    course_grade(submissions, graded[1], course)
+    assert penalties() == {"good": pytest.approx(2 * 0.1 * 19)}
+    with Gradebook(url) as database:
+        database.grant_extension(LAB, "good", days=2)
+    course_grade(submissions, graded[1], course)
+    assert penalties() == {}
+
+
 def test_a_lost_gradebook_is_filled_again(course, graded):
     (course / "gradebook.db").unlink()
     course_grade(graded[0].parent / "handed in", graded[1], course)
@@ -373,17 +400,16 @@ def test_formgrader_shows_the_class(course):
 
 
 @pytest.mark.slow
-def test_the_commands_as_an_instructor_types_them(tmp_path):
-    """`nbgrader` in processes of their own, in the sandbox where there is one."""
+def test_nbgrader_autograde_as_an_instructor_types_it(tmp_path):
+    """In a process of its own, and in the sandbox where there is one."""
     shutil.copyfile(ROOT / "nbgrader_config.py", tmp_path / "nbgrader_config.py")
     put(tmp_path / "submitted", "ada", hand_in(distill=STUB["distill"]))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    environment["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), environment["PATH"]])
     run = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
-    for command in ("generate_assignment", "autograde"):
-        done = subprocess.run([sys.executable, "-m", "nbgrader", command, LAB], **run)
-        if "The sandbox does not start" in done.stderr or "needs bubblewrap" in done.stderr:
-            assert done.returncode == 1
-            pytest.skip("there is no sandbox on this machine; nothing was graded")
-        assert done.returncode == 0, done.stderr
+    assert nbgrader(tmp_path, "generate_assignment", LAB) == 0
+    done = subprocess.run([sys.executable, "-m", "nbgrader", "autograde", LAB], **run)
+    if "The sandbox does not start" in done.stderr or "needs bubblewrap" in done.stderr:
+        assert done.returncode == 1
+        pytest.skip("there is no sandbox on this machine; nothing was graded")
+    assert done.returncode == 0, done.stderr
     assert points(tmp_path, "ada") == [2, 4, 2, 2, 2, 0]
