@@ -85,11 +85,15 @@ def grade(
     trust: Annotated[
         bool, typer.Option("--trust", help="Run without a sandbox; only for code that you trust.")
     ] = False,
+    scheduler: Annotated[
+        str | None, typer.Option(help="The address of a Dask scheduler whose workers grade, as tcp://host:8786.")
+    ] = None,
 ) -> None:
     """Grade a class outside the students' processes; write grades.csv and one feedback page per student."""
     from course_utils.grading.run import grade_class
 
-    raise typer.Exit(0 if grade_class(lab, submissions, out, seed=seed, workers=workers, trust=trust) else 1)
+    settings = {"seed": seed, "workers": workers, "trust": trust, "scheduler": scheduler}
+    raise typer.Exit(0 if grade_class(lab, submissions, out, **settings) else 1)
 
 
 @app.command()

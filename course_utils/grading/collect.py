@@ -1,5 +1,6 @@
 """Finds the submissions in a folder and reads their notebooks, which may be anything but notebooks."""
 
+import hashlib
 import json
 import os
 import stat
@@ -55,11 +56,14 @@ def collect(folder: Path, lab: str) -> list[Submission]:
             continue
         try:
             if len(os.fsencode(student)) > MAX_NAME_BYTES:
-                student = student[:40] + "…"
+                digest = hashlib.sha256(os.fsencode(student)).hexdigest()[:6]
+                student = f"{student[:40]}…{digest}"  # two that begin alike stay two
                 raise Refused("wrong name", f"its name is longer than {MAX_NAME_BYTES} characters")
             found[student] = Submission(student, _locate(path, lab))
         except Refused as refused:
             found[student] = Submission(student, None, refused.status, refused.message)
+        except OSError as error:
+            found[student] = Submission(student, None, "unreadable", error.strerror or "it cannot be opened")
     return [found[student] for student in sorted(found)]
 
 
