@@ -1,5 +1,6 @@
 """The instructor's page on a class: how the points are spread, which laws fail most, and what needs a look."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
@@ -10,7 +11,7 @@ from course_utils.grading.integrity import Integrity
 from course_utils.grading.submission import ExerciseResult, Result
 
 LAWS = 15  # that are listed
-BINS = 10  # of the histogram of totals
+BINS = 10  # of the histogram of totals, at most
 OUTCOMES = (  # in the order of a bar's parts; the signs say the same without colour
     ("full", "✓", "all points"),
     ("part", "◐", "some points"),
@@ -49,11 +50,12 @@ def _totals(results: Sequence[Result]) -> list[str]:
     totals = [result.total for result in results if _judged(result)]
     if not totals or not most:
         return [f"<p>{len(results)} students; nothing could be graded.</p>"]
-    counts = [0] * BINS
+    width = math.ceil(most / BINS)
+    counts = [0] * math.ceil(most / width)
     for total in totals:
-        counts[min(BINS - 1, int(BINS * total / most))] += 1
+        counts[min(len(counts) - 1, int(total / width))] += 1
     bars = "".join(
-        f'<tr><th class="n">{most * i / BINS:g} to {most * (i + 1) / BINS:g}</th><td class="bar">{_bar(n, max(counts))}'
+        f'<tr><th class="n">{width * i} to {min(most, width * (i + 1)):g}</th><td class="bar">{_bar(n, max(counts))}'
         f'</td><td class="n">{n}</td></tr>'
         for i, n in enumerate(counts)
     )
@@ -65,7 +67,7 @@ def _totals(results: Sequence[Result]) -> list[str]:
 
 
 def _bar(count: int, most: int) -> str:
-    return f'<span class="full" style="width:{100 * count / max(1, most):.1f}%"></span>'
+    return f'<div><span class="full count" style="width:{100 * count / max(1, most):.1f}%"></span></div>'
 
 
 def kind_of(exercise: ExerciseResult) -> str:
@@ -85,7 +87,7 @@ def _exercises(results: Sequence[Result]) -> list[str]:
     for column in columns:
         counts = Counter(map(kind_of, column))
         parts = "".join(
-            f'<span class="{kind}" style="width:{100 * counts[kind] / len(column):.2f}%" '
+            f'<span class="{kind}" style="flex:{counts[kind]}" '
             f'title="{counts[kind]} {words}">{sign} {counts[kind]}</span>'
             for kind, sign, words in OUTCOMES
             if counts[kind]
@@ -93,11 +95,11 @@ def _exercises(results: Sequence[Result]) -> list[str]:
         first = column[0]
         got = mean(exercise.points for exercise in column)
         rows.append(
-            f'<tr><th>{escape(first.id)} {escape(first.name)}</th><td class="bar">{parts}</td>'
+            f'<tr><th>{escape(first.id)} {escape(first.name)}</th><td class="bar"><div>{parts}</div></td>'
             f'<td class="n">{got:.1f} of {first.max_points:g}</td></tr>'
         )
     key = ", ".join(f'<span class="key {kind}">{sign}</span> {words}' for kind, sign, words in OUTCOMES)
-    return [f'<p>{key}; on the right the mean of the points.</p><table class="chart">{"".join(rows)}</table>']
+    return [f'<p>{key}; on the right the mean of the points.</p><table class="chart stacked">{"".join(rows)}</table>']
 
 
 def _laws(results: Sequence[Result]) -> list[str]:

@@ -23,14 +23,15 @@ code,pre{font:.85rem/1.45 ui-monospace,monospace} pre{white-space:pre-wrap;backg
 table{border-collapse:collapse} caption{text-align:left;color:var(--quiet)}
 td,th{text-align:left;padding:.15rem .8rem .15rem 0;vertical-align:top} td.n,th.n{text-align:right;white-space:nowrap}
 .wide{overflow-x:auto} .wide td{min-width:6rem} .pair{display:grid;grid-template-columns:1fr 1fr;gap:.5rem}
-.chart{width:100%} .chart th{font-weight:normal;width:1%} td.bar{width:70%} td.bar span{display:inline-block;
-overflow:hidden;white-space:nowrap;height:1.5rem;line-height:1.5rem;color:#fff;font-size:.8rem;text-indent:.2rem}
+.chart{width:100%} .chart th{font-weight:normal;width:1%;white-space:nowrap} .bar{width:70%} .bar div{display:flex}
+.bar span{overflow:hidden;white-space:nowrap;height:1.5rem;line-height:1.5rem;color:#fff;font-size:.8rem;
+text-indent:.3rem;min-width:2.2rem} .bar span.count{min-width:0}
 span.full{background:var(--full)} span.part{background:var(--part);color:#000!important} span.wrong{background:
 var(--wrong)} span.open{background:var(--open)} span.lost{background:var(--lost);color:#000!important}
 .key{color:#fff;padding:0 .35rem}
-@media(max-width:30rem){.chart tr{display:grid;grid-template-columns:1fr auto} .chart td.bar{grid-row:2;
-grid-column:1/3;width:auto} .chart th{width:auto} .pair{grid-template-columns:1fr} dl{grid-template-columns:1fr;
-margin-left:.4rem}}
+@media(max-width:40rem){.stacked tr{display:grid;grid-template-columns:1fr auto} .stacked td.bar{grid-row:2;
+grid-column:1/3;width:auto} .stacked th{width:auto;white-space:normal}
+.pair{grid-template-columns:1fr} dl{grid-template-columns:1fr;margin-left:.4rem}}
 """
 
 

@@ -153,7 +153,7 @@ def _module(name: str, topic: str) -> Iterator[str]:
 
 
 def own_code(result: Result) -> str:
-    """The statements that were graded, each once; imports, docstrings and comments say nothing about who wrote them."""
+    """The statements that were graded, each once; imports, stubs, docstrings and comments are nobody's work."""
     statements = {(cell, line): source for e in result.exercises for cell, line, source in e.code}
     return "\n".join(filter(None, (_bare(source) for _, source in sorted(statements.items()))))
 
@@ -168,6 +168,9 @@ def _bare(source: str) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
+    match tree.body:
+        case [ast.FunctionDef(body=[ast.Raise(exc=ast.Call(func=ast.Name(id="NotImplementedError")))])]:
+            return ""
     return ast.unparse(tree)
 
 
@@ -193,9 +196,10 @@ def similar_pairs(topic: str, results: Sequence[Result]) -> tuple[list[Pair], st
     for student, each in prints.items():
         for value in each.hashes:
             owners[value].append(student)
-    reference = "\n".join(_bare(function_source(topic, e.name)) for e in load_unit(topic).exercises)
+    given = [_bare(function_source(topic, exercise.name)) for exercise in load_unit(topic).exercises]
+    given.append("\n".join(given))  # where one ends and the next begins is theirs too
     common = {value for value, those in owners.items() if len(those) > max(COMMON, len(codes) / 10)}
-    common |= set(fingerprint(reference).hashes)
+    common |= {value for source in given for value in fingerprint(source).hashes}
     shared = Counter(pair for value, those in owners.items() if value not in common for pair in combinations(those, 2))
     candidates = [pair for pair, _ in shared.most_common(10 * PAIRS)]
     rare = {s: fingerprint(codes[s], sorted(common)) for s in {s for pair in candidates for s in pair}}
@@ -227,9 +231,9 @@ def integrity_page(report: Integrity, lab: str) -> str:
     if report.detector.startswith("copydetect"):
         parts.append(
             f"<p>Found by {escape(report.detector)} (winnowing on tokens: names and comments make no difference). "
-            f"Left out: the reference, imports, docstrings, and what more than {COMMON} students and a tenth of the "
-            f"class have in common. A pair is listed from {SMALLEST} tokens in common on, if they make up at least "
-            f"{SHARE:.0%} of what remains of one of the two.</p>"
+            f"Left out: the reference, stubs, imports, docstrings, and what more than {COMMON} students and a tenth "
+            f"of the class have in common. A pair is listed from {SMALLEST} tokens in common on, if they are at "
+            f"least {SHARE:.0%} of what remains of one of the two.</p>"
         )
     else:
         parts.append(f"<p>Not compared: copydetect is {escape(report.detector)}.</p>")
