@@ -49,7 +49,9 @@ def collect(folder: Path, lab: str) -> list[Submission]:
     found: dict[str, Submission] = {}
     # Folders before files, and notebooks before other files: of two things with the same name the first one counts
     entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    for entry in sorted(entries, key=lambda e: (not e.is_dir(), not e.name.endswith(".ipynb"), e.name)):
+    for entry in sorted(
+        entries, key=lambda e: (not e.is_dir(follow_symlinks=False), not e.name.endswith(".ipynb"), e.name)
+    ):
         path = Path(entry.path)
         student = entry.name if entry.is_dir(follow_symlinks=False) else path.stem
         if student in found and found[student].path is not None:

@@ -79,7 +79,7 @@ def grade_class(
 
 def _elsewhere(submission: Submission, submissions: Path, out: Path) -> bool:
     """Not the folder that the results go to, should that stand among the submissions."""
-    return (submissions / submission.student).resolve() != out.resolve()
+    return os.path.realpath(submissions / submission.student) != os.path.realpath(out)
 
 
 def _plan(work: "Work", found: Sequence[Submission], seed: int | None) -> tuple["Work", list[str], list[Submission]]:

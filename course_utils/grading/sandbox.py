@@ -23,6 +23,7 @@ import psutil
 
 from course_utils.units import PACKAGE, ROOT
 
+GLANCE = 0.2  # seconds that a call may take unobserved
 START_SECONDS = 120  # torch's first import from a cold disk
 INSTALL = "Install it with `sudo apt install bubblewrap` (Fedora: `sudo dnf install bubblewrap`)"
 TRUST = "or grade with --trust, which runs the submissions unguarded: only if you trust them"
@@ -34,9 +35,10 @@ class SandboxUnavailable(OSError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one submission may use. Times are seconds: of the processor for a call, on the clock for the others."""
+    """What one submission may use. Times are seconds: of the processor for `call` and `define`, else on the clock."""
 
     call: float = 5
+    define: float = 15  # for the statements that an exercise needs: some import half of what is installed
     patience: float = 5  # times `call` on the clock for a call on a busy machine
     exercise: float = 30
     submission: float = 120
@@ -247,18 +249,19 @@ class Child:
 
         if self.died is not None:
             raise self.died
-        deadline = min(self.deadline, time.monotonic() + self.limits.patience * self.limits.call)
+        allowed = self.limits.define if message.get("op") == "define" else self.limits.call
+        deadline = min(self.deadline, time.monotonic() + self.limits.patience * allowed)
         try:
             if message:
                 protocol.send(self.channel, message, deadline)
-            self._wait(deadline)
+            self._wait(deadline, allowed)
             reply = protocol.receive(self.channel, deadline)
             if type(reply) is not dict:
                 raise protocol.ProtocolError("a reply of another kind")
             return reply
         except TimeoutError:
             used_up = time.monotonic() >= self.deadline
-            limit = "the exercise's time was used up" if used_up else f"no answer within {self.limits.call:g} s"
+            limit = "the exercise's time was used up" if used_up else f"no answer within {allowed:g} s"
             self.died = Died("timed out", f"{limit}: is there an endless loop?")
         except (EOFError, ConnectionError):
             self.died = Died("crashed", "its process ended: a crash, or os._exit, or killed for want of memory")
@@ -266,19 +269,23 @@ class Child:
             self.died = Died("bad reply", f"its process sent no proper answer, but {error}")
         raise self.died
 
-    def _wait(self, deadline: float) -> None:
-        """Until a reply begins. TimeoutError at the deadline, or when the call has had its time."""
-        remaining = self.limits.call
+    def _wait(self, deadline: float, allowed: float) -> None:
+        """Until a reply begins. TimeoutError at the deadline, or when the call has had its processor time."""
+        allowed -= GLANCE  # whatever the call does until its process is looked at for the first time
+        remaining, before = GLANCE, None
         while (timeout := min(deadline - time.monotonic(), remaining)) > 0:
             self.channel.settimeout(timeout)
             with contextlib.suppress(TimeoutError):
                 self.channel.recv(1, socket.MSG_PEEK)
                 return
             # On a busy machine a process may have waited more than it worked: it gets the rest of its time
-            used = self.processor_seconds()
-            if used is None or used >= self.limits.call:
+            now = self.processor_seconds()
+            if before is None:
+                before, remaining = now or 0, allowed
+            elif now is None or now - before >= allowed:
                 break
-            remaining = max(0.1, self.limits.call - used)
+            else:
+                remaining = max(0.1, allowed - (now - before))
         raise TimeoutError
 
 
