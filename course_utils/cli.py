@@ -85,6 +85,9 @@ def grade(
     trust: Annotated[
         bool, typer.Option("--trust", help="Run without a sandbox; only for code that you trust.")
     ] = False,
+    scheduler: Annotated[
+        str | None, typer.Option(help="The address of a Dask scheduler whose workers grade, as tcp://host:8786.")
+    ] = None,
     gradebook: Annotated[
         str | None, typer.Option(help="Enter the results into this nbgrader gradebook too: gradebook.db, or a URL.")
     ] = None,
@@ -92,7 +95,8 @@ def grade(
     """Grade a class outside the students' processes; write grades.csv and one feedback page per student."""
     from course_utils.grading.run import grade_class
 
-    done = grade_class(lab, submissions, out, seed=seed, workers=workers, trust=trust)
+    settings = {"seed": seed, "workers": workers, "trust": trust, "scheduler": scheduler}
+    done = grade_class(lab, submissions, out, **settings)
     if gradebook is not None:
         from course_utils.grading.gradebook import save_class
 

@@ -3,10 +3,9 @@
 nbgrader runs no student's code: what was handed in goes through the engine of `course grade`, into the same results.
 """
 
-import atexit
-import functools
 import json
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,15 @@ from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Bool
 
-from course_utils.units import find_topic, unit_name
+from course_utils.units import find_topic
 
 Step = tuple[NotebookNode, dict[str, Any]]
 
 
 class SubmissionExporter(NotebookExporter):
     """Reads what a student handed in, whatever it is: for what is no notebook, the lab stands in, without a point."""
+
+    work: Any = None  # of course_utils.grading.run, once all is graded
 
     def from_filename(self, filename: str, resources: dict[str, Any] | None = None, **kwargs: Any) -> tuple[str, dict]:
         import nbformat
@@ -44,7 +45,7 @@ class SubmissionExporter(NotebookExporter):
             submission = Submission(names["student"], None, refused.status, refused.message)
         _clear(Path(course.format_path(course.autograded_directory, names["student"], names["assignment"])))
         resources["metadata"] = {"name": names["notebook"], "path": str(folder)}
-        resources["course"] = {"submission": submission, "root": course.root}
+        resources["submission"] = submission
         lab = nbformat.read(lab_path(find_topic(names["assignment"])), as_version=4)
         return self.from_notebook_node(restore(data, lab), resources, **kwargs)
 
@@ -67,13 +68,13 @@ class GradeInSandbox(NbGraderPreprocessor):
         from course_utils.grading.restore import write_points
         from course_utils.grading.submission import Result
 
-        course = resources["course"]
-        submission = course["submission"]
-        grader = _grader(find_topic(resources["nbgrader"]["assignment"]), Path(course["root"]), self.trust)
-        self.log.info("%s: %s", submission.student, grader.grade(submission))
-        result = Result.from_json(json.loads(grader.work.result_path(submission.student).read_bytes()))
+        lab, submission, exporter = resources["nbgrader"]["assignment"], resources["submission"], self.parent
+        if exporter.work is None:  # nbgrader goes from student to student; the first one waits for all
+            exporter.work = _grade_all(exporter.parent.coursedir, lab, submission, self.trust)
+        result = Result.from_json(json.loads(exporter.work.result_path(submission.student).read_bytes()))
+        self.log.info("%s: %s", submission.student, result.status)
         write_points(nb, result)
-        course["result"] = result
+        resources["result"] = result
         return nb, resources
 
 
@@ -85,7 +86,7 @@ class SaveGrades(NbGraderPreprocessor):
 
         names = resources["nbgrader"]
         with Gradebook(names["db_url"]) as database:
-            for line in save_grades(database, nb, resources["course"]["result"], names["assignment"], None):
+            for line in save_grades(database, nb, resources["result"], names["assignment"], None):
                 self.log.warning("%s", line)
         return nb, resources
 
@@ -99,23 +100,21 @@ class ReleaseLab(NbGraderPreprocessor):
         return release(nb, find_topic(resources["nbgrader"]["assignment"])), resources
 
 
-@functools.cache
-def _grader(topic: str, root: Path, trust: bool) -> Any:
-    """One grader, with its sandbox, for all submissions of this process. ValueError if a law fails the reference."""
-    import torch
+def _grade_all(course: Any, lab: str, submission: Any, trust: bool) -> Any:
+    """Work out what nbgrader is at, on all cores and as far as that is not done; returns where the results are."""
+    from course_utils.grading.collect import collect
+    from course_utils.grading.run import Work, grade_here, plan
+    from course_utils.grading.sandbox import Limits
 
-    from course_utils.grading.run import Grader, Work, _secret_seed
-    from course_utils.grading.sandbox import Limits, Sandbox
-    from course_utils.grading.submission import instructor_laws, reference_holds
-
-    out = root / "graded" / unit_name(topic)
+    found = collect(Path(course.format_path(course.submitted_directory, ".", ".")), lab)
+    wanted = {each.student: each for each in found if fnmatch(each.student, course.student_id)}
+    wanted |= {submission.student: submission}
+    out = Path(course.root) / "graded" / lab
     for folder in (out / "results", out / "feedback"):
         folder.mkdir(parents=True, exist_ok=True)
-    work = Work(topic, out, _secret_seed(out, None), Limits(), trust)
-    sandbox = Sandbox(topic, work.limits, trust)
-    atexit.register(lambda: grader.sandbox.close())
-    grader = Grader(work, sandbox, work.checks_digest())
-    if wrong := reference_holds(topic, instructor_laws(topic), work.seed):
-        raise ValueError(f"A law fails the reference itself, so nothing was graded:\n{wrong}")
-    torch.set_num_threads(1)
-    return grader
+    handed_in = [each for each in wanted.values() if each.status != "not handed in"]
+    work, _, pending = plan(Work(find_topic(lab), out, 0, Limits(), trust), handed_in, None)
+    if pending:
+        for _ in grade_here(work, pending, None):
+            pass
+    return work

@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from course_utils.grading.collect import MAX_CELLS
+from course_utils.grading.feedback import sign
 from course_utils.grading.submission import JUDGED, ExerciseResult, Result, shown
 
 MISSING = "This cell was missing from the submission; it was put back."
@@ -175,7 +176,6 @@ def comment(exercise: ExerciseResult) -> str:
 
     Markdown in the feedback, plain text in formgrader: what the student's code had to say stands in a code block.
     """
-    sign = "✓" if exercise.points == exercise.max_points else "✗" if exercise.outcome == "judged" else "○"
     points = f"{exercise.points:g} of {exercise.max_points:g} points"
     lines = [] if exercise.outcome in JUDGED else [exercise.outcome]
     lines += [exercise.note] if exercise.note else []
@@ -183,5 +183,5 @@ def comment(exercise: ExerciseResult) -> str:
         failed = ": " + law["message"] if law["message"] and not law["passed"] else ""
         lines.append(f"{'✓' if law['passed'] else '✗'} {law['name']}{failed}")
         lines += [] if law["passed"] else [f"    {label + ':':<10}{law[label]}" for label in shown(law)]
-    head = f"{sign} {exercise.id} {exercise.name}: {points}"
+    head = f"{sign(exercise)[0]} {exercise.id} {exercise.name}: {points}"
     return f"{head}\n\n{block(chr(10).join(lines))}" if lines else head
