@@ -40,11 +40,13 @@ def save_class(lab: str, submissions: Path, out: Path, gradebook: str) -> None:
             if not path.exists():
                 continue
             result = Result.from_json(json.loads(path.read_bytes()))
+            # A file's name need not be text, what goes into a database has to be
+            result.student = result.student.encode("utf-8", "backslashreplace").decode()
             try:
                 data = read_bytes(submission.path) if submission.path is not None else None
             except Refused:
                 data = None
-            timestamp = _hand_in(course, submissions, submission, name, data)
+            timestamp = _hand_in(course, submissions, submission, result.student, name, data)
             database.update_or_create_student(result.student)
             entry = database.update_or_create_submission(name, result.student, timestamp=timestamp)
             target = Path(course.format_path(course.autograded_directory, result.student, name)) / f"{name}.ipynb"
@@ -133,10 +135,10 @@ def _read(path: Path) -> NotebookNode | None:
 
 
 def _hand_in(
-    course: CourseDirectory, submissions: Path, submission: Submission, lab: str, data: bytes | None
+    course: CourseDirectory, submissions: Path, submission: Submission, student: str, lab: str, data: bytes | None
 ) -> str | None:
     """Put a copy where nbgrader looks for submissions; returns the time in timestamp.txt, if there is one."""
-    target = Path(course.format_path(course.submitted_directory, submission.student, lab))
+    target = Path(course.format_path(course.submitted_directory, student, lab))
     timestamp = None
     if submission.path is not None and submission.path.parent.resolve() != submissions.resolve():
         try:

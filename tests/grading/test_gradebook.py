@@ -137,7 +137,9 @@ def autograded(graded, tmp_path_factory):
     secret.write_text("the instructor's")
     (folder / "submitted" / "good" / LAB / "data.txt").symlink_to(secret)
     assert nbgrader(folder, "generate_assignment", LAB) == 0
-    assert autograde(folder) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.cpu_count", lambda: 1)  # one sandbox is enough
+        assert autograde(folder) == 0
     return folder
 
 
@@ -233,7 +235,9 @@ def test_grading_anew_keeps_scores_for_answers_and_drops_those_for_checks(course
     grade_by_hand(course, "good", check_distill=1.0, check_soft_targets=0.0, **dict.fromkeys(ANSWERS, 0.5))
     answers = dict.fromkeys(ANSWERS, "A <b>bold</b> answer.") | {ANSWERS[0]: "Another answer."}
     put(tmp_path / "again", "good", hand_in(distill=STUB["distill"], **answers))
+    put(tmp_path / "again", os.fsdecode(b"caf\xe9"), b"")  # a name that is no text
     course_grade(tmp_path / "again", tmp_path / "out", course)
+    assert points(course, "caf\\udce9") == NOTHING
     after = scores(course, "good")
     assert after["check_soft_targets"] == (2, None, False) and after["check_distill"] == (0, None, False)
     assert after[ANSWERS[0]] == (None, 0.5, True)  # another answer: to be looked at again
