@@ -13,6 +13,8 @@ from course_utils.checks.engine import StudentError, same
 from course_utils.grading.protocol import pack
 from course_utils.grading.sandbox import Child, Died
 
+PRINTED = 2_000  # characters of a function's output that are kept, whatever its process sends
+
 
 class RemoteFunction:
     """Calls a function in a submission's process.
@@ -29,6 +31,7 @@ class RemoteFunction:
         self.numbers = itertools.count()
         self.calls = 0
         self.exhausted = False  # it ran out of memory, and lived
+        self.printed = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         number = next(self.numbers)
@@ -73,8 +76,9 @@ class RemoteFunction:
         if "error" in reply:
             self.exhausted |= "MemoryError" in str(reply["error"]) or "can't allocate memory" in str(reply["error"])
         printed = reply.get("printed")
-        if type(printed) is str and printed:
-            print(printed, end="")
+        if type(printed) is str and self.printed < PRINTED:
+            print(printed[: PRINTED - self.printed], end="")
+            self.printed += len(printed)
         return reply
 
 

@@ -4,19 +4,23 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from course_utils.checks.engine import Exercise, Law, run
+from course_utils.checks.report import Report
 from course_utils.grading.collect import Notebook
 from course_utils.grading.remote import RemoteFunction
 from course_utils.grading.sandbox import Child, Died, Sandbox
 from course_utils.units import ROOT, available, load_unit
 
+SHOWN = 1_000  # characters of a text in a law's verdict
 JUDGED = ("judged", "not implemented")  # what the laws could say something about
 
 
@@ -56,6 +60,13 @@ class Result:
     def from_json(cls, content: dict[str, Any]) -> "Result":
         exercises = [ExerciseResult(**exercise) for exercise in content.pop("exercises")]
         return cls(**content, exercises=exercises)
+
+
+def shown(law: dict[str, Any]) -> list[str]:
+    """What a student may read of a law that failed: some of 'expected', 'got' and 'hint'."""
+    labels = [label for label in ("expected", "got", "hint") if law[label]]
+    # What an instructor's law expects may be the answer itself
+    return [label for label in labels if not (law["instructor"] and label == "expected")]
 
 
 def instructor_laws(topic: str) -> dict[str, list[Law]]:
@@ -138,7 +149,9 @@ def _grade_exercise(
         result.note = problems or f"{name} is not a function, but of type {str(defined.get('kind'))[:80]}"
         return
     # A law's own time counts too: a reply can be made to keep it busy
-    report = run(exercise, function, seed, extra)
+    report = Report(exercise.id, exercise.name)
+    with _processor_limit(child.limits.exercise) as expired:
+        report = run(exercise, function, seed, extra)
     result.points = report.points
     result.note = report.note or problems
     if child.died is not None:
@@ -146,16 +159,50 @@ def _grade_exercise(
         # The laws after its death say nothing new
         judged = [number for number, law in enumerate(report.laws) if str(child.died) in law.message]
         del report.laws[judged[0] if judged else len(report.laws) :]
+    elif expired:
+        result.points, result.outcome = 0, "timed out"
+        result.note = f"comparing its results took more than {child.limits.exercise:g} s"
     elif function.exhausted:
         result.outcome, result.note = "out of memory", f"it asked for more than {child.limits.memory / 2**30:g} GB"
     elif report.note:
         result.outcome = "not implemented"
     hidden = {law.name for law in extra}
     for law in report.laws:
-        entry = dataclasses.asdict(law)
+        entry = {key: _shortened(value) for key, value in dataclasses.asdict(law).items()}
         entry["input"] = ""  # the inputs are secret: whoever hands in again shall not have learnt them
         entry["instructor"] = law.name in hidden
         result.laws.append(entry)
+
+
+def _shortened(value: Any) -> Any:
+    """A text that fits on a page: keys and names of a hostile result may have millions of characters."""
+    return value[:SHOWN] + "…" if isinstance(value, str) and len(value) > SHOWN else value
+
+
+@contextlib.contextmanager
+def _processor_limit(seconds: float) -> Iterator[list[float]]:
+    """TimeoutError, which fails the law that is tried, after so much processor time, and each second from then on.
+
+    Yields a list that holds something as soon as that has happened. Signals reach the main thread only.
+    """
+    expired: list[float] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield expired
+        return
+
+    def expire(*_: object) -> None:
+        expired.append(time.process_time())
+        raise TimeoutError("it takes too long to compare")
+
+    before = signal.signal(signal.SIGPROF, expire)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 1)
+    try:
+        yield expired
+    except TimeoutError:
+        expired.append(time.process_time())
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def _problems(defined: dict[str, Any]) -> str:
