@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import os
 import re
-import resource
 import secrets
 import signal
 import sys
@@ -383,6 +382,8 @@ def die_with_parent() -> None:
 
 def _bound_memory(size: int) -> None:
     """Let laws that a hostile result makes hungry fail alone: so much address space on top of what is in use."""
+    import resource  # not on Windows, where nothing is graded
+
     with contextlib.suppress(OSError, ValueError):  # not on macOS
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + size, resource.getrlimit(resource.RLIMIT_AS)[1]))
