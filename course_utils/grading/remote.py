@@ -1,5 +1,6 @@
 """A student's function, as seen from outside the sandbox: a callable that the engine can test like any other."""
 
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -116,12 +117,20 @@ class RemoteFunction:
 
     def _ask(self, **message: Any) -> dict[str, Any]:
         try:
-            while self.underway:
-                self.replies[self.underway[0]] = self.child.reply(self.child.limits.call)
-                self.underway.popleft()
+            self._drain()
             return self._looked_at(self.child.request(**message))
         except Died as died:
             raise _death(died) from None
+
+    def _drain(self) -> None:
+        while self.underway:
+            self.replies[self.underway[0]] = self.child.reply(self.child.limits.call)
+            self.underway.popleft()
+
+    def finish(self) -> None:
+        """Wait for what was sent ahead and nobody asked for: the next request is about something else. No error."""
+        with contextlib.suppress(Died):
+            self._drain()
 
     def _looked_at(self, reply: dict[str, Any]) -> dict[str, Any]:
         """The reply, after what it says beside a result was taken in."""

@@ -162,12 +162,14 @@ def _grade_exercise(
     report = Report(exercise.id, exercise.name)
     with _processor_limit(child.limits.exercise) as expired:
         report = run(exercise, function, seed, extra)
+    died = child.died
+    function.finish()
     result.points = report.points
     result.note = report.note or problems
-    if child.died is not None:
-        result.outcome, result.note = child.died.fate, str(child.died)
+    if died is not None:
+        result.outcome, result.note = died.fate, str(died)
         # The laws after its death say nothing new
-        judged = [number for number, law in enumerate(report.laws) if str(child.died) in law.message]
+        judged = [number for number, law in enumerate(report.laws) if str(died) in law.message]
         del report.laws[judged[0] if judged else len(report.laws) :]
     elif expired:
         result.points, result.outcome = 0, "timed out"

@@ -215,3 +215,15 @@ def test_death_among_foreseen_calls(sandbox):
             with pytest.raises(StudentError, match="Crash"):
                 function(i)
         assert child.died.fate == "crashed"
+
+
+def test_what_was_sent_ahead_in_vain_disturbs_nobody(sandbox):
+    """A law that fails early leaves calls under way; the next exercise shall not read their replies."""
+    with sandbox.submission() as child:
+        child.request(op="load", cells=[CELLS], secondary=[], names=NAMES)
+        child.request(op="define", name="numbers")
+        first = RemoteFunction(child, "numbers", foresee(*((i,) for i in range(40))))
+        assert first(0) == (2.5, 3, True) and first.underway
+        first.finish()
+        assert child.request(op="define", name="echo")["callable"] is True
+        assert RemoteFunction(child, "echo")(1) == [[1], {}]
