@@ -16,6 +16,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 errors = Console(stderr=True)
+INTERRUPTED = 130
 
 
 class CourseError(Exception):
@@ -144,9 +145,10 @@ def main(argv: list[str] | None = None) -> int:
     argv = [word for word in argv if word != "--debug"]
     try:
         return app(argv, prog_name="course", standalone_mode=True) or 0
-    except KeyboardInterrupt:
-        errors.print("Stopped. What was finished is kept.")
-        return 130
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # what typer makes of Ctrl-C
+            errors.print("Stopped. What was finished is kept: the same command goes on from there.")
+        raise
     except (CourseError, ValueError, OSError, ImportError) as error:
         if debug:
             raise

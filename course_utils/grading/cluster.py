@@ -53,7 +53,7 @@ def grade_on_cluster(work: Work, pending: Sequence[Submission], address: str) ->
             return future
 
         waiting: dict[str, Sequence[Submission]] = {}
-        running = as_completed(map(submit, parts))
+        running = as_completed(map(submit, parts), loop=client.loop)
         for future in running:
             part = waiting.pop(future.key)
             if future.status == "finished":

@@ -245,20 +245,37 @@ class Child:
 
         Without a message, only wait.
         """
+        if message:
+            self.post(**message)
+        return self.reply(self.limits.define if message.get("op") == "define" else self.limits.call)
+
+    def post(self, **message: Any) -> None:
+        """Send a request; replies come in the order of the requests. Died as `request`."""
         from course_utils.grading import protocol
 
-        if self.died is not None:
-            raise self.died
-        allowed = self.limits.define if message.get("op") == "define" else self.limits.call
-        deadline = min(self.deadline, time.monotonic() + self.limits.patience * allowed)
-        try:
-            if message:
-                protocol.send(self.channel, message, deadline)
+        with self._alive(self.limits.call) as deadline:
+            protocol.send(self.channel, message, deadline)
+
+    def reply(self, allowed: float) -> dict[str, Any]:
+        """The next reply, for which the process may take `allowed` seconds. Died as `request`."""
+        from course_utils.grading import protocol
+
+        with self._alive(allowed) as deadline:
             self._wait(deadline, allowed)
             reply = protocol.receive(self.channel, deadline)
             if type(reply) is not dict:
                 raise protocol.ProtocolError("a reply of another kind")
-            return reply
+        return reply
+
+    @contextlib.contextmanager
+    def _alive(self, allowed: float) -> Iterator[float]:
+        """Yields the deadline of what is done in the block, and says what its failure means."""
+        from course_utils.grading import protocol
+
+        if self.died is not None:
+            raise self.died
+        try:
+            yield min(self.deadline, time.monotonic() + self.limits.patience * allowed)
         except TimeoutError:
             used_up = time.monotonic() >= self.deadline
             limit = "the exercise's time was used up" if used_up else f"no answer within {allowed:g} s"
@@ -267,7 +284,8 @@ class Child:
             self.died = Died("crashed", "its process ended: a crash, or os._exit, or killed for want of memory")
         except protocol.ProtocolError as error:
             self.died = Died("bad reply", f"its process sent no proper answer, but {error}")
-        raise self.died
+        if self.died is not None:
+            raise self.died
 
     def _wait(self, deadline: float, allowed: float) -> None:
         """Until a reply begins. TimeoutError at the deadline, or when the call has had its processor time."""

@@ -71,12 +71,17 @@ class Run:
         return said
 
 
+def left(temporary):
+    """What lies in a temporary folder, but for the cache that torch makes there for whoever imports its compiler."""
+    return [path.name for path in temporary.iterdir() if not path.name.startswith("torchinductor_")]
+
+
 @pytest.mark.slow
 def test_kill_9_of_a_sandboxed_run_leaves_nothing_and_loses_nothing(small_class, tmp_path, guarded):
     out = tmp_path / "out"
     Run(small_class, out).stop(signal.SIGKILL)
     time.sleep(0.5)
-    assert list((tmp_path / "temporary").iterdir()) == []
+    assert left(tmp_path / "temporary") == []
     done = {path: path.stat().st_mtime_ns for path in out.glob("results/*.json")}
     assert 0 < len(done) < 6 and not (out / "grades.csv").exists()
     again = Run(small_class, out)
@@ -84,7 +89,7 @@ def test_kill_9_of_a_sandboxed_run_leaves_nothing_and_loses_nothing(small_class,
     assert again.process.returncode == 0, said
     assert totals(out) == DESERVED
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in done.items())
-    assert not [path for path in out.rglob(".*")] and list(again.temporary.iterdir()) == []
+    assert not [path for path in out.rglob(".*")] and left(again.temporary) == []
 
 
 @pytest.mark.slow
@@ -95,7 +100,7 @@ def test_ctrl_c_is_one_sentence_and_loses_nothing(small_class, tmp_path):
     assert run.process.returncode == 130
     assert "Traceback" not in said and said.strip().splitlines()[-1].startswith("Stopped."), said
     time.sleep(0.5)
-    assert list(run.temporary.iterdir()) == []
+    assert left(run.temporary) == []
     kept = len(list(out.glob("results/*.json")))
     assert 0 < kept < 6
     assert grade_class("01", small_class, out, trust=True, workers=1) is True
@@ -232,12 +237,15 @@ def test_a_dask_cluster_gives_the_same_table_though_a_worker_dies(small_class, t
             while not worker.children() and time.monotonic() < deadline:
                 time.sleep(0.05)
             worker.kill()
+            killed.append(worker.pid)
 
+        killed = []
         killer = Thread(target=kill_when_busy)
         killer.start()
         out = tmp_path / "cluster"
         assert grade_class("01", small_class, out, seed=5, trust=True, scheduler=cluster.scheduler_address) is True
         killer.join()
+    assert killed
     assert grade_class("01", small_class, tmp_path / "here", seed=5, trust=True) is True
     assert (out / "grades.csv").read_bytes() == (tmp_path / "here" / "grades.csv").read_bytes()
     assert totals(out) == {**DESERVED, "corrupt": 0}
