@@ -925,10 +925,10 @@ def forward_by_torch(words, layers):
 
 
 EQUIVALENT = {
-    "pack_bits: padded.view('<u8').astype(np.uint64) -> padded.view('<u8')": "the same dtype on a little-endian machine",
+    "pack_bits: padded.view('<u8').astype(np.uint64) -> padded.view('<u8')": "the same on a little-endian machine",
     "pack_bits: signs > 0 -> signs >= 0": "signs are −1 or +1, never 0",
     "pack_bits: 0 -> -1": "signs are −1 or +1: above −1 is +1",
-    "xnor_popcount_matmul: zip(a_words.T, b_words.T, strict=True) -> zip(a_words.T, b_words.T)": "as many words in both",
+    "xnor_popcount_matmul: zip(a_words.T, b_words.T, strict=True) -> zip(a_words.T, b_words.T)": "as many in both",
     "xnor_popcount_matmul: True -> False": "strict=False, with as many words in both",
     "xnor_popcount_matmul: np.int32(length) -> length": "a Python int takes the array's dtype",
     "fold_batchnorm_sign: gamma.sign().long() -> gamma.sign()": "the same directions, stored as floats, are welcome",
