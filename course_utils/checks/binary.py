@@ -145,8 +145,9 @@ def step_edges(function, draw):
         push, lr = draw.rand(4, low=0.1, high=30, dtype=dtype), draw.uniform(0.01, 0.05)
         expect.equal(function(real, -push * real, lr), real, "the weight pushed outwards")
         expect.close(function(real, push * real, lr), real - lr * push * real, "the weight pushed inwards")
-        far = function(torch.zeros(2, dtype=dtype), torch.tensor([1e4, -1e4], dtype=dtype), 0.5)
-        expect.equal(far, torch.tensor([-1.0, 1.0], dtype=dtype), "a weight with a huge gradient")
+        # From one edge to the other: the weight is clipped, not the step
+        far = function(torch.tensor([0.0, 1.0, -1.0], dtype=dtype), torch.tensor([1e4, 1e4, -1e4], dtype=dtype), 0.5)
+        expect.equal(far, torch.tensor([-1.0, -1.0, 1.0], dtype=dtype), "a weight with a huge gradient")
 
 
 # --- 5.4a pack_bits ---------------------------------------------------------------------------------------------------

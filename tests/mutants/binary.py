@@ -186,6 +186,11 @@ def through_clamped(gradient, real):
 # --- 5.3 binary_sgd_step ----------------------------------------------------------------------------------------------
 
 
+@mutant("5.3", "the step is clipped too, so that no weight crosses from edge to edge")
+def sgd_clips_the_step(real, gradient, lr):
+    return (real - (lr * gradient).clamp(-1, 1)).clamp(-1, 1)
+
+
 @mutant("5.3", "the gradient clipped, not the weight")
 def step_gradient_clipped(real, gradient, lr):
     return real - lr * gradient.clamp(-1, 1)
