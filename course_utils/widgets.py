@@ -377,7 +377,7 @@ def xnor_explorer(bits: int = 8) -> ipywidgets.Widget:
         control.observe(update, names="value")
     plots.show(
         draw(**default),
-        "Three rows of eight boxes: the bits of the words a and b with the signs that they stand for, and below them the bits of a "
-        "xnor b, a 1 wherever the two agree. The title counts them, and gets the dot product of the signs.",
+        "Three rows of eight boxes: the bits of the words a and b with the signs that they stand for, and "
+        "below them the bits of a xnor b, a 1 wherever the two agree. The title counts them, and gets the dot product.",
     )
     return ipywidgets.VBox([*controls.values(), image])
