@@ -102,6 +102,7 @@ def main() -> None:
         "calls": f"{ROUNDS} blocks of {BLOCK} for each side, in turns",
         "milliseconds": "least, lower quartile, median, upper quartile",
         "int8": f"torch.ao.quantization.quantize_dynamic, engine {torch.backends.quantized.engine}",
+        "nice": os.nice(0) if hasattr(os, "nice") else None,
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "races": races,
     }
