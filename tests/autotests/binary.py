@@ -59,7 +59,7 @@ def fold_hidden(function, draw):
         gamma = gamma * draw.mask(channels, keep=0.8)
         var = draw.rand(channels, low=0, high=500, dtype=dtype)
         arguments = gamma, beta, mean, var, draw.choice([1e-5, 1e-3, 0.1])
-        sums = torch.arange(-300, 301).double().unsqueeze(1)
+        sums = torch.arange(-300, 301).double().unsqueeze(1).expand(-1, channels)
         wanted = signs_of(*binary.fold_batchnorm_sign(*arguments), sums)
         expect.equal(signs_of(*fold(function, *arguments), sums), wanted, "the signs of −300 … 300")
 
