@@ -132,7 +132,7 @@ def channel_mask(bn_scales: dict[str, Tensor], keep_fraction: float) -> dict[str
 
 
 def transplant(masks: dict[str, Tensor], target: dict[str, Tensor], exclude: Sequence[str]) -> dict[str, Tensor]:
-    """Masks that were found on one network, for the state of another: a mask moves, a head stays (Chen 2020, section 5).
+    """Masks that were found on one network, for the state of another: masks move, heads stay (Chen 2020).
 
     masks: by name. target: the other network's tensors by name. exclude: names that are not pruned there, such as its
     new head's. Returns bool masks for the names of `masks`: True everywhere, in the target's shape, for an excluded
