@@ -29,14 +29,15 @@ def prune_tickets(
     (Python's round): the smallest |w|, and of equals the last, in the order of `masks` and, in a tensor, row by row. A
     weight once pruned stays pruned, whatever `weights` holds there. Returns new masks by the same names.
     """
-    together = isinstance(rates, int | float)
-    groups = [list(masks)] if together else [[name] for name in masks]
+    if isinstance(rates, int | float):
+        groups = [(list(masks), rates)]
+    else:
+        groups = [([name], rates.get(name, 0)) for name in masks]
     pruned: dict[str, Tensor] = {}
-    for names in groups:
+    for names, rate in groups:
         left = torch.cat([masks[name].flatten() for name in names]).nonzero().squeeze(1)
         magnitudes = torch.cat([weights[name].abs().flatten() for name in names])[left]
         largest_first = left[torch.sort(magnitudes, descending=True, stable=True).indices]
-        rate = rates if together else rates.get(names[0], 0)
         kept = torch.zeros(sum(masks[name].numel() for name in names), dtype=torch.bool)
         kept[largest_first[: len(left) - round(rate * len(left))]] = True
         parts = kept.split([masks[name].numel() for name in names])
@@ -145,8 +146,7 @@ def transplant(masks: dict[str, Tensor], target: dict[str, Tensor], exclude: Seq
             if name in target:
                 moved[name] = torch.ones(target[name].shape, dtype=torch.bool)
         elif name not in target or target[name].shape != mask.shape:
-            found = list(target[name].shape) if name in target else "nothing"
-            raise ValueError(f"The mask of {name!r} is {list(mask.shape)}, but the target has {found} by this name.")
+            raise ValueError(f"The mask of {name!r}, {mask.shape}, does not fit the target.")
         else:
             moved[name] = mask.clone()
     return moved

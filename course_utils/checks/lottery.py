@@ -78,15 +78,14 @@ def tickets_example(function, draw):
         expect_masks(function(weights, whole(weights), {"a": 0.5, "b": 0.5}), weights), wanted, "masks by layer"
     )
     expect.equal(expect_masks(function(weights, whole(weights), 0.5), weights), wanted, "masks of all together")
-    once_more = {"a": torch.tensor([True, False, False, False]), "b": torch.tensor([[False], [True]])}
-    expect.equal(
-        function(weights, wanted, 0.5), {**once_more, "b": wanted["b"]}, "masks of the second round: 2 of 3 go"
-    )
+    again = {"a": torch.zeros(4, dtype=torch.bool), "b": torch.tensor([[False], [True]])}
+    expect.equal(function(weights, wanted, 0.5), again, "masks of the second round: 2 of the 3 that are left go")
 
 
 @prune_tickets.law(
     "in each tensor exactly round(rate · remaining) weights go; with one rate, exactly so many of all",
     hint="Count what is still there, not the whole tensor; Python's round() once, then that many: no threshold.",
+    trials=2,
 )
 def tickets_count(function, draw):
     weights = layers(draw)
@@ -97,7 +96,7 @@ def tickets_count(function, draw):
         left = int(mask.sum())
         wanted = left - round(rates[name] * left)
         expect.true(int(got[name].sum()) == wanted, f"{name!r} keeps too many or too few", wanted, int(got[name].sum()))
-    for rate in (draw.uniform(), 0.0, 1, 0):
+    for rate in (draw.uniform(), draw.trial):  # the second rate is an int
         left = count(masks)
         wanted, kept = left - round(rate * left), count(expect_masks(function(weights, masks, rate), masks))
         expect.true(kept == wanted, f"at rate {rate} too many or too few are kept", wanted, kept)
@@ -122,21 +121,20 @@ def tickets_rounding(function, draw):
     trials=2,
 )
 def tickets_smallest(function, draw):
-    for dtype in (torch.float32, torch.float64):
-        weights = {n: w * 10.0**i for i, (n, w) in enumerate(layers(draw, dtype).items())}
-        masks = {name: draw.mask(*w.shape, keep=0.8) for name, w in weights.items()}
-        alone = expect_masks(function(weights, masks, dict.fromkeys(weights, 0.5)), masks)
-        together = expect_masks(function(weights, masks, 0.5), masks)
-        groups = [(alone, [name]) for name in masks] + [(together, list(masks))]
-        for got, names in groups:
-            sizes, left, kept = (flat({n: t[n] for n in names}) for t in (weights, masks, got))
-            gone, least = sizes.abs()[left & ~kept], sizes.abs()[kept]
-            expect.true(
-                gone.max() <= least.min(),
-                f"in {names} a larger weight goes while a smaller one stays",
-                f"at most {float(least.min()):.4g}",
-                float(gone.max()),
-            )
+    dtype = (torch.float32, torch.float64)[draw.trial]
+    weights = {n: w * 10.0**i for i, (n, w) in enumerate(layers(draw, dtype).items())}
+    masks = {name: draw.mask(*w.shape, keep=0.8) for name, w in weights.items()}
+    alone = expect_masks(function(weights, masks, dict.fromkeys(weights, 0.5)), masks)
+    together = expect_masks(function(weights, masks, 0.5), masks)
+    for got, names in [(alone, [name]) for name in masks] + [(together, list(masks))]:
+        sizes, left, kept = (flat({n: t[n] for n in names}) for t in (weights, masks, got))
+        gone, least = sizes.abs()[left & ~kept], sizes.abs()[kept]
+        expect.true(
+            gone.max() <= least.min(),
+            f"in {names} a larger weight goes while a smaller one stays",
+            f"at most {float(least.min()):.4g}",
+            float(gone.max()),
+        )
 
 
 @prune_tickets.law(
@@ -147,26 +145,23 @@ def tickets_smallest(function, draw):
 def tickets_nested(function, draw):
     weights = layers(draw)
     masks = {name: draw.mask(*w.shape, keep=0.6) for name, w in weights.items()}
-    for rates in (dict.fromkeys(weights, 0.3), 0.3):
-        wanted = expect_masks(function(weights, masks, rates), masks)
-        for name, mask in masks.items():
-            expect.true((wanted[name] <= mask).all(), f"masks[{name!r}]: a pruned weight came back")
-        for value in (0.0, 100.0, float("nan"), float("inf")):
-            other = {name: torch.where(masks[name], w, value) for name, w in weights.items()}
-            what = f"masks, with {value} in the pruned weights,"
-            expect.equal(expect_masks(function(other, masks, rates), masks), wanted, what)
-        zeros = {name: torch.zeros_like(w) for name, w in weights.items()}
-        got = expect_masks(function(zeros, masks, rates), masks)
-        expect.true(
-            count(got) == count(wanted), "of weights that are all 0 too many or few stay", count(wanted), count(got)
-        )
-        for name, mask in masks.items():
-            expect.true((got[name] <= mask).all(), f"masks[{name!r}]: of weights that are 0, a pruned one came back")
+    rates = 0.3 if draw.trial else dict.fromkeys(weights, 0.3)
+    wanted = expect_masks(function(weights, masks, rates), masks)
+    for name, mask in masks.items():
+        expect.true((wanted[name] <= mask).all(), f"masks[{name!r}]: a pruned weight came back")
+    for value in (0.0, 100.0, float("nan")):
+        other = {name: torch.where(masks[name], w, value) for name, w in weights.items()}
+        what = f"masks, with {value} in the pruned weights,"
+        expect.equal(expect_masks(function(other, masks, rates), masks), wanted, what)
+    got = expect_masks(function({name: torch.zeros_like(w) for name, w in weights.items()}, masks, rates), masks)
+    expect.true(count(got) == count(wanted), "of weights that are 0 too many or few stay", count(wanted), count(got))
+    for name, mask in masks.items():
+        expect.true((got[name] <= mask).all(), f"masks[{name!r}]: of weights that are 0, a pruned one came back")
 
 
 @prune_tickets.law(
     "of equal magnitudes the last go, in the order of the masks, then row by row",
-    hint="Sort stably (stable=True); argsort and topk pick any of equals. Read by index, not as a tensor lies in memory.",
+    hint="Sort stably (stable=True); topk picks any of equals. Read by index, not as it lies in memory.",
     trials=2,
 )
 def tickets_ties(function, draw):
@@ -176,17 +171,22 @@ def tickets_ties(function, draw):
         "a": draw.mask(columns, rows, keep=0.8).t(),
         "m": torch.ones(4, dtype=torch.bool),
     }
-    weights = {name: torch.where(draw.mask(*masks[name].shape), 1.5, -1.5) for name in ("m", "z", "a")}
+    signs = {name: torch.where(draw.mask(*masks[name].shape), 1.0, -1.0) for name in ("m", "z", "a")}
+    weights = {name: sign * draw.integer(1, 3) for name, sign in signs.items()}
+    weights["z"] = weights["z"] * torch.from_numpy(draw.rng.integers(1, 4, masks["z"].shape))
     left, n = flat(masks), count(masks)
+    sizes = flat({name: weights[name] for name in masks}).abs()[left]
     for gone in (2, n // 2, n - 3):
-        last = left & (left.cumsum(0) > n - gone)
-        parts = (left & ~last).split([mask.numel() for mask in masks.values()])
-        wanted = {name: part.view(mask.shape) for (name, mask), part in zip(masks.items(), parts, strict=True)}
-        expect.equal(expect_masks(function(weights, masks, gone / n), masks), wanted, "masks of all together")
+        kept = flat(expect_masks(function(weights, masks, gone / n), masks))[left].int()
+        expect.true(int(kept.sum()) == n - gone, "too many or too few stay", n - gone, int(kept.sum()))
+        ranked = torch.sort(sizes, descending=True, stable=True).indices
+        expect.true((kept[ranked].diff() <= 0).all(), "an earlier one of equals went, and a later one stayed")
     got = expect_masks(function(weights, masks, dict.fromkeys(masks, 0.5)), masks)
     for name, mask in masks.items():
-        kept = got[name].flatten()[mask.flatten()].int()
-        expect.true((kept.diff() <= 0).all(), f"masks[{name!r}]: an earlier one of equals went, a later one stayed")
+        within, size = got[name][mask].int(), weights[name][mask].abs()
+        for level in size.unique():
+            falling = (within[size == level].diff() <= 0).all()
+            expect.true(falling, f"masks[{name!r}]: an earlier one of equals went, a later one stayed")
 
 
 @prune_tickets.law(
@@ -206,9 +206,10 @@ def tickets_names(function, draw):
     expect.true(
         kept == n - round(0.5 * n), "with a bias among the weights too many or few stay", n - round(0.5 * n), kept
     )
-    order = draw.permutation(8)
-    for weight in (1 + order.double() * 1e-12, order * 1e-40, -1e30 * (order + 1.0)):
-        expect.equal(function({"w": weight}, whole({"w": weight}), 0.5)["w"], order >= 4, "the mask")
+    for low, step in ((1.0, 1e-12), (0.0, 1e-40), (-1e30, -1e30)):
+        order = draw.permutation(24)
+        weight = low + order.to(torch.float64 if low == 1 else torch.float32) * step
+        expect.equal(function({"w": weight}, whole({"w": weight}), 0.5)["w"], order >= 12, "the mask")
 
 
 # --- 7.2 rewind -------------------------------------------------------------------------------------------------------
@@ -240,7 +241,7 @@ def rewind_example(function, draw):
 
 
 @rewind.law(
-    "every kept weight is bit for bit its initial value, every pruned one exactly 0, and the rest of the state is there",
+    "kept weights are bit for bit their initial values, pruned ones exactly 0, and the rest of the state is there",
     hint="Loop over the state, not over the masks: biases and counters belong to it, each with its own dtype.",
 )
 def rewind_exact(function, draw):
@@ -282,9 +283,11 @@ def reinitialize_masked(function, draw):
             expect.true((got[name][~masks[name]] == 0).all(), f"state[{name!r}] is not 0 outside its mask")
             kept = got[name][masks[name]]
             expect.finite(kept, f"state[{name!r}]")
-            expect.true(len(kept.unique()) == len(kept), f"state[{name!r}]: each entry needs its own draw", got=kept)
-            old = torch.isin(kept.abs(), value.abs()).any()
-            expect.true(not old, f"state[{name!r}] holds initial values again: draw new ones", got=kept)
+            # Chance repeats a float32 now and then, never half of them
+            alike = 2 * len(kept.unique()) < len(kept)
+            expect.true(not alike, f"state[{name!r}]: each entry needs its own draw", got=kept)
+            old = int(torch.isin(kept.abs(), value.abs()).sum())
+            expect.true(2 * old <= len(kept), f"state[{name!r}] holds initial values again: draw new ones", got=kept)
 
 
 @reinitialize.law(
@@ -302,15 +305,15 @@ def reinitialize_seed(function, draw):
     for other in (seed + 1, draw.seed()):
         different = expect_state(function(state, masks, other), state)
         for name in ("1.weight", "2.weight"):
-            same = (different[name] == first[name])[masks[name]].any()
-            expect.true(not same, f"state[{name!r}] holds the same draws with another seed")
+            same = (different[name] == first[name])[masks[name]]
+            expect.true(2 * int(same.sum()) <= len(same), f"state[{name!r}] holds the same draws with another seed")
     ratio = first["1.weight"] / first["3.weight"]
     expect.true(ratio.std() > 1e-3, "two tensors have the same draw, or a multiple of it")
 
 
 @reinitialize.law(
     "each tensor is drawn from a normal distribution with mean 0 and the standard deviation of its own initial values",
-    hint="The standard deviation of the whole initial tensor, pruned entries too, about its mean; torch.randn times that.",
+    hint="That of the whole initial tensor, pruned entries too, about its mean; torch.randn times it.",
     trials=1,
 )
 def reinitialize_normal(function, draw):
@@ -480,8 +483,8 @@ def distance_null(function, draw):
 # --- 7.5b is_early_bird -----------------------------------------------------------------------------------------------
 
 
-def history_of(draw: Draw, flips: list[list[int]], sizes: tuple[int, ...] = (37, 60, 3)) -> list[Tensors]:
-    """Masks of 100 positions, oldest first, each the newest one turned round at the given positions; then the newest."""
+def history_of(draw: Draw, flips: list[list[int]], sizes: tuple[int, ...] = (37, 63)) -> list[Tensors]:
+    """Masks of 100 positions, oldest first, each the newest one turned round at given positions; then the newest."""
     newest = {f"layer {i}": draw.mask(n) for i, n in enumerate(sizes)}
     return [*(flipped(newest, torch.tensor(places, dtype=torch.long)) for places in flips), newest]
 
@@ -513,6 +516,7 @@ def bird_needs_history(function, draw):
 @is_early_bird.law(
     "one far mask anywhere in the window says no; one before the window does not matter",
     hint="all(…) over the last `window` masks before the newest, not their mean, and not the whole history.",
+    trials=2,
 )
 def bird_each(function, draw):
     window, far = draw.integer(2, 6), draw.permutation(100)[:40].tolist()
@@ -529,7 +533,7 @@ def bird_each(function, draw):
 @is_early_bird.law(
     "nearer than epsilon, not as near: 10 of 100 positions at epsilon 0.1 is too far, 9 is near",
     hint="Strictly less than epsilon.",
-    trials=2,
+    trials=1,
 )
 def bird_strict(function, draw):
     order = draw.permutation(100).tolist()
@@ -542,7 +546,7 @@ def bird_strict(function, draw):
 @is_early_bird.law(
     "a slow drift is no rest: each is compared with the newest, not with its neighbour or the oldest",
     hint="The distance of the newest to each of them: masks of the window may be far from one another.",
-    trials=2,
+    trials=1,
 )
 def bird_newest(function, draw):
     order = draw.permutation(100).tolist()
@@ -571,6 +575,7 @@ def channels_example(function, draw):
 @channel_mask.law(
     "exactly round(keep_fraction · n) channels stay, n over all layers, and none that goes has a larger |γ|",
     hint="Count over all layers, Python's round() once. No threshold, no quantile, not layer by layer.",
+    trials=2,
 )
 def channels_count(function, draw):
     for dtype in (torch.float32, torch.float64):
@@ -595,6 +600,7 @@ def channels_count(function, draw):
 @channel_mask.law(
     "of equal scales the first stay (fresh layers have γ = 1 everywhere), in the order of the dict",
     hint="A threshold keeps all of equals or none. Sort stably.",
+    trials=2,
 )
 def channels_ties(function, draw):
     sizes = {"z": draw.size(3, 60), "a": draw.size(4, 90), "m": 5}
@@ -610,9 +616,10 @@ def channels_ties(function, draw):
 
 @channel_mask.law("scales that differ in the 12th digit are told apart; so are 1e-40 and 0, and 1e30", trials=1)
 def channels_precision(function, draw):
-    order = draw.permutation(8)
-    for scale in (1 + order.double() * 1e-12, order * 1e-40, -1e30 * (order + 1.0)):
-        expect.equal(function({"norm": scale}, 0.5)["norm"], order >= 4, "the mask")
+    for low, step in ((1.0, 1e-12), (0.0, 1e-40), (-1e30, -1e30)):
+        order = draw.permutation(24)
+        scale = low + order.to(torch.float64 if low == 1 else torch.float32) * step
+        expect.equal(function({"norm": scale}, 0.5)["norm"], order >= 12, "the mask")
 
 
 # --- 7.7 transplant ---------------------------------------------------------------------------------------------------
@@ -669,7 +676,7 @@ def transplant_all(function, draw):
 
 
 @transplant.law(
-    "a mask that does not fit is a ValueError: another shape, a transposed one, one that would broadcast, a missing name",
+    "a mask that does not fit is a ValueError: another shape, a transposed one, one that broadcasts, a missing name",
     hint="Compare whole shapes, and raise ValueError(…) before anything is moved.",
     trials=2,
 )
@@ -679,6 +686,7 @@ def transplant_misfit(function, draw):
     cases = {
         "another head": (target, []),
         "another head, another name excluded": (target, ["body.weight"]),
+        "another width": (target | {"body.weight": draw.normal(rows, columns + 1)}, ["head.weight"]),
         "a transposed tensor": (target | {"body.weight": draw.normal(columns, rows)}, ["head.weight"]),
         "as many entries in another shape": (target | {"body.weight": draw.normal(rows * columns)}, ["head.weight"]),
         "a shape that would broadcast": (target | {"body.weight": draw.normal(1, columns)}, ["head.weight"]),
@@ -727,26 +735,26 @@ def round_example(function, draw):
 )
 def round_nested(function, draw):
     initial, masks = network(draw, torch.float64 if draw.trial else torch.float32)
-    for rates in ({"1.weight": 0.4, "2.weight": 0.2}, 0.3):
-        now = {name: torch.ones_like(mask) for name, mask in masks.items()}
-        for _ in range(3):
-            noise = {name: draw.normal(*value.shape, dtype=torch.float64) for name, value in initial.items()}
-            trained = {n: noise[n].to(v.dtype) if v.is_floating_point() else v + 1 for n, v in initial.items()}
-            state, new = play_round(function, initial, trained, now, rates)
-            groups = [[name] for name in now] if isinstance(rates, dict) else [list(now)]
-            for names in groups:
-                rate = rates[names[0]] if isinstance(rates, dict) else rates
-                sizes, left, kept = (flat({n: t[n] for n in names}) for t in (trained, now, new))
-                wanted = int(left.sum()) - round(rate * int(left.sum()))
-                expect.true(int(kept.sum()) == wanted, f"{names} keep too many or too few", wanted, int(kept.sum()))
-                expect.true((kept <= left).all(), f"{names}: a pruned weight came back")
-                gone = sizes.abs()[left & ~kept]
-                smaller = sizes.abs()[kept].min() >= gone.max()
-                expect.true(smaller, f"{names}: a weight goes that is larger after training than one that stays")
-            for name, value in initial.items():
-                wanted_value = value.masked_fill(~new[name], 0) if name in new else value
-                expect.equal(state[name], wanted_value, f"state[{name!r}]")
-            now = new
+    rates = 0.3 if draw.trial else {"1.weight": 0.4, "2.weight": 0.2}
+    now = {name: torch.ones_like(mask) for name, mask in masks.items()}
+    for _ in range(3):
+        noise = {name: draw.normal(*value.shape, dtype=torch.float64) for name, value in initial.items()}
+        trained = {n: noise[n].to(v.dtype) if v.is_floating_point() else v + 1 for n, v in initial.items()}
+        state, new = play_round(function, initial, trained, now, rates)
+        groups = [[name] for name in now] if isinstance(rates, dict) else [list(now)]
+        for names in groups:
+            rate = rates[names[0]] if isinstance(rates, dict) else rates
+            sizes, left, kept = (flat({n: t[n] for n in names}) for t in (trained, now, new))
+            wanted = int(left.sum()) - round(rate * int(left.sum()))
+            expect.true(int(kept.sum()) == wanted, f"{names} keep too many or too few", wanted, int(kept.sum()))
+            expect.true((kept <= left).all(), f"{names}: a pruned weight came back")
+            gone = sizes.abs()[left & ~kept]
+            smaller = sizes.abs()[kept].min() >= gone.max()
+            expect.true(smaller, f"{names}: a weight goes that is larger after training than one that stays")
+        for name, value in initial.items():
+            wanted_value = value.masked_fill(~new[name], 0) if name in new else value
+            expect.equal(state[name], wanted_value, f"state[{name!r}]")
+        now = new
 
 
 @imp_round.law(

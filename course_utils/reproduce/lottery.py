@@ -40,7 +40,6 @@ class Settings:
 
     lr: float = 1.2e-3
     batch_size: int = 60
-    rounds: int = 15
     rate: float = 0.2
     output_rate: float = 0.1
     iterations: int = 8000  # the weights of this iteration are pruned
@@ -49,10 +48,21 @@ class Settings:
     )
     most_iterations: int = 20_000
     check_every: int = 100  # iterations from one validation to the next
-    control_rounds: tuple[int, ...] = (3, 7, 11, 15)
-    sign_rounds: tuple[int, ...] = (7,)
-    rewind_rounds: tuple[int, ...] = (11, 15)
     rewind_to: int = 500
+
+
+REINITIALIZED, SHUFFLED, SIGNS, REWOUND = "reinitialized", "shuffled mask", "signs kept", "rewound to a later iteration"
+# What is trained besides the tickets, by round, in stages: all seeds go through one stage before the next begins
+STAGES: tuple[dict[int, tuple[str, ...]], ...] = (
+    {7: (REINITIALIZED, SHUFFLED)},
+    {7: (REINITIALIZED, SHUFFLED), 15: (REINITIALIZED, SHUFFLED, REWOUND)},
+    {
+        3: (REINITIALIZED, SHUFFLED),
+        7: (REINITIALIZED, SHUFFLED, SIGNS),
+        11: (REINITIALIZED, SHUFFLED),
+        15: (REINITIALIZED, SHUFFLED, REWOUND),
+    },
+)
 
 
 def glorot_state(seed: int) -> State:
@@ -143,14 +153,20 @@ def summary(run: dict[str, Tensor], masks: Masks) -> dict[str, Any]:
     }
 
 
-def run_seed(seed: int, digits: Digits, settings: Settings, journal: Journal, store: Callable[[dict], None]) -> None:
-    """All rounds of one network, each followed by its controls. `store` gets what is known so far, again and again."""
+def run_seed(
+    seed: int,
+    stage: dict[int, tuple[str, ...]],
+    digits: Digits,
+    settings: Settings,
+    journal: Journal,
+    store: Callable[[dict[str, Any]], None],
+) -> None:
+    """Rounds up to the last of a stage, with its controls. `store` gets what is known after each training."""
     initial = glorot_state(seed)
     masks = {n: torch.ones_like(w, dtype=torch.bool) for n, w in initial.items() if w.dim() > 1}
     output = list(masks)[-1]
     rates = {name: settings.output_rate if name == output else settings.rate for name in masks}
     result: dict[str, Any] = {"seed": seed, "tickets": [], "controls": []}
-    early: State = {}
 
     def train(condition: str, number: int, order: int, state: State, masks: Masks) -> dict[str, Tensor]:
         """Train once, unless the journal has it, and store the numbers."""
@@ -164,19 +180,21 @@ def run_seed(seed: int, digits: Digits, settings: Settings, journal: Journal, st
         store(result)
         return run
 
-    for number in range(settings.rounds + 1):
+    for number in range(max(stage) + 1):
         order = 1_000_000 * seed + 1000 * number
+        controls = stage.get(number, ())
         run = train("ticket", number, order, lottery.rewind(initial, masks), masks)
         if number == 0:
             early = {name.removeprefix("early/"): run[name] for name in run if name.startswith("early/")}
-        if number in settings.control_rounds:
-            train("reinitialized", number, order + 1, lottery.reinitialize(initial, masks, order + 1), masks)
+        if REINITIALIZED in controls:
+            train(REINITIALIZED, number, order + 1, lottery.reinitialize(initial, masks, order + 1), masks)
+        if SHUFFLED in controls:
             shuffled = lottery.shuffle_masks(masks, order + 2)
-            train("shuffled mask", number, order + 2, lottery.rewind(initial, shuffled), shuffled)
-        if number in settings.sign_rounds:
-            train("signs kept", number, order + 3, redrawn_sizes(initial, masks, order + 3), masks)
-        if number in settings.rewind_rounds:
-            train(f"rewound to {settings.rewind_to}", number, order + 4, lottery.rewind(early, masks), masks)
+            train(SHUFFLED, number, order + 2, lottery.rewind(initial, shuffled), shuffled)
+        if SIGNS in controls:
+            train(SIGNS, number, order + 3, redrawn_sizes(initial, masks, order + 3), masks)
+        if REWOUND in controls:
+            train(REWOUND, number, order + 4, lottery.rewind(early, masks), masks)
         trained = {name.removeprefix("end/"): run[name] for name in run if name.startswith("end/")}
         masks = lottery.prune_tickets(trained, masks, rates)
 
@@ -196,20 +214,18 @@ def run(seeds: int, out: Path, digits: Digits | None = None, settings: Settings 
         "choices": "the early-stopping iteration by the validation loss; the test digits only fill the table",
         **provenance(),
         "paper": PAPER,
-        "runs": [],
     }
 
+    runs: dict[int, dict[str, Any]] = {}
+
     def store(result: dict[str, Any]) -> None:
-        write_results(Path(out) / "lottery.json", results | {"runs": [*results["runs"], result]})
+        known = runs.get(result["seed"], result)
+        if len(result["tickets"] + result["controls"]) >= len(known["tickets"] + known["controls"]):
+            runs[result["seed"]] = result
+            write_results(Path(out) / "lottery.json", results | {"runs": [runs[seed] for seed in sorted(runs)]})
 
-    for seed in tqdm(range(seeds), unit=" seeds"):
-        latest: dict[str, Any] = {}
-
-        def keep(result: dict[str, Any], latest: dict = latest) -> None:
-            latest.update(result)
-            store(result)
-
-        run_seed(seed, digits, settings, journal, keep)
-        results["runs"].append(latest)
+    for stage in STAGES:
+        for seed in tqdm(range(seeds), unit=" seeds", desc=f"to round {max(stage)}"):
+            run_seed(seed, stage, digits, settings, journal, store)
     journal.clear()
-    return results
+    return results | {"runs": [runs[seed] for seed in sorted(runs)]}
