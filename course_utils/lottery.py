@@ -160,5 +160,5 @@ def imp_round(
     initial: the state before training; trained: the same tensors after it; masks: those that it was trained with;
     rates: as for `prune_tickets`. Returns (state, masks): the whole state that the next round trains, and its masks.
     """
-    masks = prune_tickets(trained, masks, rates)
-    return rewind(initial, masks), masks
+    pruned = prune_tickets(trained, masks, rates)
+    return rewind(initial, masks=pruned), pruned
