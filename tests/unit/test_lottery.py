@@ -1,5 +1,6 @@
 """Unit 07 against torch's pruning, SciPy and closed forms, on any input; and its experiments in small."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -14,7 +15,9 @@ from torch.nn.utils import prune
 from course_utils import lottery, reproduce
 from course_utils.data import Digits, embedded_digits
 from course_utils.models import lenet_300_100
+from course_utils.reproduce import early_bird, mask_transfer
 from course_utils.reproduce import lottery as experiment
+from course_utils.widgets import ticket_explorer
 
 fast = settings(max_examples=40, deadline=None)
 
@@ -207,3 +210,81 @@ def test_training_leaves_pruned_weights_at_zero_and_the_given_state_alone(few_di
         assert (run[f"end/{name}"][~mask] == 0).all() and (run[f"early/{name}"][~mask] == 0).all()
         assert not torch.equal(run[f"end/{name}"], run[f"early/{name}"])
     assert all(torch.equal(ticket[name], before[name]) for name in ticket)
+
+
+def test_a_cut_network_says_what_the_masked_one_says():
+    torch.manual_seed(0)
+    model = early_bird.network((4, 5, 6))
+    for norm in early_bird.norms(model).values():
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        norm.running_mean.normal_()
+    masks = early_bird.usable(lottery.channel_mask(early_bird.scales(model), 0.4), model)
+    small = early_bird.cut(model, masks).eval()
+    with torch.no_grad():
+        for name, norm in early_bird.norms(model).items():  # a channel whose scale and shift are 0 is as good as gone
+            norm.weight.mul_(masks[name])
+            norm.bias.mul_(masks[name])
+    images = torch.rand(7, 1, 14, 14)
+    assert torch.allclose(small(images), model.eval()(images), atol=1e-5)
+    widths = tuple(int(mask.sum()) for mask in masks.values())
+    assert early_bird.macs(widths) < early_bird.macs((4, 5, 6))
+
+
+def test_a_layer_that_would_lose_all_channels_keeps_its_largest():
+    model = early_bird.network((2, 3, 2))
+    with torch.no_grad():
+        early_bird.norms(model)["1"].weight.copy_(torch.tensor([0.1, -0.2]))
+    masks = early_bird.usable(lottery.channel_mask(early_bird.scales(model), 0.5), model)
+    assert masks["1"].tolist() == [False, True]
+
+
+def test_early_bird_in_small(few_digits, tmp_path):
+    tiny = early_bird.Settings(widths=(3, 3, 3), epochs=4, window=1, epsilon=0.9)
+    results = early_bird.run(1, tmp_path, few_digits, tiny)
+    assert json.loads((tmp_path / "early_bird.json").read_text())["runs"] == json.loads(json.dumps(results["runs"]))
+    (run,) = results["runs"]
+    assert all(epoch == 2 for epoch in run["settled"].values())  # every mask is near at 0.9; the window needs two
+    assert run["ways"]["early bird"]["epochs"] == 4 and run["ways"]["dense, then cut and train again"]["epochs"] == 8
+    assert run["ways"]["early bird"]["macs"] < run["ways"]["dense"]["macs"]
+    assert all(distances[-1] == 0 for distances in run["distances_to_last"].values())
+    with pytest.raises(ValueError, match="has not settled"):
+        early_bird.run(1, tmp_path, few_digits, replace(tiny, window=9))
+
+
+def test_mask_transfer_in_small(few_digits, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    tiny = mask_transfer.Settings(
+        digit_rounds=(1,), digit_iterations=(3, 2, 2), text_rounds=(2,), text_iterations=(2, 1, 1), few=40, windows=4
+    )
+    results = mask_transfer.run(1, tmp_path, few_digits, tiny)
+    assert json.loads((tmp_path / "mask_transfer.json").read_text()) == json.loads(json.dumps(results))
+    for (run,) in results["runs"].values():
+        conditions = {(row["task"], row["condition"]) for row in run["rows"]}
+        assert len(conditions) == 2 * 7 and all(0 <= row["accuracy"] <= 1 for row in run["rows"])
+    assert {row["remaining"] for row in results["runs"]["text, masked characters"][0]["rows"]} == {1.0, 0.64}
+
+
+def test_masks_hold_in_pre_training_and_leave_embeddings_whole():
+    torch.manual_seed(0)
+    model = mask_transfer.with_head(mask_transfer.Encoder(9, 6, 8), nn.Linear(8, 9))
+    text = torch.randint(9, (200,))
+    settings = mask_transfer.Settings(window=6, windows=3)
+    loss = mask_transfer.masked_characters(text, 9, settings)
+    initial = {name: value.clone() for name, value in model.state_dict().items()}
+    found = mask_transfer.find_masks(model, initial, loss, 2, 3, settings, 0)
+    assert not any("embed" in name or name.startswith("head") for name in found[0])
+    for before, after in itertools.pairwise(found):
+        assert all((after[name] <= before[name]).all() for name in before)
+    _, state = mask_transfer.train(model, lottery.rewind(initial, found[2]), found[2], loss, 3, 1e-2, 0)
+    assert all((state[name][~mask] == 0).all() for name, mask in found[2].items())
+
+
+def test_ticket_explorer_follows_its_slider():
+    masks = [{"a": torch.rand(5, 784) < p, "b": torch.rand(4, 5) < p} for p in (1.0, 0.5, 0.2)]
+    slider, image = ticket_explorer(masks, {"ticket": [1.0, 2.0, 3.0], "control": [1.0, 4.0, 9.0]}).children
+    pictures = set()
+    for number in range(3):
+        slider.value = number
+        pictures.add(image.value)
+    assert len(pictures) == 3
