@@ -46,7 +46,7 @@ class Settings:
     digit_rounds: tuple[int, ...] = (5, 10)  # after which the masks are tried on the tasks
     digit_iterations: tuple[int, int, int] = (2000, 400, 300)  # pre-training, a round, a task
     text_rounds: tuple[int, ...] = (5,)
-    text_iterations: tuple[int, int, int] = (2500, 300, 200)
+    text_iterations: tuple[int, int, int] = (2500, 250, 200)
     few: int = 500  # labelled examples of a digit task
     window: int = 32  # characters
     hidden_share: float = 0.3  # of the characters, masked
@@ -225,7 +225,7 @@ def masked_characters(text: Tensor, characters: int, settings: Settings) -> Loss
 
 
 def text_tasks(encoded: dict[str, Tensor], settings: Settings) -> tuple[Task, ...]:
-    """From which of the four longest topics a window comes; and whether its halves have been exchanged.
+    """From which of the four longest topics a window comes; and whether a quarter of its characters are random ones.
 
     The first four fifths of a text are trained on, with 300 windows for each class; tests come from the last fifth.
     """
@@ -241,15 +241,15 @@ def text_tasks(encoded: dict[str, Tensor], settings: Settings) -> tuple[Task, ..
     test = torch.cat([windows(text[cut:], 250) for text, cut in zip(longest, cuts, strict=True)])
     labels = [torch.arange(4).repeat_interleave(count) for count in (300, 250)]
     which = Task("which topic", 4, (train, labels[0]), (test, labels[1]))
-    halves = []
+    damaged = []
     for low, high in ((0, 0.8), (0.8, 1)):
         text = torch.cat([t[int(low * len(t)) : int(high * len(t))] for t in encoded.values()])
-        natural = windows(text, 1200)
-        exchanged = torch.rand(1200, generator=generator) < 0.5
-        halves.append(
-            (torch.where(exchanged[:, None], natural.roll(settings.window // 2, 1), natural), exchanged.long())
-        )
-    return which, Task("halves exchanged or not", 2, *halves)
+        window = windows(text, 1200)
+        chosen = torch.rand(window.shape, generator=generator) < 0.25
+        wrong = torch.arange(1200) % 2 == 1
+        noise = text[torch.randint(len(text), window.shape, generator=generator)]
+        damaged.append((torch.where(chosen & wrong[:, None], noise, window), wrong.long()))
+    return which, Task("damaged or not", 2, *damaged)
 
 
 # --- both -------------------------------------------------------------------------------------------------------------
