@@ -22,10 +22,10 @@ from torch import Tensor
 def noisy_top_k(clean_logits: Tensor, noise_std: Tensor, noise: Tensor, k: int) -> Tensor:
     """Gates of the noisy top-k router (Shazeer 2017, eq. 3 to 5).
 
-    clean_logits, noise_std, noise: [tokens, experts]; noise_std is not negative, noise is a draw from the standard normal
-    distribution (zeros when the network is evaluated). 1 ≤ k ≤ experts. Returns gates [tokens, experts] of the same
-    dtype: in each row the softmax over the k largest noisy logits, and exactly 0 elsewhere; of equal logits any may be
-    chosen. Differentiable in clean_logits and noise_std.
+    clean_logits, noise_std, noise: [tokens, experts]; noise_std is not negative, noise is a draw from the standard
+    normal distribution (zeros when the network is evaluated). 1 ≤ k ≤ experts. Returns gates [tokens, experts] of the
+    same dtype: in each row the softmax over the k largest noisy logits, clean + noise · noise_std, and exactly 0
+    elsewhere; of equal logits any may be chosen. Differentiable in clean_logits and noise_std.
     """
     noisy = clean_logits + noise * noise_std
     largest, chosen = noisy.topk(k, dim=-1)
@@ -84,9 +84,10 @@ def load_loss(probability: Tensor) -> Tensor:
 def switch_loss(probabilities: Tensor, assignment: Tensor, num_experts: int) -> Tensor:
     """The balance loss of the Switch Transformer: E · Σ_i f_i · P_i (Fedus 2022, eq. 4 to 6, without α).
 
-    probabilities: [tokens, experts], the softmax over the router's logits; assignment: [tokens], int64, the experts that
-    the tokens were sent to. f_i is the fraction of the tokens that were sent to expert i, P_i the mean of its
-    probability. Returns a scalar of the probabilities' dtype, differentiable in them; the counts f are constants.
+    probabilities: [tokens, experts], the softmax over the router's logits; assignment: [tokens], int64, the experts
+    that the tokens were sent to. f_i is the fraction of the tokens that were sent to expert i, P_i the mean of its
+    probability over the tokens. Returns a scalar of the probabilities' dtype, differentiable in them; the
+    counts f are constants.
     """
     fraction = F.one_hot(assignment, num_experts).to(probabilities.dtype).mean(dim=0)
     return num_experts * (fraction * probabilities.mean(dim=0)).sum()
@@ -96,9 +97,9 @@ def dispatch(tokens: Tensor, assignment: Tensor, num_experts: int, capacity: int
     """Send each token to its expert's buffer, first come first served (Fedus 2022, section 2.2).
 
     tokens: [tokens, width]; assignment: [tokens], int64, from 0 to num_experts − 1; capacity: slots of each expert.
-    Returns (buffer [num_experts, capacity, width], positions [tokens], int64): the t-th token of an expert stands in its
-    slot t, counted from 0, empty slots are 0; positions says in which slot a token stands, −1 for tokens that came when
-    their expert was full. The buffer is differentiable in the tokens.
+    Returns (buffer [num_experts, capacity, width], positions [tokens], int64): the t-th token of an expert stands in
+    its slot t, counted from 0, and empty slots are 0; positions says in which slot a token stands, −1 for tokens that
+    came when their expert was full. The buffer is differentiable in the tokens.
     """
     chosen = F.one_hot(assignment, num_experts)
     # Tokens with the same expert up to and including this one, minus itself
@@ -131,16 +132,16 @@ def expert_choice(scores: Tensor, capacity: int) -> tuple[Tensor, Tensor]:
     """Each expert chooses its tokens (Zhou 2022, eq. 2).
 
     scores: [tokens, experts], how well they suit each other, such as the softmax over the experts; capacity: how many
-    tokens each expert takes, at most all. Returns (token indices [experts, capacity], int64; gates [experts, capacity]):
-    for each expert the tokens with its highest scores, best first, and these scores. A token may be chosen by several
-    experts or by none. The gates are differentiable in the scores.
+    tokens each expert takes, at most all. Returns (token indices [experts, capacity], int64; gates [experts,
+    capacity]): for each expert the tokens with its highest scores, best first, and these scores. A token may be chosen
+    by several experts or by none. The gates are differentiable in the scores.
     """
     gates, tokens = scores.T.topk(capacity, dim=-1)
     return tokens, gates
 
 
 def hash_route(token_ids: Tensor, num_experts: int) -> Tensor:
-    """A router that learns nothing: the expert is a hash of the token's id (Roller 2021; Knuth's multiplicative hash).
+    """A router that learns nothing: the expert is a hash of the token's id (Roller 2021; the hash is Knuth's).
 
     token_ids: integers from 0 to 2³¹ − 1, of any shape and integer dtype. Returns experts, int64, of the same shape:
     (id · 2654435761 mod 2³²) mod num_experts.
@@ -174,14 +175,16 @@ def moe_layer(
 ) -> tuple[Tensor, Tensor]:
     """A sparse feed-forward layer: k of E experts for each token (Fedus 2022, section 2).
 
-    tokens: [tokens, width]; router_weight: [width, experts]; w1: [experts, width, hidden]; w2: [experts, hidden, width].
-    The router's logits are tokens @ router_weight; expert e computes relu(x @ w1[e]) @ w2[e]. A token goes to its k
-    experts of the largest logits. The gate is, for k = 1, that of `switch_gate`; for k > 1 the softmax over the k chosen
-    logits. Every expert has `capacity(tokens, experts, k, capacity_factor)` slots. They are given first to the tokens'
-    first choices, in the order of the tokens, then to their second choices, and so on. What is dropped adds 0.
+    tokens: [tokens, width]; router_weight: [width, experts]; w1: [experts, width, hidden]; w2: [experts, hidden,
+    width]. The router's logits are tokens @ router_weight; expert e computes relu(x @ w1[e]) @ w2[e]. A token goes to
+    its k experts of the largest logits. The gate is, for k = 1, that of `switch_gate`; for k > 1 the softmax over the k
+    chosen logits. Every expert has `capacity(tokens, experts, k, capacity_factor)` slots. They are given first to the
+    tokens' first choices, in the order of the tokens, then to their second choices, and so on. What is dropped adds 0,
+    and the token's other gates stay as they are.
 
-    Returns (output [tokens, width], auxiliary loss): the sum of the gated outputs, and `switch_loss` of the softmax over
-    all logits, where f counts all k choices of all tokens, before any is dropped. Differentiable in the four tensors.
+    Returns (output [tokens, width], auxiliary loss): the sum of the gated outputs, and `switch_loss` of the softmax
+    over all logits, where f counts all k choices of all tokens, before any is dropped: the fraction of the k · tokens
+    choices. Differentiable in the four tensors.
     """
     num_experts = router_weight.shape[1]
     logits = tokens @ router_weight

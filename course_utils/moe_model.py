@@ -1,7 +1,7 @@
 """A fast mixture-of-experts layer for the CPU, its routers, and a small character transformer built from them.
 
-A router is a module that takes hidden vectors [tokens, width] and the ids [tokens] of what they stand for, and returns a
-`Routing`: a list of (token, expert, gate). Everything behind it is the same for all routers.
+A router is a module that takes hidden vectors [tokens, width] and the ids [tokens] of what they stand for, and returns
+a `Routing`: a list of (token, expert, gate). Everything behind it is the same for all routers.
 """
 
 import importlib.util
