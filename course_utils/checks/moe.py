@@ -318,7 +318,7 @@ def switch_examples(function, draw):
 
 @switch_loss.law(
     "1 if the tokens are shared equally, whatever the probabilities; E · P of an expert that has them all",
-    hint="The fractions f sum to 1, and so do the P.",
+    hint="The f sum to 1, and so do the P. Convert the counts to the probabilities' dtype before you divide.",
     trials=2,
 )
 def switch_limits(function, draw):
@@ -351,16 +351,16 @@ def switch_loss_gradient(function, draw):
 
 
 @dispatch.law(
-    "the worked example: five tokens, three experts, two slots",
+    "the worked example: five tokens, four experts of which two have work, two slots",
     hint="Count, for each token, how many before it chose the same expert: that is its slot, if it is below C.",
     trials=1,
 )
 def dispatch_example(function, draw):
     tokens = torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0], [4.0, 40.0], [5.0, 50.0]])
-    wanted = torch.zeros(3, 2, 2)
+    wanted = torch.zeros(4, 2, 2)
     wanted[2, 0], wanted[2, 1], wanted[0, 0] = tokens[0], tokens[2], tokens[1]
     got, positions = pair(
-        function(tokens, torch.tensor([2, 0, 2, 2, 2]), 3, 2), wanted, torch.zeros(5).long(), ("buffer", "positions")
+        function(tokens, torch.tensor([2, 0, 2, 2, 2]), 4, 2), wanted, torch.zeros(5).long(), ("buffer", "positions")
     )
     expect.equal(positions, torch.tensor([0, 0, 1, -1, -1]), "positions")
     expect.equal(got, wanted, "the buffer")
@@ -739,7 +739,8 @@ def layer_capacity(function, draw):
 
 @moe_layer.law(
     "the auxiliary loss is the switch loss over all k choices, before any is dropped",
-    hint="switch_loss(probabilities repeated k times, all choices, E): f is the fraction of the k · tokens choices.",
+    hint="switch_loss(probabilities repeated k times, all choices, E): f is the fraction of the k · tokens choices, "
+    "in the dtype of the probabilities.",
     trials=1,
 )
 def layer_auxiliary(function, draw):
