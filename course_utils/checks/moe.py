@@ -724,7 +724,12 @@ def equal_experts(function, draw):
 def layer_capacity(function, draw):
     experts, count = 3, (4, 8)[draw.trial]
     logits = apart(draw, count, experts)
-    logits[: count // 2 + 1, 0] += 5.0  # a crowd for the first expert
+    first, second = draw.permutation(experts)[:2].tolist()
+    # The early tokens' second choice is the late tokens' first
+    logits[: count // 2, first] += 10.0
+    logits[count // 2 :, first] += 5.0
+    logits[: count // 2, second] += 5.0
+    logits[count // 2 :, second] += 10.0
     for k, factor in ((1, 1.0), (2, (0.75, 1.0)[draw.trial])):
         slots = next(slots for slots in range(1, 99) if slots * experts >= k * count * factor)
         free, full = gates_of(function, logits, k, 9.0), gates_of(function, logits, k, factor)
