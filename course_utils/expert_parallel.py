@@ -52,8 +52,8 @@ def parallel_moe(tokens: Tensor, router_weight: Tensor, w1: Tensor, w2: Tensor, 
 
     tokens: [tokens, width], this process's own; router_weight: [width, experts], the same everywhere; w1: [experts /
     processes, width, hidden] and w2: [experts / processes, hidden, width], of this process's experts, which follow
-    those of the process before. Returns (output [tokens, width], number of rows that went to other processes). Gradients of
-    w1 and w2 are those by all processes' tokens; the router's are to be added up over the processes.
+    those of the process before. Returns (output [tokens, width], number of rows that went to other processes). The
+    gradients of w1 and w2 are those by all processes' tokens; the router's are to be added up over the processes.
     """
     processes, local = dist.get_world_size(), len(w1)
     logits = tokens @ router_weight
@@ -141,7 +141,7 @@ def describe(found: dict[str, Any]) -> str:
     first, last = found["experts"]
     worst = max(found["differences"].values())
     return (
-        f"process {found['process']}: experts {first} to {last - 1}; {found['sent']} of {found['rows']} rows sent away; "
+        f"process {found['process']}: experts {first} to {last - 1}; {found['sent']} of {found['rows']} rows sent; "
         f"output and gradients equal to those of one process: {worst < 1e-10}"
     )
 
