@@ -467,7 +467,7 @@ def combine_gradient(function, draw):
 def capacity_examples(function, draw):
     for arguments, wanted in {
         (8, 4, 1, 1.0): 2, (7, 2, 1, 1.0): 4, (10, 4, 2, 1.25): 7, (100, 8, 1, 1.25): 16, (1, 64, 1, 0.5): 1,
-        (12, 8, 2, 2): 6, (5, 3, 3, 1.5): 8, (3, 5, 1, 0.25): 1, (16, 3, 1, 1.5): 8,
+        (12, 8, 2, 2): 6, (5, 3, 3, 1.5): 8, (3, 5, 1, 0.25): 1, (16, 3, 1, 1.5): 8, (40, 4, 1, 0.5): 5,
     }.items():  # fmt: skip
         expect.equal(function(*arguments), wanted, f"capacity{arguments}")
 

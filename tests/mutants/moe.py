@@ -706,6 +706,11 @@ def combine_einsum(buffer, assignment, positions, gates):
 # --- 10.6 capacity ----------------------------------------------------------------------------------------------------
 
 
+@mutant("10.6", "a factor below 1 taken for 1")
+def capacity_never_less_than_even(num_tokens, num_experts, k, factor):
+    return math.ceil(k * num_tokens * max(1, factor) / num_experts)
+
+
 @mutant("10.6", "floor for ceiling")
 def floored(num_tokens, num_experts, k, factor):
     return int(k * num_tokens * factor / num_experts)
