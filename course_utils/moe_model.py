@@ -62,9 +62,16 @@ class Routing:
 class MoELayer(nn.Module):
     """Experts behind a router. `load` [experts] and `dropped` say what became of the last batch's pairs."""
 
-    def __init__(self, router: nn.Module, width: int, hidden: int, experts: int) -> None:
+    def __init__(
+        self,
+        router: nn.Module,
+        width: int,
+        hidden: int,
+        experts: int,
+        activation: Callable[[Tensor], Tensor] = torch.relu,
+    ) -> None:
         super().__init__()
-        self.router, self.experts = router, experts
+        self.router, self.experts, self.activation = router, experts, activation
         self.w1 = nn.Parameter(torch.randn(experts, width, hidden) * (2 / width) ** 0.5)
         self.w2 = nn.Parameter(torch.randn(experts, hidden, width) * (0.5 / hidden) ** 0.5)
         self.routing: Routing | None = None
@@ -83,7 +90,7 @@ class MoELayer(nn.Module):
             counts = self.load.clamp(max=routing.capacity)
         self.dropped = len(experts) - len(order)
         tokens = routing.tokens[order]
-        outputs = run_experts(hidden[tokens], counts.tolist(), self.w1, self.w2)
+        outputs = run_experts(hidden[tokens], counts.tolist(), self.w1, self.w2, self.activation)
         outputs = outputs * routing.gates[order].unsqueeze(1)
         return torch.zeros_like(hidden).index_add(0, tokens, outputs), routing.auxiliary
 
