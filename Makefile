@@ -38,8 +38,8 @@ test: .venv/test.stamp  ## check style, look for stale notebooks, run every test
 	$(RUN) build --check || failed="$$failed stale-notebooks"; \
 	printf '\n== 3 of 4: do the checks see through wrong solutions? (pytest, on all cores)\n'; \
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 tests/mutants $(ARGS) || [ $$? -eq 5 ] || failed="$$failed checks"; \
-	printf '\n== 4 of 4: all other tests, and every notebook (pytest, nbval)\n'; \
-	$(BIN)/python -m pytest --ignore tests/mutants $(ARGS) || [ $$? -eq 5 ] || failed="$$failed tests"; \
+	printf '\n== 4 of 4: all other tests, and every notebook (pytest, nbval; a file is never split between cores)\n'; \
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/mutants $(ARGS) || [ $$? -eq 5 ] || failed="$$failed tests"; \
 	if [ -n "$$failed" ]; then printf '\nFailed:%s\n' "$$failed"; exit 1; fi
 
 build: .venv/lab.stamp  ## build solutions, labs and lectures from their text sources; one unit: make build ARGS=01

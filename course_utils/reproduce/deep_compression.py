@@ -75,10 +75,10 @@ class Recipe:
 RECIPES: dict[str, dict[str, Recipe]] = {
     "lenet_300_100": {
         "ours": Recipe(6500, 3, 47, 8, (3, 4, 4), 3, shifts=True, teacher=True, gradual=True),
-        "paper's": Recipe(21_300, 12, 24, 3, (6, 6, 6)),
         "no teacher": Recipe(6500, 3, 47, 0, (3, 4, 4), 3, shifts=True, gradual=True),
         "no teacher, no shifts": Recipe(6500, 3, 47, 0, (3, 4, 4), 3, gradual=True),
         "no teacher, no shifts, two rounds": Recipe(6500, 12, 38, 0, (3, 4, 4), 3),
+        "paper's": Recipe(21_300, 12, 24, 3, (6, 6, 6)),
     },
     "lenet5": {
         "ours": Recipe(16_000, 4, 26, 4, (5, 4, 4, 5), 4, True, True, True, filters=(12, 32)),
