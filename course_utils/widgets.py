@@ -360,8 +360,8 @@ def routing_explorer(symbols: Sequence[str], probabilities: Mapping[float, Tenso
     slider.observe(lambda change: setattr(image, "value", _png(draw(change["new"]))), names="value")
     plots.show(
         draw(weights[0]),
-        "Left: a text's tokens across and the experts upwards; each square is as dark as the router's probability, and a "
-        "dot marks the expert that is chosen. Right: each expert's share of the tokens, with a dashed line at equal "
+        "Left: a text's tokens across and the experts upwards; each square is as dark as the router's probability, and "
+        "a dot marks the expert that is chosen. Right: each expert's share of the tokens, with a dashed line at equal "
         "shares. At balance weight 0 few experts have most tokens; a larger weight spreads the dots.",
     )
     return ipywidgets.VBox([slider, image])
