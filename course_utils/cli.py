@@ -16,6 +16,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 errors = Console(stderr=True)
+INTERRUPTED = 130
 
 
 class CourseError(Exception):
@@ -85,11 +86,36 @@ def grade(
     trust: Annotated[
         bool, typer.Option("--trust", help="Run without a sandbox; only for code that you trust.")
     ] = False,
+    scheduler: Annotated[
+        str | None, typer.Option(help="The address of a Dask scheduler whose workers grade, as tcp://host:8786.")
+    ] = None,
+    gradebook: Annotated[
+        str | None, typer.Option(help="Enter the results into this nbgrader gradebook too: gradebook.db, or a URL.")
+    ] = None,
 ) -> None:
     """Grade a class outside the students' processes; write grades.csv and one feedback page per student."""
     from course_utils.grading.run import grade_class
 
-    raise typer.Exit(0 if grade_class(lab, submissions, out, seed=seed, workers=workers, trust=trust) else 1)
+    settings = {"seed": seed, "workers": workers, "trust": trust, "scheduler": scheduler}
+    done = grade_class(lab, submissions, out, **settings)
+    if gradebook is not None:
+        from course_utils.grading.gradebook import save_class
+
+        save_class(lab, submissions, out, gradebook)
+    raise typer.Exit(0 if done else 1)
+
+
+@app.command()
+def export(
+    platform: Annotated[str, typer.Argument(help="Who imports the file: canvas or moodle.")],
+    gradebook: Annotated[str, typer.Argument(help="nbgrader's gradebook.db, or its URL.")],
+    out: Annotated[Path, typer.Option(help="The CSV file to write.")],
+    lab: Annotated[str | None, typer.Option(help="Only this lab; all labs if left out.")] = None,
+) -> None:
+    """Write the grades in a gradebook as Canvas or Moodle imports them."""
+    from course_utils.grading.export import export_grades
+
+    export_grades(platform, gradebook, out, lab)
 
 
 @app.command()
@@ -119,9 +145,10 @@ def main(argv: list[str] | None = None) -> int:
     argv = [word for word in argv if word != "--debug"]
     try:
         return app(argv, prog_name="course", standalone_mode=True) or 0
-    except KeyboardInterrupt:
-        errors.print("Stopped. What was finished is kept.")
-        return 130
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # what typer makes of Ctrl-C
+            errors.print("Stopped. What was finished is kept: the same command goes on from there.")
+        raise
     except (CourseError, ValueError, OSError, ImportError) as error:
         if debug:
             raise

@@ -1,5 +1,6 @@
 """Finds the submissions in a folder and reads their notebooks, which may be anything but notebooks."""
 
+import hashlib
 import json
 import os
 import stat
@@ -48,22 +49,28 @@ def collect(folder: Path, lab: str) -> list[Submission]:
     found: dict[str, Submission] = {}
     # Folders before files, and notebooks before other files: of two things with the same name the first one counts
     entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    for entry in sorted(entries, key=lambda e: (not e.is_dir(), not e.name.endswith(".ipynb"), e.name)):
+    for entry in sorted(
+        entries, key=lambda e: (not e.is_dir(follow_symlinks=False), not e.name.endswith(".ipynb"), e.name)
+    ):
         path = Path(entry.path)
         student = entry.name if entry.is_dir(follow_symlinks=False) else path.stem
         if student in found and found[student].path is not None:
             continue
         try:
             if len(os.fsencode(student)) > MAX_NAME_BYTES:
-                student = student[:40] + "…"
+                digest = hashlib.sha256(os.fsencode(student)).hexdigest()[:6]
+                student = f"{student[:40]}…{digest}"  # two that begin alike stay two
                 raise Refused("wrong name", f"its name is longer than {MAX_NAME_BYTES} characters")
-            found[student] = Submission(student, _locate(path, lab))
+            found[student] = Submission(student, locate(path, lab))
         except Refused as refused:
             found[student] = Submission(student, None, refused.status, refused.message)
+        except OSError as error:
+            found[student] = Submission(student, None, "unreadable", error.strerror or "it cannot be opened")
     return [found[student] for student in sorted(found)]
 
 
-def _locate(path: Path, lab: str) -> Path:
+def locate(path: Path, lab: str) -> Path:
+    """The notebook in a student's folder, or the file itself if `path` is one. Refused if there is none."""
     if path.is_symlink():
         raise Refused("symbolic link", "it points elsewhere; hand in the notebook itself")
     if not path.is_dir():

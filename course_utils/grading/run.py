@@ -7,6 +7,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import secrets
 import signal
 import sys
@@ -14,7 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from course_utils.grading.sandbox import Limits, Sandbox, SandboxUnavailable
 from course_utils.units import PACKAGE, ROOT, find_topic, unit_name
 
 PR_SET_PDEATHSIG = 1
+UNFINISHED = ".writing-"  # how files begin that were being written
 ATTEMPTS = 2  # at a submission whose grading process died; a neighbour may have been the cause
 
 
@@ -39,12 +41,14 @@ def grade_class(
     workers: int | None = None,
     trust: bool = False,
     limits: Limits | None = None,
+    scheduler: str | None = None,
 ) -> bool:
     """Grade every submission in a folder; True when each has its result, whatever that is.
 
     submissions: STUDENT/LAB/LAB.ipynb or STUDENT.ipynb. Writes out/grades.csv, out/results/STUDENT.json, from which a
-    run that was stopped goes on, out/feedback/STUDENT.html, and the secret seed of the inputs. ValueError if there is
-    nothing to grade, SandboxUnavailable if nothing could be graded safely.
+    run that was stopped goes on, out/feedback/STUDENT.html, out/class.html and out/integrity.html for the instructor,
+    and the secret seed of the inputs. With `scheduler`, the address of a Dask scheduler, its workers grade. ValueError
+    if there is nothing to grade, SandboxUnavailable if nothing could be graded safely.
     """
     topic = find_topic(lab)
     if not submissions.is_dir():
@@ -56,11 +60,17 @@ def grade_class(
         raise ValueError(f"{str(submissions)!r} is empty: it should hold STUDENT/LAB/LAB.ipynb or STUDENT.ipynb.")
     for folder in (out / "results", out / "feedback"):
         folder.mkdir(parents=True, exist_ok=True)
-    work = Work(topic, out, _secret_seed(out, seed), limits or Limits(), trust)
+    for unfinished in out.rglob(f"{UNFINISHED}*"):
+        unfinished.unlink(missing_ok=True)
     console = Console(stderr=True)
     started = time.monotonic()
-    statuses = Counter(_run(work, found, min(workers or os.cpu_count() or 1, len(found)), console))
+    work, finished, pending = plan(Work(topic, out, 0, limits or Limits(), trust), found, seed)
+    statuses = Counter(finished)
+    if pending:
+        how = _on_cluster(work, pending, scheduler) if scheduler else grade_here(work, pending, workers)
+        statuses += Counter(_with_progress(work, how, len(found), len(finished), console))
     rows = _write_table(work, found)
+    _write_pages(work, found)
     seconds = time.monotonic() - started
     console.print(f"{_counts(statuses)}; {len(rows)} students in {seconds:.1f} s: {out}/grades.csv", soft_wrap=True)
     return len(rows) == len(found)
@@ -68,27 +78,37 @@ def grade_class(
 
 def _elsewhere(submission: Submission, submissions: Path, out: Path) -> bool:
     """Not the folder that the results go to, should that stand among the submissions."""
-    return (submissions / submission.student).resolve() != out.resolve()
+    return os.path.realpath(submissions / submission.student) != os.path.realpath(out)
 
 
-def _secret_seed(out: Path, seed: int | None) -> int:
-    """The seed of the hidden inputs: given, or that of the run which this one goes on with, or a new one."""
-    path = out / "secret_seed"
-    if seed is None and path.exists():
-        return int(path.read_text())
-    seed = secrets.randbits(63) if seed is None else seed
-    _write(path, str(seed).encode(), mode=0o600)
-    return seed
+def plan(work: "Work", found: Sequence[Submission], seed: int | None) -> tuple["Work", list[str], list[Submission]]:
+    """The work with its seed, the statuses of what an earlier run finished, and what is still to be graded.
+
+    Without a given seed, what comes in after feedback went out is tried on new inputs: feedback may show a student's
+    own exceptions, and those may tell the old ones. out/secret_seed has one seed a line, the latest last.
+    """
+    path = work.out / "secret_seed"
+    seeds = [seed] if seed is not None else [int(line) for line in path.read_text().split()] if path.exists() else []
+    known = [replace(work, seed=each).checks_digest() for each in seeds]
+    finished, missing = [], []
+    for submission in found:
+        status = next((s for checks in known if (s := _done(work, submission, checks)) is not None), None)
+        if status is None:
+            missing.append(submission)
+        else:
+            finished.append(status)
+    if not seeds or (seed is None and missing and (work.out / "grades.csv").exists()):
+        seeds.append(secrets.randbits(63))
+    _write(path, "\n".join(map(str, seeds)).encode(), mode=0o600)
+    return replace(work, seed=seeds[-1]), finished, missing
 
 
 def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
     """All or nothing: what is killed while it writes leaves the old file as it was."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED)
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(descriptor)
         os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
@@ -127,7 +147,7 @@ class Work:
         return self.out / "results" / f"{student}.json"
 
 
-def _key(checks: str, submission: Submission) -> tuple[str, bytes | Refused]:
+def identify(checks: str, submission: Submission) -> tuple[str, bytes | Refused]:
     """What a result depends on, as a hash, and the submission's content or why there is none."""
     content: bytes | Refused
     if submission.path is None:
@@ -137,18 +157,21 @@ def _key(checks: str, submission: Submission) -> tuple[str, bytes | Refused]:
             content = read_bytes(submission.path)
         except Refused as refused:
             content = refused
-    text = content if isinstance(content, bytes) else f"{content.status}: {content.message}".encode()
+    if isinstance(content, bytes):
+        text = content
+    else:  # a file's name, which the message may hold, need not be text
+        text = f"{content.status}: {content.message}".encode("utf-8", "surrogatepass")
     return hashlib.sha256(checks.encode() + text).hexdigest(), content
 
 
 class Grader:
     """Grades submissions one after the other, with a sandbox of its own."""
 
-    def __init__(self, work: Work, sandbox: Sandbox, checks: str) -> None:
+    def __init__(self, work: Work, sandbox: Sandbox, checks: str, foreseen: dict[str, list[bytes]]) -> None:
         from course_utils.grading.submission import instructor_laws
         from course_utils.units import load_unit
 
-        self.work, self.sandbox, self.checks = work, sandbox, checks
+        self.work, self.sandbox, self.checks, self.foreseen = work, sandbox, checks, foreseen
         self.exercises = load_unit(work.topic).exercises
         self.extra = instructor_laws(work.topic)
 
@@ -156,7 +179,7 @@ class Grader:
         """Grade a submission, write its result and its feedback page; returns its status."""
         from course_utils.grading.submission import Result, grade_notebook, unimplemented
 
-        key, content = _key(self.checks, submission)
+        key, content = identify(self.checks, submission)
         result = Result(submission.student, key, "", exercises=unimplemented(self.exercises))
         try:
             if isinstance(content, Refused):
@@ -164,7 +187,8 @@ class Grader:
             notebook = parse_notebook(content)
             for attempt in range(ATTEMPTS):
                 try:
-                    graded = grade_notebook(self.sandbox, notebook, self.exercises, self.extra, self.work.seed)
+                    laws = self.exercises, self.extra, self.work.seed, self.foreseen
+                    graded = grade_notebook(self.sandbox, notebook, *laws)
                     result.status, result.message, result.exercises, result.notes = graded
                     break
                 except SandboxUnavailable:
@@ -192,46 +216,52 @@ def store(work: Work, result: Any) -> None:
 # --- The class --------------------------------------------------------------------------------------------------------
 
 
-def _run(work: Work, found: Sequence[Submission], workers: int, console: Console) -> Iterator[str]:
-    """Grade what has no valid result yet; yields every submission's status."""
+def _with_progress(work: Work, graded: Iterator[str], total: int, finished: int, console: Console) -> Iterator[str]:
+    """Hand statuses on, and show how many there are of each and how long the rest will take."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[counts]}"),
+        console=console,
+        auto_refresh=False,  # a refreshing thread and forks do not go together
+    )
+    counts: Counter[str] = Counter()
+    with contextlib.closing(graded):  # what an interruption leaves behind ends before the bar does
+        try:
+            for status in graded:
+                if not counts:  # errors of the start stand above no bar
+                    progress.start()
+                    task = progress.add_task(work.lab, total=total, completed=finished, counts="")
+                counts[status] += 1
+                progress.update(task, advance=1, counts=_counts(counts))
+                progress.refresh()
+                yield status
+        finally:
+            progress.stop()
+
+
+def grade_here(work: Work, pending: Sequence[Submission], workers: int | None) -> Iterator[str]:
+    """Grade on this machine; yields each submission's status."""
     checks = work.checks_digest()
-    pending = []
-    for submission in found:
-        if (status := _done(work, submission, checks)) is not None:
-            yield status
-        else:
-            pending.append(submission)
-    if not pending:
-        return
     with contextlib.ExitStack() as stack:
         # The sandboxes import torch while this process does
-        sandboxes = [stack.enter_context(Sandbox(work.topic, work.limits, work.trust)) for _ in range(workers)]
-        from course_utils.grading.submission import instructor_laws, reference_holds
+        number = min(workers or os.cpu_count() or 1, len(pending))
+        sandboxes = [stack.enter_context(Sandbox(work.topic, work.limits, work.trust)) for _ in range(number)]
+        from course_utils.grading.submission import instructor_laws, reference_calls
 
-        if wrong := reference_holds(work.topic, instructor_laws(work.topic), work.seed):
-            raise ValueError(
-                f"A law fails the reference itself, so nothing was graded. Mend it, or choose a seed:\n{wrong}"
-            )
+        foreseen = reference_calls(work.topic, instructor_laws(work.topic), work.seed)
         for sandbox in sandboxes:
             with sandbox.submission():
                 pass
-        progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[counts]}"),
-            console=console,
-            auto_refresh=False,  # a refreshing thread and forks do not go together
-        )
-        stack.enter_context(progress)
-        task = progress.add_task(work.lab, total=len(found), completed=len(found) - len(pending), counts="")
-        counts: Counter[str] = Counter()
-        for status in _distribute(work, pending, sandboxes, checks):
-            counts[status] += 1
-            progress.update(task, advance=1, counts=_counts(counts))
-            progress.refresh()
-            yield status
+        yield from _distribute(work, pending, sandboxes, checks, foreseen)
+
+
+def _on_cluster(work: Work, pending: Sequence[Submission], scheduler: str) -> Iterator[str]:
+    from course_utils.grading.cluster import grade_on_cluster
+
+    yield from grade_on_cluster(work, pending, scheduler)
 
 
 def _done(work: Work, submission: Submission, checks: str) -> str | None:
@@ -242,7 +272,7 @@ def _done(work: Work, submission: Submission, checks: str) -> str | None:
         return None
     try:
         content = json.loads(path.read_bytes())
-        return content["status"] if content["key"] == _key(checks, submission)[0] else None
+        return content["status"] if content["key"] == identify(checks, submission)[0] else None
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -257,7 +287,9 @@ class _Process:
     deadline: float = 0
 
 
-def _distribute(work: Work, pending: Sequence[Submission], sandboxes: list[Sandbox], checks: str) -> Iterator[str]:
+def _distribute(
+    work: Work, pending: Sequence[Submission], sandboxes: list[Sandbox], checks: str, foreseen: dict[str, list[bytes]]
+) -> Iterator[str]:
     """Hand submissions to one process per sandbox; one that dies or hangs is replaced, and its work tried again."""
     context = multiprocessing.get_context("fork")
     # Laws of hostile results may take their time, but not for ever
@@ -265,7 +297,7 @@ def _distribute(work: Work, pending: Sequence[Submission], sandboxes: list[Sandb
 
     def start(sandbox: Sandbox) -> _Process:
         here, there = context.Pipe()
-        process = context.Process(target=_serve, args=(work, sandbox, checks, there, here), daemon=True)
+        process = context.Process(target=_serve, args=(work, sandbox, checks, foreseen, there, here), daemon=True)
         process.start()
         there.close()
         return _Process(process, here)
@@ -298,39 +330,63 @@ def _distribute(work: Work, pending: Sequence[Submission], sandboxes: list[Sandb
                 if attempts[submission.student] < ATTEMPTS:
                     queue.append((submission, attempts[submission.student] + 1))
                 else:
-                    yield _give_up(work, submission, checks)
+                    yield give_up(work, submission, checks)
     finally:
         for each in crew:
             each.process.kill()
             each.process.join()
 
 
-def _give_up(work: Work, submission: Submission, checks: str) -> str:
+def give_up(work: Work, submission: Submission, checks: str) -> str:
+    """Say of a submission that it could not be graded; returns that status."""
     from course_utils.grading.submission import Result, unimplemented
     from course_utils.units import load_unit
 
     message = "the grader itself died or hung on its results; look at the code"
     exercises = unimplemented(load_unit(work.topic).exercises)
-    store(work, Result(submission.student, _key(checks, submission)[0], "not graded", message, exercises))
+    store(work, Result(submission.student, identify(checks, submission)[0], "not graded", message, exercises))
     return "not graded"
 
 
-def _serve(work: Work, sandbox: Sandbox, checks: str, connection: Connection, other_end: Connection) -> None:
+def _serve(
+    work: Work,
+    sandbox: Sandbox,
+    checks: str,
+    foreseen: dict[str, list[bytes]],
+    connection: Connection,
+    other_end: Connection,
+) -> None:
     """The life of a grading process: submissions in, statuses out."""
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who is in charge ends the others
     other_end.close()
-    if sys.platform == "linux":  # a grader that is killed leaves nothing behind
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with_parent()
     torch.set_num_threads(1)
-    grader = Grader(work, sandbox, checks)
+    _bound_memory(work.limits.memory)
+    grader = Grader(work, sandbox, checks, foreseen)
     try:
         while True:
             connection.send(grader.grade(connection.recv()))
-    except (EOFError, KeyboardInterrupt):
+    except EOFError:
         pass
     finally:
         grader.sandbox.close()
+
+
+def die_with_parent() -> None:
+    """A grader that is killed leaves nothing behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _bound_memory(size: int) -> None:
+    """Let laws that a hostile result makes hungry fail alone: so much address space on top of what is in use."""
+    import resource  # not on Windows, where nothing is graded
+
+    with contextlib.suppress(OSError, ValueError):  # not on macOS
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + size, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 # --- The table --------------------------------------------------------------------------------------------------------
@@ -340,23 +396,46 @@ def _counts(statuses: Counter[str]) -> str:
     return ", ".join(f"{count} {status}" for status, count in sorted(statuses.items())) or "nothing yet"
 
 
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
 def spreadsheet_text(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
+    """A text that no spreadsheet takes for a formula, and no terminal for a command."""
+    text = CONTROL.sub("�", text)
     return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+
+
+def read_results(work: Work, found: Sequence[Submission]) -> list[Any]:
+    """The `Result` of each submission."""
+    from course_utils.grading.submission import Result
+
+    return [Result.from_json(json.loads(work.result_path(each.student).read_bytes())) for each in found]
+
+
+def _write_pages(work: Work, found: Sequence[Submission]) -> None:
+    """Write the two pages for the instructor, on the class and on work to look at."""
+    from course_utils.grading.class_page import class_page
+    from course_utils.grading.integrity import examine, integrity_page
+
+    results = read_results(work, found)
+    report = examine(work.topic, results)
+    for name, page in (
+        ("class", class_page(results, report, work.lab)),
+        ("integrity", integrity_page(report, work.lab)),
+    ):
+        _write(work.out / f"{name}.html", page.encode("utf-8", "backslashreplace"))
 
 
 def _write_table(work: Work, found: Sequence[Submission]) -> list[list[str]]:
     """Write grades.csv from the result files; returns its rows."""
-    from course_utils.grading.submission import Result
     from course_utils.units import load_unit
 
     head = ["student", "status", *(f"{e.id} {e.name}" for e in load_unit(work.topic).exercises), "total"]
     rows = []
-    for submission in found:
-        result = Result.from_json(json.loads(work.result_path(submission.student).read_bytes()))
+    for result in read_results(work, found):
         status = f"{result.status}: {result.message}" if result.message else result.status
         points = [f"{exercise.points:g}" for exercise in result.exercises]
-        rows.append([spreadsheet_text(submission.student), spreadsheet_text(status), *points, f"{result.total:g}"])
+        rows.append([spreadsheet_text(result.student), spreadsheet_text(status), *points, f"{result.total:g}"])
     with tempfile.TemporaryFile("w+", newline="", encoding="utf-8", errors="backslashreplace") as file:
         csv.writer(file).writerows([head, *rows])
         file.seek(0)

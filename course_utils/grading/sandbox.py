@@ -19,8 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from course_utils.units import PACKAGE, ROOT
 
+GLANCE = 0.2  # seconds that a call may take unobserved
 START_SECONDS = 120  # torch's first import from a cold disk
 INSTALL = "Install it with `sudo apt install bubblewrap` (Fedora: `sudo dnf install bubblewrap`)"
 TRUST = "or grade with --trust, which runs the submissions unguarded: only if you trust them"
@@ -32,9 +35,10 @@ class SandboxUnavailable(OSError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one submission may use. Times are seconds: of the processor for a call, on the clock for the others."""
+    """What one submission may use. Times are seconds: of the processor for `call` and `define`, else on the clock."""
 
     call: float = 5
+    define: float = 15  # for the statements that an exercise needs: some import half of what is installed
     patience: float = 5  # times `call` on the clock for a call on a busy machine
     exercise: float = 30
     submission: float = 120
@@ -58,9 +62,10 @@ class Sandbox:
         self.topic, self.limits, self.trust = topic, limits or Limits(), trust
         if not hasattr(os, "fork"):
             raise SandboxUnavailable("Grading needs Linux or macOS; on Windows use WSL 2.")
-        self.folder = Path(tempfile.mkdtemp(prefix="course-sandbox-"))
+        self.folder: Path | None = None  # without bubblewrap, what the process needs stands in a folder
         self.ready = False
         self.process: subprocess.Popen[bytes] | None = None
+        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the sandbox)
         try:
             self._start()
         except BaseException:
@@ -68,32 +73,57 @@ class Sandbox:
             raise
 
     def _start(self) -> None:
-        from course_utils.notebooks.kit import write_package
-
-        (self.folder / "scratch").mkdir()
-        write_package(self.folder / "kit", self.topic, sandbox=True)
         self.control, inside = socket.socketpair()
-        command, environment = self._command(inside.fileno())
-        with inside, open(self.folder / "stderr", "wb") as stderr:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(inside)
+            files: dict[str, int] = {}
+            if self.trust:
+                self.folder = fresh_folder()
+                (self.folder / "scratch").mkdir()
+                self._write_kit(self.folder / "kit")
+            else:  # the kit goes in through descriptors, so that whatever kills us leaves nothing on the disk
+                files = self._open_kit(stack)
+            command, environment = self._command(inside.fileno(), files)
             self.process = subprocess.Popen(
                 command,
                 env=environment,
-                cwd=self.folder / "scratch",
+                cwd=self.folder / "scratch" if self.folder else "/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                pass_fds=[inside.fileno()],
+                stderr=self.stderr,
+                pass_fds=[inside.fileno(), *files.values()],
                 start_new_session=True,
             )
 
-    def _command(self, fd: int) -> tuple[list[str], dict[str, str]]:
-        kit, scratch = (str(self.folder / name) for name in ("kit", "scratch"))
+    def _write_kit(self, folder: Path) -> None:
+        from course_utils.notebooks.kit import write_package
+
+        write_package(folder, self.topic, sandbox=True)
+
+    def _open_kit(self, stack: contextlib.ExitStack) -> dict[str, int]:
+        """The kit's files in memory: descriptors by path."""
+        folder = fresh_folder()
+        try:
+            self._write_kit(folder)
+            files: dict[str, int] = {}
+            for path in sorted(folder.rglob("*.py")):
+                file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+                file.write(path.read_bytes())
+                file.seek(0)
+                files[path.relative_to(folder).as_posix()] = file.fileno()
+            return files
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _command(self, fd: int, files: dict[str, int]) -> tuple[list[str], dict[str, str]]:
         roots = _interpreter_roots()
         guard: list[str] = []
-        if not self.trust:
+        if self.folder:
+            kit, scratch = (str(self.folder / name) for name in ("kit", "scratch"))
+        else:
             scratch = "/scratch" if any(_within(root, Path("/tmp")) for root in roots) else "/tmp"
-            guard = bubblewrap(roots, {kit: "/course"}, scratch)
             kit = "/course"
+            guard = bubblewrap(roots, {f"{kit}/{name}": number for name, number in files.items()}, scratch)
         elsewhere = [str(root) for root in roots if root.name in ("site-packages", "dist-packages")]
         environment = {
             "PYTHONPATH": os.pathsep.join([kit, *elsewhere]),
@@ -123,7 +153,8 @@ class Sandbox:
         try:
             protocol.receive(self.control, time.monotonic() + START_SECONDS)
         except (EOFError, TimeoutError, protocol.ProtocolError):
-            raise self._unavailable((self.folder / "stderr").read_text(errors="replace")) from None
+            self.stderr.seek(0)
+            raise self._unavailable(self.stderr.read().decode(errors="replace")) from None
         self.ready = True
 
     def _unavailable(self, text: str) -> SandboxUnavailable:
@@ -189,7 +220,9 @@ class Sandbox:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.control.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.stderr.close()
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> "Sandbox":
         return self
@@ -212,43 +245,80 @@ class Child:
 
         Without a message, only wait.
         """
+        if message:
+            self.post(**message)
+        return self.reply(self.limits.define if message.get("op") == "define" else self.limits.call)
+
+    def post(self, **message: Any) -> None:
+        """Send a request; replies come in the order of the requests. Died as `request`."""
+        from course_utils.grading import protocol
+
+        with self._alive(self.limits.call) as deadline:
+            protocol.send(self.channel, message, deadline)
+
+    def reply(self, allowed: float) -> dict[str, Any]:
+        """The next reply, for which the process may take `allowed` seconds. Died as `request`."""
+        from course_utils.grading import protocol
+
+        with self._alive(allowed) as deadline:
+            self._wait(deadline, allowed)
+            reply = protocol.receive(self.channel, deadline)
+            if type(reply) is not dict:
+                raise protocol.ProtocolError("a reply of another kind")
+        return reply
+
+    @contextlib.contextmanager
+    def _alive(self, allowed: float) -> Iterator[float]:
+        """Yields the deadline of what is done in the block, and says what its failure means."""
         from course_utils.grading import protocol
 
         if self.died is not None:
             raise self.died
-        deadline = min(self.deadline, time.monotonic() + self.limits.patience * self.limits.call)
         try:
-            if message:
-                protocol.send(self.channel, message, deadline)
-            self._wait(deadline)
-            reply = protocol.receive(self.channel, deadline)
-            if type(reply) is not dict:
-                raise protocol.ProtocolError("a reply of another kind")
-            return reply
+            yield min(self.deadline, time.monotonic() + self.limits.patience * allowed)
         except TimeoutError:
             used_up = time.monotonic() >= self.deadline
-            limit = "the exercise's time was used up" if used_up else f"no answer within {self.limits.call:g} s"
+            limit = "the exercise's time was used up" if used_up else f"no answer within {allowed:g} s"
             self.died = Died("timed out", f"{limit}: is there an endless loop?")
         except (EOFError, ConnectionError):
             self.died = Died("crashed", "its process ended: a crash, or os._exit, or killed for want of memory")
         except protocol.ProtocolError as error:
             self.died = Died("bad reply", f"its process sent no proper answer, but {error}")
-        raise self.died
+        if self.died is not None:
+            raise self.died
 
-    def _wait(self, deadline: float) -> None:
-        """Until a reply begins. TimeoutError at the deadline, or when the call has had its time."""
-        remaining = self.limits.call
+    def _wait(self, deadline: float, allowed: float) -> None:
+        """Until a reply begins. TimeoutError at the deadline, or when the call has had its processor time."""
+        allowed -= GLANCE  # whatever the call does until its process is looked at for the first time
+        remaining, before = GLANCE, None
         while (timeout := min(deadline - time.monotonic(), remaining)) > 0:
             self.channel.settimeout(timeout)
             with contextlib.suppress(TimeoutError):
                 self.channel.recv(1, socket.MSG_PEEK)
                 return
             # On a busy machine a process may have waited more than it worked: it gets the rest of its time
-            used = self.processor_seconds()
-            if used is None or used >= self.limits.call:
+            now = self.processor_seconds()
+            if before is None:
+                before, remaining = now or 0, allowed
+            elif now is None or now - before >= allowed:
                 break
-            remaining = max(0.1, self.limits.call - used)
+            else:
+                remaining = max(0.1, allowed - (now - before))
         raise TimeoutError
+
+
+# --- What it needs on the disk ----------------------------------------------------------------------------------------
+
+PREFIX = "course-sandbox-"
+
+
+def fresh_folder() -> Path:
+    """A temporary folder that bears this process's number; those of processes that were killed are removed."""
+    for stale in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        owner = stale.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdecimal() and stale.stat().st_uid == os.getuid() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(stale, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 
 
 # --- What bubblewrap shows --------------------------------------------------------------------------------------------
@@ -268,10 +338,11 @@ def _interpreter_roots() -> list[Path]:
     return sorted(path for path in found if not any(other != path and _within(path, other) for other in found))
 
 
-def bubblewrap(roots: list[Path], binds: dict[str, str], scratch: str) -> list[str]:
-    """The command line of a bubblewrap that shows the system's libraries, the `roots` and the `binds`, all read-only.
+def bubblewrap(roots: list[Path], files: dict[str, int], scratch: str) -> list[str]:
+    """The command line of a bubblewrap that shows the system's libraries, the `roots` and the `files`, all read-only.
 
-    Of what lies inside a root, this course and its installed copies are hidden.
+    `files` are descriptors by the path of the file that shall have their content. Of what lies inside a root, this
+    course and its installed copies are hidden.
     """
     if sys.platform != "linux":
         raise SandboxUnavailable(f"The sandbox needs Linux: grade on a Linux machine (on Windows in WSL 2), {TRUST}.")
@@ -297,8 +368,8 @@ def bubblewrap(roots: list[Path], binds: dict[str, str], scratch: str) -> list[s
     # What lies deeper is mounted later, over what it lies in
     for path in sorted(shown, key=lambda path: len(path.parts)):
         command += shown[path]
-    for source, target in binds.items():
-        command += ["--ro-bind", source, target]
+    for target, number in files.items():
+        command += ["--file", str(number), target]
     command += ["--tmpfs", scratch, "--chdir", scratch, "--remount-ro", "/dev", "--remount-ro", "/"]
     if scratch != "/tmp":
         command += ["--remount-ro", "/tmp"]

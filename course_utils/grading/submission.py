@@ -4,19 +4,25 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from course_utils.checks.engine import Exercise, Law, run
+from course_utils.checks.report import Report
 from course_utils.grading.collect import Notebook
+from course_utils.grading.protocol import pack
 from course_utils.grading.remote import RemoteFunction
 from course_utils.grading.sandbox import Child, Died, Sandbox
 from course_utils.units import ROOT, available, load_unit
 
+FORESEEN_BYTES = 2**26  # of arguments that are kept
+SHOWN = 1_000  # characters of a text in a law's verdict
 JUDGED = ("judged", "not implemented")  # what the laws could say something about
 
 
@@ -58,6 +64,13 @@ class Result:
         return cls(**content, exercises=exercises)
 
 
+def shown(law: dict[str, Any]) -> list[str]:
+    """What a student may read of a law that failed: some of 'expected', 'got' and 'hint'."""
+    labels = [label for label in ("expected", "got", "hint") if law[label]]
+    # What an instructor's law expects may be the answer itself
+    return [label for label in labels if not (law["instructor"] and label == "expected")]
+
+
 def instructor_laws(topic: str) -> dict[str, list[Law]]:
     """The laws of tests/autotests/<topic>.py by exercise id; none in an installation without the tests."""
     path = ROOT / "tests" / "autotests" / f"{topic}.py"
@@ -76,9 +89,17 @@ def unimplemented(exercises: Sequence[Exercise]) -> list[ExerciseResult]:
 
 
 def grade_notebook(
-    sandbox: Sandbox, notebook: Notebook, exercises: Sequence[Exercise], extra: dict[str, list[Law]], seed: int
+    sandbox: Sandbox,
+    notebook: Notebook,
+    exercises: Sequence[Exercise],
+    extra: dict[str, list[Law]],
+    seed: int,
+    foreseen: Mapping[str, Sequence[bytes]],
 ) -> tuple[str, str, list[ExerciseResult], list[str]]:
-    """(status, message, results, notes). One process serves all exercises; one that dies is replaced for the next."""
+    """(status, message, results, notes). One process serves all exercises; one that dies is replaced for the next.
+
+    foreseen: by exercise id, the arguments that the laws will call with (`reference_calls`).
+    """
     results = [ExerciseResult(e.id, e.name, e.points) for e in exercises]
     end = time.monotonic() + sandbox.limits.submission
     waiting = list(zip(exercises, results, strict=True))
@@ -101,7 +122,8 @@ def grade_notebook(
             while waiting and child.died is None:
                 exercise, result = waiting.pop(0)
                 child.deadline = min(end, time.monotonic() + sandbox.limits.exercise)
-                _grade_exercise(child, exercise, result, found, extra.get(exercise.id, []), seed)
+                calls = foreseen.get(exercise.id, ())
+                _grade_exercise(child, exercise, result, found, extra.get(exercise.id, []), seed, calls)
     status, message = _status(results, notebook.cells)
     return status, message, results, notes
 
@@ -117,7 +139,13 @@ def _check_load(found: dict[str, Any]) -> None:
 
 
 def _grade_exercise(
-    child: Child, exercise: Exercise, result: ExerciseResult, found: dict[str, Any], extra: list[Law], seed: int
+    child: Child,
+    exercise: Exercise,
+    result: ExerciseResult,
+    found: dict[str, Any],
+    extra: list[Law],
+    seed: int,
+    foreseen: Sequence[bytes] = (),
 ) -> None:
     name = exercise.name
     if name in found["missing"]:
@@ -126,7 +154,7 @@ def _grade_exercise(
         result.note = str(broken)[:300] if broken else f"no cell defines a function {name}"
         return
     result.code = found["code"][name]
-    function = RemoteFunction(child, name)
+    function = RemoteFunction(child, name, foreseen)
     try:
         defined = child.request(op="define", name=name)
     except Died as died:
@@ -138,24 +166,62 @@ def _grade_exercise(
         result.note = problems or f"{name} is not a function, but of type {str(defined.get('kind'))[:80]}"
         return
     # A law's own time counts too: a reply can be made to keep it busy
-    report = run(exercise, function, seed, extra)
+    report = Report(exercise.id, exercise.name)
+    with _processor_limit(child.limits.exercise) as expired:
+        report = run(exercise, function, seed, extra)
+    died = child.died
+    function.finish()
     result.points = report.points
     result.note = report.note or problems
-    if child.died is not None:
-        result.outcome, result.note = child.died.fate, str(child.died)
+    if died is not None:
+        result.outcome, result.note = died.fate, str(died)
         # The laws after its death say nothing new
-        judged = [number for number, law in enumerate(report.laws) if str(child.died) in law.message]
+        judged = [number for number, law in enumerate(report.laws) if str(died) in law.message]
         del report.laws[judged[0] if judged else len(report.laws) :]
+    elif expired:
+        result.points, result.outcome = 0, "timed out"
+        result.note = f"comparing its results took more than {child.limits.exercise:g} s"
     elif function.exhausted:
         result.outcome, result.note = "out of memory", f"it asked for more than {child.limits.memory / 2**30:g} GB"
     elif report.note:
         result.outcome = "not implemented"
     hidden = {law.name for law in extra}
     for law in report.laws:
-        entry = dataclasses.asdict(law)
+        entry = {key: _shortened(value) for key, value in dataclasses.asdict(law).items()}
         entry["input"] = ""  # the inputs are secret: whoever hands in again shall not have learnt them
         entry["instructor"] = law.name in hidden
         result.laws.append(entry)
+
+
+def _shortened(value: Any) -> Any:
+    """A text that fits on a page: keys and names of a hostile result may have millions of characters."""
+    return value[:SHOWN] + "…" if isinstance(value, str) and len(value) > SHOWN else value
+
+
+@contextlib.contextmanager
+def _processor_limit(seconds: float) -> Iterator[list[float]]:
+    """TimeoutError, which fails the law that is tried, after so much processor time, and each second from then on.
+
+    Yields a list that holds something as soon as that has happened. Signals reach the main thread only.
+    """
+    expired: list[float] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield expired
+        return
+
+    def expire(*_: object) -> None:
+        expired.append(time.process_time())
+        raise TimeoutError("it takes too long to compare")
+
+    before = signal.signal(signal.SIGPROF, expire)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 1)
+    try:
+        yield expired
+    except TimeoutError:
+        expired.append(time.process_time())
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def _problems(defined: dict[str, Any]) -> str:
@@ -188,20 +254,37 @@ def _status(results: list[ExerciseResult], cells: list[str]) -> tuple[str, str]:
     return "not graded", reasons
 
 
-def reference_holds(topic: str, extra: dict[str, list[Law]], seed: int) -> str:
-    """Tries all laws on the reference with the secret seed; returns what fails, and nothing if all is well.
+def reference_calls(topic: str, extra: dict[str, list[Law]], seed: int) -> dict[str, list[bytes]]:
+    """Try all laws on the reference with the secret seed; returns the packed arguments of its calls by exercise id.
 
-    A law that fails here would fail honest work. (It also imports what the laws import, before worker processes are
-    forked.)
+    ValueError if a law fails: it would fail honest work. (It also imports what the laws import, before worker processes
+    are forked.)
     """
     module = importlib.import_module(f"course_utils.{topic}")
+    calls: dict[str, list[bytes]] = {}
+    kept = 0
+
+    def recorded(function: Callable[..., Any], mine: list[bytes]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal kept
+            if kept < FORESEEN_BYTES:
+                mine.append(pack([args, kwargs]))
+                kept += len(mine[-1])
+            return function(*args, **kwargs)
+
+        return call
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for exercise in load_unit(topic).exercises:
-            report = run(exercise, getattr(module, exercise.name), seed, extra.get(exercise.id, []))
+            mine = calls[exercise.id] = []
+            function = recorded(getattr(module, exercise.name), mine)
+            report = run(exercise, function, seed, extra.get(exercise.id, []))
             if not report.passed:
-                return str(report)
+                raise ValueError(
+                    f"A law fails the reference itself, so nothing was graded. Mend it, or choose a seed:\n{report}"
+                )
     finally:
         torch.set_num_threads(threads)
-    return ""
+    return calls

@@ -18,6 +18,7 @@ import operator
 import os
 import platform
 import resource
+import shutil
 import signal
 import socket
 import struct
@@ -49,6 +50,7 @@ FUTURE = functools.reduce(
 def main(control_fd: int, topic: str, isolate: bool) -> None:
     """Import what exercises need, then start and end one child at a time, as told through the control socket."""
     control = socket.socket(fileno=control_fd)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     importlib.import_module(f"course_utils.{topic}")  # stubs; but what they import is what students import
     for name in LAZY:
@@ -431,4 +433,8 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3] == "isolate")
+    try:
+        main(int(sys.argv[1]), sys.argv[2], sys.argv[3] == "isolate")
+    finally:
+        if sys.argv[3] != "isolate":  # the grader may have been killed, and cannot remove the folder that it made
+            shutil.rmtree(os.path.dirname(os.environ["TMPDIR"]), ignore_errors=True)

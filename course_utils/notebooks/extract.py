@@ -90,6 +90,7 @@ class _Notebook:
         self.binders: dict[str, list[int]] = {}
         self.changers: dict[str, list[int]] = {}
         self.stars: list[int] = []
+        self.futures: list[int] = []  # they hold for every statement that follows
         self.notes: list[str] = []
         self.broken: dict[str, str] = {}
 
@@ -116,6 +117,8 @@ class _Notebook:
                 self.changers.setdefault(name, []).append(number)
             if "*" in statement.binds:
                 self.stars.append(number)
+            if statement.source.startswith("from __future__ "):
+                self.futures.append(number)
 
     def definition(self, name: str, before: int | None = None) -> int | None:
         """The statement that counts as the name's definition."""
@@ -177,7 +180,7 @@ class _Notebook:
                 emit(i, above | {number})
             order[number] = None
 
-        for number in sorted(needed):
+        for number in [*(i for i in self.futures if i < start), *sorted(needed)]:
             emit(number, frozenset())
         return [self.statements[i] for i in order]
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from course_utils.checks.engine import StudentError, clone, same
-from course_utils.grading.remote import RemoteFunction
+from course_utils.grading.protocol import pack
+from course_utils.grading.remote import AHEAD_CALLS, RemoteFunction
 from course_utils.grading.sandbox import Died
 
 CELLS = """
@@ -168,3 +169,61 @@ def test_a_dead_process_stays_dead(sandbox):
             assert time.monotonic() - start < sandbox.limits.patience * sandbox.limits.call + 2
             with pytest.raises(Died):
                 child.request(op="define", name="f")
+
+
+def foresee(*calls):
+    return [pack([args, {}]) for args in calls]
+
+
+def test_foreseen_calls_are_answered_by_the_function_all_the_same(sandbox):
+    """Whatever was foreseen: other arguments, another order, calls left out, gradients and changes in between."""
+    tensors = [torch.full((3,), float(i), requires_grad=i % 2 == 1) for i in range(60)]
+    foreseen = foresee(*((t,) for t in tensors))
+    with sandbox.submission() as child:
+        child.request(op="load", cells=[CELLS], secondary=[], names=NAMES)
+        child.request(op="define", name="square")
+        function = RemoteFunction(child, "square", foreseen)
+        for i in [0, 1, 2, 2, 7, 7, 5, 8, 40, 41, 3, 59, 0]:
+            result = function(tensors[i])
+            assert result.tolist() == [i * i] * 3, i
+            if i % 2:
+                (gradient,) = torch.autograd.grad(result.sum(), tensors[i])
+                assert gradient.tolist() == [2 * i] * 3
+            assert function(torch.tensor([-1.0])).tolist() == [1.0]
+        assert len(function.replies) + len(function.underway) <= AHEAD_CALLS
+
+
+def test_large_foreseen_calls_do_not_block(sandbox):
+    """Requests and replies beyond what the sockets hold, both ways at once."""
+    calls = [(torch.full((50_000,), float(i)),) for i in range(12)]
+    with sandbox.submission() as child:
+        child.request(op="load", cells=[CELLS], secondary=[], names=NAMES)
+        child.request(op="define", name="square")
+        function = RemoteFunction(child, "square", foresee(*calls))
+        for (tensor,) in calls:
+            assert torch.equal(function(tensor), tensor * tensor)
+
+
+def test_death_among_foreseen_calls(sandbox):
+    code = "import os\ndef f(x):\n    if x == 3: os._exit(0)\n    return x"
+    with sandbox.submission() as child:
+        child.request(op="load", cells=[code], secondary=[], names=["f"])
+        child.request(op="define", name="f")
+        function = RemoteFunction(child, "f", foresee(*((i,) for i in range(6))))
+        assert [function(i) for i in range(3)] == [0, 1, 2]
+        for i in (3, 4, 99):
+            with pytest.raises(StudentError, match="Crash"):
+                function(i)
+        assert child.died.fate == "crashed"
+
+
+def test_what_was_sent_ahead_in_vain_disturbs_nobody(sandbox):
+    """A law that fails early leaves calls under way; the next exercise shall not read their replies."""
+    with sandbox.submission() as child:
+        child.request(op="load", cells=[CELLS], secondary=[], names=NAMES)
+        child.request(op="define", name="numbers")
+        first = RemoteFunction(child, "numbers", foresee(*((i,) for i in range(40))))
+        assert first(0) == (2.5, 3, True) and first.underway
+        first.finish()
+        assert child.request(op="define", name="echo")["callable"] is True
+        assert RemoteFunction(child, "echo")(1) == [[1], {}]

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -81,3 +82,35 @@ def test_a_kit_is_not_written_over_something_or_for_a_unit_that_is_not_there(tmp
         write_kit(1, tmp_path)
     with pytest.raises(ValueError, match="no unit 77"):
         write_kit(77, tmp_path / "kit")
+
+
+RUN_CELLS = """
+import json, sys
+from pathlib import Path
+import course_utils
+assert Path(course_utils.__file__).is_relative_to(sys.argv[2]), course_utils.__file__
+notebook = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+space, verdicts = {"__name__": "__main__"}, {}
+for number, cell in enumerate(cells):
+    tags, source = cell["metadata"].get("tags", []), "".join(cell["source"])
+    if "check" in tags:
+        report = eval(source, space)
+        verdicts[report.name] = report.passed
+    elif number == 0 or "exercise" in tags:
+        exec(source, space)
+print(json.dumps(verdicts))
+"""
+
+
+@pytest.mark.parametrize("topic", [topic for topic in available() if solution_source(topic).exists()])
+def test_every_solution_holds_in_the_kit_of_its_own_unit(tmp_path, topic):
+    """What a student of that week has is enough for the solution: its imports, its exercises, their checks."""
+    kit = write_kit(TOPICS.index(topic), tmp_path / "kit").resolve()
+    solution = solution_source(topic).with_suffix(".ipynb")
+    command = [sys.executable, "-c", RUN_CELLS, str(solution), str(kit)]
+    environment = {**os.environ, "PYTHONPATH": str(kit), "MPLBACKEND": "agg"}
+    run = subprocess.run(command, cwd=kit, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    verdicts = json.loads(run.stdout.splitlines()[-1])
+    assert verdicts == {exercise.name: True for exercise in load_unit(topic).exercises}
