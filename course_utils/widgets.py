@@ -1,7 +1,7 @@
 """Widgets of the lectures. Each shows a picture of its default state as well, for readers without a running kernel."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -424,5 +424,47 @@ def ticket_explorer(masks: list[dict[str, Tensor]], errors: dict[str, list[float
         "The explorer after some rounds. Three masks: the first layer's as a picture of the pixels, dark in the middle "
         "where many weights are kept and pale at the border; the other two as speckled matrices. Beside them the "
         "errors of ticket and controls against the weights kept, with a line at the chosen round.",
+    )
+    return ipywidgets.VBox([slider, image])
+
+
+def routing_explorer(symbols: Sequence[str], probabilities: Mapping[float, Tensor]) -> ipywidgets.Widget:
+    """Tokens light up their experts: a slider sets the weight of the balance loss that the router was trained with.
+
+    symbols: the text's tokens. probabilities: by weight, the router's softmax [tokens, experts].
+    """
+    from course_utils import plots
+
+    weights = list(probabilities)
+    experts = probabilities[weights[0]].shape[1]
+
+    def draw(weight: float) -> Figure:
+        table = probabilities[weight]
+        chosen = table.argmax(1)
+        load = torch.bincount(chosen, minlength=experts) / len(chosen)
+        figure, (text, share) = plots.new_figure(1, 2, width=10, height=3)
+        text.imshow(table.T.numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        text.plot(range(len(chosen)), chosen, linestyle="", marker="o", markersize=4, color=plots.COLOURS[2])
+        text.set_xticks(range(len(symbols)), [s if s.strip() else "␣" for s in symbols], fontsize=7)
+        text.set_yticks(range(experts))
+        text.grid(visible=False)
+        text.set(xlabel="token", ylabel="expert", title=f"balance weight {weight:g}: probability, and the choice")
+        share.barh(range(experts), 100 * load, color=plots.COLOURS[1])
+        share.axvline(100 / experts, color=plots.COLOURS[0], linestyle="--")
+        share.set(xlabel="tokens (%)", xlim=(0, 100), title="load; dashed: equal shares")
+        share.set_yticks(range(experts))
+        share.invert_yaxis()
+        return figure
+
+    slider = ipywidgets.SelectionSlider(
+        options=[(f"{weight:g}", weight) for weight in weights], value=weights[0], description="balance"
+    )
+    image = ipywidgets.Image(value=_png(draw(weights[0])), format="png")
+    slider.observe(lambda change: setattr(image, "value", _png(draw(change["new"]))), names="value")
+    plots.show(
+        draw(weights[0]),
+        "Left: a text's tokens across and the experts upwards; each square is as dark as the router's probability, and "
+        "a dot marks the expert that is chosen. Right: each expert's share of the tokens, with a dashed line at equal "
+        "shares. At balance weight 0 few experts have most tokens; a larger weight spreads the dots.",
     )
     return ipywidgets.VBox([slider, image])

@@ -12,7 +12,7 @@ SHARED = ("__init__.py", "units.py", "models.py", "data.py", "training.py", "plo
 SHARED += ("arithmetic.py", "bitstring.py", "pruning.py")
 SANDBOX = ("grading/__init__.py", "grading/protocol.py", "grading/worker.py")
 SANDBOX += ("notebooks/__init__.py", "notebooks/extract.py")
-STUDENT = ("__main__.py", "cli.py", "doctor.py", "lab.py")
+STUDENT = ("__main__.py", "cli.py", "doctor.py", "lab.py", "moe_model.py", "expert_parallel.py")
 STUDENT += ("lab_settings/overrides.json", "lab_settings/page_config.json", "notebooks/__init__.py")
 STUDENT += tuple(f"notebooks/{name}.py" for name in ("build", "check", "course_map", "extract", "needs", "source"))
 

@@ -1,0 +1,144 @@
+"""What a token costs as experts are added: `python -m tests.benchmarks.moe_race` stores lectures/results/moe_race.json.
+
+k = 2 experts for each token, 4 to 64 experts in all; our layer against Hugging Face's Mixtral block (with its plain
+loop, and with torch's grouped product) and against st-moe-pytorch, with the same weights, on one thread, all in one run
+and in turns: a busy machine slows all alike, whatever their number of experts. Before the clock runs, their outputs are
+compared.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from st_moe_pytorch import MoE
+from torch import Tensor, nn
+from transformers.models.mixtral.modeling_mixtral import MixtralConfig, MixtralSparseMoeBlock
+
+from course_utils.moe_model import MoELayer, Routing
+from course_utils.reproduce import provenance, write_results
+from course_utils.units import ROOT
+
+EXPERTS = (4, 8, 16, 32, 64)
+K, LENGTH, WIDTH, HIDDEN = 2, 256, 128, 256
+REPEATS = {8: 21, 32: 9}  # by the number of sequences in a batch
+
+
+class TopK(nn.Module):
+    """The router that all share: the softmax over the k largest logits."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = weight  # [width, experts]
+
+    def forward(self, hidden: Tensor, ids: Tensor) -> Routing:
+        largest, chosen = (hidden @ self.weight).topk(K)
+        tokens = torch.arange(len(hidden)).repeat_interleave(K)
+        return Routing(tokens, chosen.flatten(), torch.softmax(largest, -1).flatten())
+
+
+class ReLUExpert(nn.Module):
+    """An expert for st-moe-pytorch of the same shape as ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w1, self.w2 = nn.Linear(WIDTH, HIDDEN, bias=False), nn.Linear(HIDDEN, WIDTH, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w2(torch.relu(self.w1(x)))
+
+
+def swiglu(both: Tensor) -> Tensor:
+    gate, up = both.chunk(2, -1)
+    return F.silu(gate) * up
+
+
+def ours(router_weight: Tensor, w1: Tensor, w2: Tensor, activation=torch.relu) -> MoELayer:
+    layer = MoELayer(TopK(router_weight.contiguous()), WIDTH, HIDDEN, len(w1), activation)
+    layer.w1, layer.w2 = nn.Parameter(w1.contiguous()), nn.Parameter(w2.contiguous())
+    return layer
+
+
+def candidates(experts: int, tokens: Tensor) -> dict:
+    """Functions without arguments that give the layer's output [batch, length, width]."""
+    made = {}
+    for implementation in ("eager", "grouped_mm"):
+        config = MixtralConfig(
+            hidden_size=WIDTH, intermediate_size=HIDDEN, num_local_experts=experts, num_experts_per_tok=K
+        )
+        config._experts_implementation = implementation
+        block = MixtralSparseMoeBlock(config).eval()
+        torch.manual_seed(experts)
+        for parameter in block.parameters():
+            nn.init.normal_(parameter, std=WIDTH**-0.5)
+        made[f"Mixtral block, Hugging Face ({implementation})"] = lambda block=block: block(tokens)
+    weights = block.experts
+    gated = ours(block.gate.weight.T, weights.gate_up_proj.transpose(1, 2), weights.down_proj.transpose(1, 2), swiglu)
+
+    members = nn.ModuleList(ReLUExpert() for _ in range(experts))
+    theirs = MoE(WIDTH, num_experts=experts, gating_top_n=K, experts=members, threshold_eval=0.0).eval()
+    w1, w2 = torch.stack([m.w1.weight.T for m in members]), torch.stack([m.w2.weight.T for m in members])
+    plain = ours(theirs.gate.to_gates.weight.T, w1, w2)
+    ids = torch.zeros(tokens.shape[:2].numel(), dtype=torch.int64)
+    first = (torch.randn(WIDTH, HIDDEN) * WIDTH**-0.5, torch.randn(HIDDEN, WIDTH) * HIDDEN**-0.5)
+    return {
+        "ours, SwiGLU experts": lambda: gated(tokens.flatten(0, 1), ids)[0].view_as(tokens),
+        **made,
+        "ours, ReLU experts": lambda: plain(tokens.flatten(0, 1), ids)[0].view_as(tokens),
+        "st-moe-pytorch, ReLU experts": lambda: theirs(tokens).outputs,
+        "dense ReLU layer of two experts' size": lambda: (
+            torch.relu(tokens @ first[0].repeat(1, K)) @ first[1].repeat(K, 1)
+        ),
+    }
+
+
+def share_equal(results: dict[str, Tensor]) -> float:
+    """Compare the outputs; returns the part of the tokens on which st-moe-pytorch's equals ours.
+
+    It drops what is beyond twice the fair share of a sequence; we drop nothing.
+    """
+    for name in results:
+        if "Mixtral" in name:
+            torch.testing.assert_close(results["ours, SwiGLU experts"], results[name], rtol=1e-3, atol=1e-4)
+    difference = (results["ours, ReLU experts"] - results["st-moe-pytorch, ReLU experts"]).abs().amax(-1)
+    return float((difference < 1e-4).float().mean())
+
+
+def race(batch: int) -> list[dict]:
+    """Milliseconds for a token, for every number of experts."""
+    tokens = torch.randn(batch, LENGTH, WIDTH)
+    raced = {experts: candidates(experts, tokens) for experts in EXPERTS}
+    equal = {
+        experts: share_equal({name: function() for name, function in functions.items()})  # warms up as well
+        for experts, functions in raced.items()
+    }
+    samples = {experts: {name: [] for name in functions} for experts, functions in raced.items()}
+    for _ in range(REPEATS[batch]):
+        for experts, functions in raced.items():
+            for name, function in functions.items():
+                start = time.perf_counter()
+                function()
+                samples[experts][name].append(1000 * (time.perf_counter() - start) / (batch * LENGTH))
+    rows = []
+    for experts, by_name in samples.items():
+        quartiles = {name: np.percentile(times, [25, 50, 75]).round(6).tolist() for name, times in by_name.items()}
+        rows.append({"experts": experts, "milliseconds_per_token": quartiles, "equal_to_st_moe": equal[experts]})
+        print(experts, {name: round(q[1], 5) for name, q in quartiles.items()}, equal[experts], flush=True)
+    return rows
+
+
+@torch.no_grad()
+def main() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    races = [{"tokens": batch * LENGTH, "repeats": REPEATS[batch], "rows": race(batch)} for batch in REPEATS]
+    path = Path(ROOT) / "lectures" / "results" / "moe_race.json"
+    shape = {"k": K, "width": WIDTH, "hidden": HIDDEN, "quartiles": "lower, median, upper"}
+    where = provenance() | {"command": "python -m tests.benchmarks.moe_race"}
+    write_results(path, json.loads(json.dumps(shape | {"races": races, "provenance": where})))
+
+
+if __name__ == "__main__":
+    main()
