@@ -421,9 +421,9 @@ def ticket_explorer(masks: list[dict[str, Tensor]], errors: dict[str, list[float
     slider.observe(lambda change: setattr(image, "value", _png(draw(change["new"]))), names="value")
     plots.show(
         draw(default),
-        "The explorer after some rounds. Three masks: the first layer's as a picture of the pixels, in greys that say how "
-        "many of a pixel's weights are kept; the other two as speckled matrices. Beside them the errors of ticket and "
-        "controls against the weights kept, with a line at the chosen round.",
+        "The explorer after some rounds. Three masks: the first layer's as a picture of the pixels, in greys that say "
+        "how many of a pixel's weights are kept; the other two as speckled matrices. Beside them the errors of ticket "
+        "and controls against the weights kept, with a line at the chosen round.",
     )
     return ipywidgets.VBox([slider, image])
 
