@@ -37,7 +37,7 @@ test: .venv/test.stamp  ## check style, look for stale notebooks, run every test
 	printf '\n== 2 of 4: are the built notebooks up to date? (course build --check)\n'; \
 	$(RUN) build --check || failed="$$failed stale-notebooks"; \
 	printf '\n== 3 of 4: do the checks see through wrong solutions? (pytest, on all cores)\n'; \
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 tests/mutants $(ARGS) || [ $$? -eq 5 ] || failed="$$failed checks"; \
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal tests/mutants $(ARGS) || [ $$? -eq 5 ] || failed="$$failed checks"; \
 	printf '\n== 4 of 4: all other tests, and every notebook (pytest, nbval; a file is never split between cores)\n'; \
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/mutants $(ARGS) || [ $$? -eq 5 ] || failed="$$failed tests"; \
 	if [ -n "$$failed" ]; then printf '\nFailed:%s\n' "$$failed"; exit 1; fi
