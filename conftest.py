@@ -17,7 +17,10 @@ else:
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print the score of the checks: how many wrong solutions the public laws see through."""
+    """Print the score of the checks, and what hostile submissions could do to grading.
+
+    Here, as pytest-xdist's main process does not load the conftest.py of folders below.
+    """
     reports = [r for outcome in ("passed", "failed") for r in terminalreporter.getreports(outcome)]
     for kind, rest in (("written by hand", ""), ("made by machine", "; the rest are equivalent, see EQUIVALENT")):
         scores = [score for r in reports for name, score in getattr(r, "user_properties", ()) if name == kind]
@@ -26,3 +29,9 @@ def pytest_terminal_summary(terminalreporter):
             terminalreporter.write_line(
                 f"mutants {kind}: the public laws kill {killed} of {tried}{rest if killed < tried else ''}"
             )
+    for report in reports:
+        for name, rows in getattr(report, "user_properties", ()):
+            if name == "grading corpus":
+                terminalreporter.write_sep("-", name)
+                for label, value in rows:
+                    terminalreporter.write_line(f"{label:<32}{value:>8g}")

@@ -36,14 +36,3 @@ def guarded():
 @pytest.fixture(params=["trusted", "guarded"])
 def sandbox(request):
     return request.getfixturevalue(request.param)
-
-
-def pytest_terminal_summary(terminalreporter):
-    """Print what the corpus of broken and hostile submissions could do."""
-    for outcome in ("passed", "failed"):
-        for report in terminalreporter.getreports(outcome):
-            for name, rows in getattr(report, "user_properties", ()):
-                if name == "grading corpus":
-                    terminalreporter.write_sep("-", name)
-                    for label, value in rows:
-                        terminalreporter.write_line(f"{label:<32}{value:>8g}")
