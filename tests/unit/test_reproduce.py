@@ -6,24 +6,9 @@ import pytest
 import torch
 
 from course_utils import reproduce
-from course_utils.data import Digits, embedded_digits
 from course_utils.reproduce import distillation
 
-
-@pytest.fixture(autouse=True)
-def one_thread_and_own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, "cache_folder", lambda: tmp_path / "cache")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def few_digits():
-    digits = embedded_digits()
-    return Digits("few", *(part.subset(slice(200)) for part in (digits.train, digits.validation, digits.test)))
-
+pytestmark = pytest.mark.usefixtures("one_thread_and_own_cache")
 
 TINY = distillation.Settings(teacher_epochs=3, student_epochs=2, batch_size=50)
 

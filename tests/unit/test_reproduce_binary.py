@@ -5,27 +5,14 @@ import json
 import pytest
 import torch
 
-from course_utils import plots, reproduce
-from course_utils.data import Digits, embedded_digits
+from course_utils import plots
 from course_utils.reproduce import binary
 from course_utils.widgets import xnor_explorer
 
 TINY = binary.Settings(hidden=(40, 30), epochs=2, batch_size=50, teacher_epochs=1)
 
 
-@pytest.fixture(autouse=True)
-def one_thread_and_own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, "cache_folder", lambda: tmp_path / "cache")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def few_digits():
-    digits = embedded_digits()
-    return Digits("few", *(part.subset(slice(200)) for part in (digits.train, digits.validation, digits.test)))
+pytestmark = pytest.mark.usefixtures("one_thread_and_own_cache")
 
 
 def test_tiny_run_stores_every_network(few_digits, tmp_path):

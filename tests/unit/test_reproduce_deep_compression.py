@@ -5,8 +5,6 @@ import json
 import pytest
 import torch
 
-from course_utils import reproduce
-from course_utils.data import Digits, embedded_digits
 from course_utils.models import lenet5
 from course_utils.reproduce import deep_compression as dc
 
@@ -21,19 +19,8 @@ SMALL = {
 
 
 @pytest.fixture(autouse=True)
-def one_thread_and_own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, "cache_folder", lambda: tmp_path / "cache")
+def small_recipes(one_thread_and_own_cache, monkeypatch):
     monkeypatch.setattr(dc, "RECIPES", SMALL)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def few_digits():
-    digits = embedded_digits()
-    return Digits("few", *(part.subset(slice(200)) for part in (digits.train, digits.validation, digits.test)))
 
 
 def test_tiny_run_stores_every_stage(few_digits, tmp_path):

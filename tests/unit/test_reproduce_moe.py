@@ -3,21 +3,13 @@
 import json
 
 import pytest
-import torch
 
-from course_utils import reproduce
 from course_utils.reproduce import moe
 
 TINY = moe.Settings(width=16, hidden=16, experts=4, steps=2, count=1, length=64, characters=12_000, measured=4)
 
 
-@pytest.fixture(autouse=True)
-def one_thread_and_own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, "cache_folder", lambda: tmp_path / "cache")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread_and_own_cache")
 
 
 def test_tiny_run_stores_every_network(tmp_path):
