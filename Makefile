@@ -32,14 +32,12 @@ lab: .venv/lab.stamp  ## open the course in JupyterLab; on a machine without a s
 
 test: .venv/test.stamp  ## check style, look for stale notebooks, run every test; some tests: make test ARGS="-k mutants"
 	@failed=; \
-	printf '\n== 1 of 4: style (ruff)\n'; \
+	printf '\n== 1 of 3: style (ruff)\n'; \
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . || failed="$$failed style"; \
-	printf '\n== 2 of 4: are the built notebooks up to date? (course build --check)\n'; \
+	printf '\n== 2 of 3: are the built notebooks up to date? (course build --check)\n'; \
 	$(RUN) build --check || failed="$$failed stale-notebooks"; \
-	printf '\n== 3 of 4: do the checks see through wrong solutions? (pytest, on all cores)\n'; \
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal tests/mutants $(ARGS) || [ $$? -eq 5 ] || failed="$$failed checks"; \
-	printf '\n== 4 of 4: all other tests, and every notebook (pytest, nbval; a file is never split between cores)\n'; \
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/mutants $(ARGS) || [ $$? -eq 5 ] || failed="$$failed tests"; \
+	printf '\n== 3 of 3: all tests, every notebook among them (pytest and nbval, on all cores)\n'; \
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(ARGS) || failed="$$failed tests"; \
 	if [ -n "$$failed" ]; then printf '\nFailed:%s\n' "$$failed"; exit 1; fi
 
 build: .venv/lab.stamp  ## build solutions, labs and lectures from their text sources; one unit: make build ARGS=01

@@ -1,6 +1,9 @@
 """What all tests share, notebooks under nbval included: kernels that pytest starts inherit this environment."""
 
 import os
+from pathlib import Path
+
+import pytest
 
 os.environ["TQDM_DISABLE"] = "1"  # progress bars are no part of a notebook's outputs
 # On a machine that is busy, threads wait for each other at every layer: small networks then train 10 times slower
@@ -14,6 +17,25 @@ else:
     # The same examples in every run, so that a verdict does not depend on luck; no deadline on a busy machine
     settings.register_profile("course", derandomize=True, deadline=None)
     settings.load_profile("course")
+
+# What takes long comes first and what is in small pieces last, so that no core waits for another at the end
+ORDER = ("tests/notebooks", "lectures", "solutions", "tests/grading", "tests/unit", "tests/mutants")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(config, items):
+    """With `--dist loadgroup` a file's tests stay together on one core, as the cells of a notebook must.
+
+    The proofs of the checks, thousands of tests that share nothing, are dealt out one by one.
+    """
+    root = Path(__file__).parent
+    places = {item: item.path.relative_to(root).as_posix() for item in items if item.path.is_relative_to(root)}
+    rank = {folder: number for number, folder in enumerate(ORDER)}
+    items.sort(key=lambda item: next((rank[f] for f in ORDER if places.get(item, "").startswith(f)), len(ORDER)))
+    if config.pluginmanager.hasplugin("xdist"):
+        for item, place in places.items():
+            if not place.startswith("tests/mutants"):
+                item.add_marker(pytest.mark.xdist_group(place))
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -11,6 +11,30 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from course_utils import plots
+
+
+def _explorer(draw: Callable[..., Figure], controls: dict[str, ipywidgets.ValueWidget], alt: str) -> ipywidgets.Widget:
+    """Controls above a picture that follows them, and the picture of their default state for readers without a kernel.
+
+    draw: gets the controls' values by their names. alt: describes the default state.
+    """
+
+    def picture() -> Figure:
+        return draw(**{name: control.value for name, control in controls.items()})
+
+    def png(figure: Figure) -> bytes:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+        plt.close(figure)
+        return buffer.getvalue()
+
+    image = ipywidgets.Image(value=png(picture()), format="png")
+    for control in controls.values():
+        control.observe(lambda _: setattr(image, "value", png(picture())), names="value")
+    plots.show(picture(), alt)
+    return ipywidgets.VBox([*controls.values(), image])
+
 
 def energy_meter() -> ipywidgets.Widget:
     """What an inference costs by Horowitz's prices at 45 nm, and how long a phone's battery lasts.
@@ -18,12 +42,9 @@ def energy_meter() -> ipywidgets.Widget:
     Sliders set the MACs of a network, the accesses to SRAM and DRAM for each MAC, the number format and the battery.
     The energy of a memory access is taken as proportional to the bits that it moves.
     """
-    from course_utils import plots
     from course_utils.budget import PICOJOULES
 
     formats = {"float32": 3.7 + 0.9, "int32": 3.1 + 0.1}  # a multiplication and an addition, in picojoules
-    default = {"macs": 665_784_864.0, "sram": 2.0, "dram": 0.0029, "arithmetic": "float32", "bits": 32}
-    default |= {"per_second": 30, "watt_hours": 15.0}
 
     def draw(
         macs: float, sram: float, dram: float, arithmetic: str, bits: int, per_second: int, watt_hours: float
@@ -53,38 +74,31 @@ def energy_meter() -> ipywidgets.Widget:
         )
 
     controls = {
-        "macs": log_slider(default["macs"], 4, 11, "MACs"),
+        "macs": log_slider(665_784_864.0, 4, 11, "MACs"),
         "sram": ipywidgets.FloatSlider(
-            value=default["sram"], min=0, max=4, step=0.1, description="SRAM accesses per MAC", style=style, layout=wide
+            value=2.0, min=0, max=4, step=0.1, description="SRAM accesses per MAC", style=style, layout=wide
         ),
-        "dram": log_slider(default["dram"], -4, 0, "DRAM accesses per MAC"),
+        "dram": log_slider(0.0029, -4, 0, "DRAM accesses per MAC"),
         "arithmetic": ipywidgets.Dropdown(
-            options=list(formats), value=default["arithmetic"], description="arithmetic", style=style
+            options=list(formats), value="float32", description="arithmetic", style=style
         ),
         "bits": ipywidgets.SelectionSlider(
-            options=[1, 2, 4, 8, 16, 32], value=default["bits"], description="bits per word", style=style, layout=wide
+            options=[1, 2, 4, 8, 16, 32], value=32, description="bits per word", style=style, layout=wide
         ),
         "per_second": ipywidgets.IntSlider(
-            value=default["per_second"], min=1, max=120, description="inferences per second", style=style, layout=wide
+            value=30, min=1, max=120, description="inferences per second", style=style, layout=wide
         ),
         "watt_hours": ipywidgets.FloatSlider(
-            value=default["watt_hours"], min=1, max=60, step=0.5, description="battery (Wh)", style=style, layout=wide
+            value=15.0, min=1, max=60, step=0.5, description="battery (Wh)", style=style, layout=wide
         ),
     }
-    image = ipywidgets.Image(value=_png(draw(**default)), format="png")
-
-    def update(_: object) -> None:
-        image.value = _png(draw(**{name: control.value for name, control in controls.items()}))
-
-    for control in controls.values():
-        control.observe(update, names="value")
-    plots.show(
-        draw(**default),
+    return _explorer(
+        draw,
+        controls,
         "The meter in its default state, as three horizontal bars of millijoules per inference: the convolutions of "
         "AlexNet with two accesses to SRAM and 0.0029 to DRAM for each MAC. SRAM has the longest bar, arithmetic about "
         "half of that, DRAM much less.",
     )
-    return ipywidgets.VBox([*controls.values(), image])
 
 
 def temperature_explorer(images: Tensor, logits: Tensor) -> ipywidgets.Widget:
@@ -93,12 +107,10 @@ def temperature_explorer(images: Tensor, logits: Tensor) -> ipywidgets.Widget:
     images: [n, 1, 28, 28]; logits: [n, 10], what the network says of them. A slider sets the temperature from 0.1 to
     100, a menu picks the digit.
     """
-    from course_utils import plots
     from course_utils.distillation import soft_targets
 
     # Four entries of a longer list, which sum to 0.555; among themselves they are a distribution again
     table = {"cow": 0.05, "dog": 0.3, "cat": 0.2, "car": 0.005}
-    default = {"temperature": 1.0, "digit": 0}
 
     def draw(temperature: float, digit: int) -> Figure:
         figure, (words, picture, digits) = plots.new_figure(1, 3, width=9, height=2.8)
@@ -119,29 +131,21 @@ def temperature_explorer(images: Tensor, logits: Tensor) -> ipywidgets.Widget:
     style, wide = {"description_width": "8em"}, ipywidgets.Layout(width="36em")
     controls = {
         "temperature": ipywidgets.FloatLogSlider(
-            value=default["temperature"], min=-1, max=2, step=0.05, description="temperature", style=style, layout=wide
+            value=1.0, min=-1, max=2, step=0.05, description="temperature", style=style, layout=wide
         ),
         "digit": ipywidgets.Dropdown(
             options=[(f"digit {i + 1}", i) for i in range(len(images))],
-            value=default["digit"],
             description="image",
             style=style,
         ),
     }
-    image = ipywidgets.Image(value=_png(draw(**default)), format="png")
-
-    def update(_: object) -> None:
-        image.value = _png(draw(**{name: control.value for name, control in controls.items()}))
-
-    for control in controls.values():
-        control.observe(update, names="value")
-    plots.show(
-        draw(**default),
+    return _explorer(
+        draw,
+        controls,
         "The explorer at temperature 1: bars for cow, dog, cat and car, of which dog has the longest, then cat, then "
         "cow, and car almost none; the image of a handwritten digit; and bars for the ten classes that a network gives "
         "it. A higher temperature evens the bars out, a lower one leaves only the longest.",
     )
-    return ipywidgets.VBox([*controls.values(), image])
 
 
 def pruning_explorer(
@@ -152,7 +156,7 @@ def pruning_explorer(
     weights and curvatures: by name, the same shapes. loss_increase: of masks -> the measured increase in nats. A slider
     sets the fraction that is deleted, a menu the criterion.
     """
-    from course_utils import plots, saliency
+    from course_utils import saliency
 
     obd = {name: saliency.obd_saliency(weights[name], h) for name, h in curvatures.items()}
     generator = torch.Generator().manual_seed(0)
@@ -163,7 +167,6 @@ def pruning_explorer(
     }
     sizes, bends = (torch.cat([t[name].flatten() for name in weights]) for t in (weights, curvatures))
     floor = 1e-8  # where weights of curvature 0 are drawn
-    default = {"deleted": 0.5, "criterion": "Optimal Brain Damage"}
 
     def draw(deleted: float, criterion: str) -> Figure:
         masks = saliency.keep_top(criteria[criterion], 1 - deleted)
@@ -182,34 +185,16 @@ def pruning_explorer(
 
     wide = ipywidgets.Layout(width="36em")
     controls = {
-        "deleted": ipywidgets.FloatSlider(
-            value=default["deleted"], min=0, max=0.95, step=0.05, description="deleted", layout=wide
-        ),
-        "criterion": ipywidgets.Dropdown(
-            options=list(criteria), value=default["criterion"], description="criterion", layout=wide
-        ),
+        "deleted": ipywidgets.FloatSlider(value=0.5, min=0, max=0.95, step=0.05, description="deleted", layout=wide),
+        "criterion": ipywidgets.Dropdown(options=list(criteria), description="criterion", layout=wide),
     }
-    image = ipywidgets.Image(value=_png(draw(**default)), format="png")
-
-    def update(_: object) -> None:
-        image.value = _png(draw(**{name: control.value for name, control in controls.items()}))
-
-    for control in controls.values():
-        control.observe(update, names="value")
-    plots.show(
-        draw(**default),
+    return _explorer(
+        draw,
+        controls,
         "Left: a cloud of weights, size across and curvature upwards, both logarithmic; those that Optimal Brain "
         "Damage deletes are below a falling line, a row of weights of curvature 0 among them. Right: two bars, the "
         "predicted increase of the loss and the measured one, which is longer.",
     )
-    return ipywidgets.VBox([*controls.values(), image])
-
-
-def _png(figure: Figure) -> bytes:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    plt.close(figure)
-    return picture.getvalue()
 
 
 def codebook_explorer(
@@ -220,14 +205,12 @@ def codebook_explorer(
     weights: [n], the layer's kept weights. entries: kept weights and fillers, each with a gap of index_bits. error: the
     percentage of digits that the network gets wrong with other values [n] in place of the weights.
     """
-    from course_utils import plots
     from course_utils.deep_compression import compressed_bits, kmeans_1d, linear_centroids
 
     starts = {
         "linear": linear_centroids,
         "by density": lambda w, count: torch.quantile(w, (torch.arange(count) + 0.5) / count),
     }
-    default = {"bits": 3, "start": "linear", "steps": 30}
 
     def draw(bits: int, start: str, steps: int) -> Figure:
         centroids, assignment = kmeans_1d(weights, starts[start](weights, 2**bits), steps)
@@ -246,28 +229,20 @@ def codebook_explorer(
 
     style, wide = {"description_width": "8em"}, ipywidgets.Layout(width="36em")
     controls = {
-        "bits": ipywidgets.IntSlider(default["bits"], 1, 8, description="bits", style=style, layout=wide),
-        "start": ipywidgets.Dropdown(options=list(starts), value=default["start"], description="start", style=style),
-        "steps": ipywidgets.IntSlider(default["steps"], 0, 60, description="steps", style=style, layout=wide),
+        "bits": ipywidgets.IntSlider(3, 1, 8, description="bits", style=style, layout=wide),
+        "start": ipywidgets.Dropdown(options=list(starts), value="linear", description="start", style=style),
+        "steps": ipywidgets.IntSlider(30, 0, 60, description="steps", style=style, layout=wide),
     }
-    image = ipywidgets.Image(value=_png(draw(**default)), format="png")
-
-    def update(_: object) -> None:
-        image.value = _png(draw(**{name: control.value for name, control in controls.items()}))
-
-    for control in controls.values():
-        control.observe(update, names="value")
-    plots.show(
-        draw(**default),
+    return _explorer(
+        draw,
+        controls,
         "The explorer at 3 bits: a histogram of the layer's kept weights, two humps with an empty middle, and eight "
         "marks on its axis where the shared values are. More bits give more marks, fewer errors and more bytes.",
     )
-    return ipywidgets.VBox([*controls.values(), image])
 
 
 def huffman_steps(frequencies: dict[str, int]) -> ipywidgets.Widget:
     """Huffman's construction, one joining at a time: a slider goes from the single symbols to the whole tree."""
-    from course_utils import plots
     from course_utils.deep_compression import huffman_code
 
     total = sum(frequencies.values())
@@ -316,15 +291,13 @@ def huffman_steps(frequencies: dict[str, int]) -> ipywidgets.Widget:
         return figure
 
     slider = ipywidgets.IntSlider(len(joinings), 0, len(joinings), description="joinings")
-    image = ipywidgets.Image(value=_png(draw(len(joinings))), format="png")
-    slider.observe(lambda change: setattr(image, "value", _png(draw(change["new"]))), names="value")
-    plots.show(
-        draw(len(joinings)),
+    return _explorer(
+        draw,
+        {"step": slider},
         "A Huffman tree: at the bottom the symbols with their frequencies and their words of 0 and 1, above them the "
         "branches, each with a 0 or a 1, and at every fork the sum of the frequencies below. Rare symbols lie deepest. "
         "The slider shows the tree after fewer joinings.",
     )
-    return ipywidgets.VBox([slider, image])
 
 
 def xnor_explorer(bits: int = 8) -> ipywidgets.Widget:
@@ -332,10 +305,7 @@ def xnor_explorer(bits: int = 8) -> ipywidgets.Widget:
 
     Two sliders set the words (bit 0, the first element, is worth 1).
     """
-    from course_utils import plots
     from course_utils.binary import xnor_popcount_matmul
-
-    default = {"a": 13, "b": 11}
 
     def draw(a: int, b: int) -> Figure:
         agree = ~(a ^ b)
@@ -366,21 +336,14 @@ def xnor_explorer(bits: int = 8) -> ipywidgets.Widget:
     wide = ipywidgets.Layout(width="30em")
     controls = {
         name: ipywidgets.IntSlider(value, 0, 2**bits - 1, description=f"word {name}", layout=wide)
-        for name, value in default.items()
+        for name, value in {"a": 13, "b": 11}.items()
     }
-    image = ipywidgets.Image(value=_png(draw(**default)), format="png")
-
-    def update(_: object) -> None:
-        image.value = _png(draw(**{name: control.value for name, control in controls.items()}))
-
-    for control in controls.values():
-        control.observe(update, names="value")
-    plots.show(
-        draw(**default),
+    return _explorer(
+        draw,
+        controls,
         "Three rows of eight boxes: the bits of the words a and b with the signs that they stand for, and "
         "below them the bits of a xnor b, a 1 wherever the two agree. The title counts them, and gets the dot product.",
     )
-    return ipywidgets.VBox([*controls.values(), image])
 
 
 def ticket_explorer(masks: list[dict[str, Tensor]], errors: dict[str, list[float]]) -> ipywidgets.Widget:
@@ -389,11 +352,8 @@ def ticket_explorer(masks: list[dict[str, Tensor]], errors: dict[str, list[float
     masks: of each round, the first layer's [units, 784]; errors: for each network, the percentage that it gets wrong
     after each round.
     """
-    from course_utils import plots
-
     sizes = sum(mask.numel() for mask in masks[0].values())
     kept = [100 * sum(int(mask.sum()) for mask in each.values()) / sizes for each in masks]
-    default = min(5, len(masks) - 1)
 
     def draw(number: int) -> Figure:
         figure, axes = plots.new_figure(1, len(masks[0]) + 1, width=10.5, height=3)
@@ -416,16 +376,14 @@ def ticket_explorer(masks: list[dict[str, Tensor]], errors: dict[str, list[float
         return figure
 
     wide = ipywidgets.Layout(width="36em")
-    slider = ipywidgets.IntSlider(default, 0, len(masks) - 1, description="round", layout=wide)
-    image = ipywidgets.Image(value=_png(draw(default)), format="png")
-    slider.observe(lambda change: setattr(image, "value", _png(draw(change["new"]))), names="value")
-    plots.show(
-        draw(default),
+    slider = ipywidgets.IntSlider(min(5, len(masks) - 1), 0, len(masks) - 1, description="round", layout=wide)
+    return _explorer(
+        draw,
+        {"number": slider},
         "The explorer after some rounds. Three masks: the first layer's as a picture of the pixels, in greys that say "
         "how many of a pixel's weights are kept; the other two as speckled matrices. Beside them the errors of ticket "
         "and controls against the weights kept, with a line at the chosen round.",
     )
-    return ipywidgets.VBox([slider, image])
 
 
 def routing_explorer(symbols: Sequence[str], probabilities: Mapping[float, Tensor]) -> ipywidgets.Widget:
@@ -433,8 +391,6 @@ def routing_explorer(symbols: Sequence[str], probabilities: Mapping[float, Tenso
 
     symbols: the text's tokens. probabilities: by weight, the router's softmax [tokens, experts].
     """
-    from course_utils import plots
-
     weights = list(probabilities)
     experts = probabilities[weights[0]].shape[1]
 
@@ -459,12 +415,10 @@ def routing_explorer(symbols: Sequence[str], probabilities: Mapping[float, Tenso
     slider = ipywidgets.SelectionSlider(
         options=[(f"{weight:g}", weight) for weight in weights], value=weights[0], description="balance"
     )
-    image = ipywidgets.Image(value=_png(draw(weights[0])), format="png")
-    slider.observe(lambda change: setattr(image, "value", _png(draw(change["new"]))), names="value")
-    plots.show(
-        draw(weights[0]),
+    return _explorer(
+        draw,
+        {"weight": slider},
         "Left: a text's tokens across and the experts upwards; each square is as dark as the router's probability, and "
         "a dot marks the expert that is chosen. Right: each expert's share of the tokens, with a dashed line at equal "
         "shares. At balance weight 0 few experts have most tokens; a larger weight spreads the dots.",
     )
-    return ipywidgets.VBox([slider, image])

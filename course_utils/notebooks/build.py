@@ -256,6 +256,7 @@ def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         store_widget_state=False,
+        coalesce_streams=True,  # what one run sends as one piece of stdout, another sends as three
         extra_arguments=["--log-level=ERROR"],
     )
     with kernel_environment():

@@ -14,7 +14,6 @@ from typing import Any
 import nbformat
 import pytest
 from nbformat import NotebookNode
-from nbval.plugin import coalesce_streams
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
@@ -150,10 +149,6 @@ def run_nbval(notebook: NotebookNode) -> dict[str, Verdict]:
     folder = Path(tempfile.mkdtemp(prefix="course-check-"))
     try:
         path = folder / "lab.ipynb"
-        # What one run sends as one piece of stdout, another sends as three. nbval does this too, but leaves the pieces
-        for cell in notebook.cells:
-            if cell.cell_type == "code":
-                cell.outputs = coalesce_streams(cell.outputs)
         nbformat.write(notebook, path)
         bar = Progress(
             TextColumn("{task.description}"),

@@ -5,19 +5,24 @@ The paper's recipe: train, prune by magnitude and retrain, share weights by k-me
 centroids, Huffman-code. Ours, on top: digits shifted by up to a pixel, the soft targets of a better teacher (unit 01),
 pruning that grows step by step while the network trains (M. Zhu and S. Gupta, arXiv:1710.01878, 2017), fewer bits,
 shared biases, and arithmetic coding. LeNet-5 is first made narrower by whole filters, which makes its training cheap.
+Beside it, what the course teaches as well: rewinding (unit 07), Optimal Brain Damage's saliencies (unit 02), and the
+best k-means that there is in one dimension.
 
 Every size is that of a file which is read back, and every error is counted with the network that was read.
 """
 
 import copy
 import hashlib
+import importlib
 import json
 import math
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -37,7 +42,9 @@ from course_utils.deep_compression import (
 )
 from course_utils.distillation import distillation_loss
 from course_utils.models import lenet5, lenet_300_100, parameter_count
+from course_utils.pruning import recursion_inputs
 from course_utils.reproduce import Journal, provenance, write_results
+from course_utils.saliency import backpropagate_curvature, obd_saliency
 from course_utils.training import errors, logits_of, set_seed
 
 PAPER = {
@@ -52,13 +59,19 @@ PAPER = {
     },
 }  # fmt: skip
 MOST_SEEDS = {"lenet_300_100": 5, "lenet5": 3}
+REWINDS = 4  # of recipes that rewind
+CURVATURE_EXAMPLES = 500  # for Optimal Brain Damage's saliencies
 SHIFTS = torch.cartesian_prod(torch.arange(-1, 2), torch.arange(-1, 2))  # [9, 2]: pixels down and to the right
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is made small. `bits` are of the weights, layer by layer; `bias_bits` 0 leaves biases as they
-    are."""
+    """How a network is made small.
+
+    bits: of the weights, layer by layer; bias_bits 0 leaves biases as they are. pruning: in two "rounds" at once,
+    "gradual" while it trains, or in rounds that start at the "rewound" weights. saliency: what is kept, the largest
+    "magnitude" or "obd", Optimal Brain Damage's.
+    """
 
     kept: int
     dense_epochs: int
@@ -68,21 +81,26 @@ class Recipe:
     bias_bits: int = 0
     shifts: bool = False
     teacher: bool = False
-    gradual: bool = False
+    pruning: str = "rounds"
+    saliency: str = "magnitude"
     filters: tuple[int, int] | None = None  # of LeNet-5's two convolutions, after the dense epochs
 
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "lenet_300_100": {
-        "ours": Recipe(6500, 3, 47, 8, (3, 4, 4), 3, shifts=True, teacher=True, gradual=True),
-        "no teacher": Recipe(6500, 3, 47, 0, (3, 4, 4), 3, shifts=True, gradual=True),
-        "no teacher, no shifts": Recipe(6500, 3, 47, 0, (3, 4, 4), 3, gradual=True),
+        "ours": Recipe(6500, 3, 47, 8, (3, 4, 4), 3, shifts=True, teacher=True, pruning="gradual"),
+        "no teacher": Recipe(6500, 3, 47, 0, (3, 4, 4), 3, shifts=True, pruning="gradual"),
+        "no teacher, no shifts": Recipe(6500, 3, 47, 0, (3, 4, 4), 3, pruning="gradual"),
         "no teacher, no shifts, two rounds": Recipe(6500, 12, 38, 0, (3, 4, 4), 3),
+        "ours, rewound": Recipe(6500, 3, 47, 0, (3, 4, 4), 3, shifts=True, teacher=True, pruning="rewound"),
+        "ours, by OBD": Recipe(
+            6500, 3, 47, 0, (3, 4, 4), 3, shifts=True, teacher=True, pruning="gradual", saliency="obd"
+        ),
         "paper's": Recipe(21_300, 12, 24, 3, (6, 6, 6)),
     },
     "lenet5": {
-        "ours": Recipe(16_000, 4, 26, 4, (5, 4, 4, 5), 4, True, True, True, filters=(12, 32)),
-        "ours, smaller": Recipe(6000, 3, 20, 5, (4, 3, 3, 4), 3, True, True, True, filters=(8, 24)),
+        "ours": Recipe(16_000, 4, 26, 4, (5, 4, 4, 5), 4, True, True, "gradual", filters=(12, 32)),
+        "ours, smaller": Recipe(6000, 3, 20, 5, (4, 3, 3, 4), 3, True, True, "gradual", filters=(8, 24)),
         "paper's": Recipe(34_500, 6, 6, 1, (8, 8, 5, 5)),
     },
 }
@@ -184,18 +202,31 @@ def weights_of(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for name, parameter in model.named_parameters() if name.endswith("weight")]
 
 
-class Pruning:
-    """Masks by magnitude over all layers together, put on the weights after each step of training."""
+@torch.no_grad()
+def magnitudes(model: nn.Module) -> list[Tensor]:
+    return [weight.abs() for weight in weights_of(model)]
 
-    def __init__(self, model: nn.Module) -> None:
+
+def obd_saliencies(model: nn.Sequential, split: Split) -> list[Tensor]:
+    """Optimal Brain Damage's saliencies of a fully connected network (unit 02)."""
+    curvatures = backpropagate_curvature(*recursion_inputs(model, split.images, split.labels))
+    return [obd_saliency(weight.detach(), h) for weight, h in zip(weights_of(model), curvatures, strict=True)]
+
+
+class Pruning:
+    """Masks by saliency over all layers together, put on the weights after each step of training."""
+
+    def __init__(self, model: nn.Module, saliencies: Callable[[nn.Module], list[Tensor]] = magnitudes) -> None:
+        self.model, self.saliencies = model, saliencies
         self.weights = weights_of(model)
         self.masks = [weight != 0 for weight in self.weights]
 
     def prune(self, kept: int) -> None:
-        """Keep the largest weights, `kept` of them."""
-        magnitudes = torch.cat([weight.detach().abs().flatten() for weight in self.weights])
-        largest = torch.zeros(len(magnitudes), dtype=torch.bool)
-        largest[magnitudes.topk(kept).indices] = True
+        """Keep the most salient weights, `kept` of them. What is pruned already does not come back."""
+        masked = zip(self.saliencies(self.model), self.masks, strict=True)
+        saliencies = torch.cat([saliency.masked_fill(~mask, -1).flatten() for saliency, mask in masked])
+        largest = torch.zeros(len(saliencies), dtype=torch.bool)
+        largest[saliencies.topk(kept).indices] = True
         parts = largest.split([weight.numel() for weight in self.weights])
         self.masks = [part.view_as(weight) for part, weight in zip(parts, self.weights, strict=True)]
 
@@ -209,8 +240,15 @@ class Pruning:
 class GradualPruning(Pruning):
     """Pruning that keeps kept + (all − kept)·(1 − t)³ weights at the part t of its way (Zhu and Gupta 2017, eq. 1)."""
 
-    def __init__(self, model: nn.Module, kept: int, epochs: float, every: int) -> None:
-        super().__init__(model)
+    def __init__(
+        self,
+        model: nn.Module,
+        kept: int,
+        epochs: float,
+        every: int,
+        saliencies: Callable[[nn.Module], list[Tensor]] = magnitudes,
+    ) -> None:
+        super().__init__(model, saliencies)
         self.kept, self.epochs, self.every, self.steps = kept, epochs, every, 0
         self.left = self.total = sum(weight.numel() for weight in self.weights)
 
@@ -225,7 +263,8 @@ class GradualPruning(Pruning):
 def train_and_prune(
     network: str, recipe: Recipe, digits: Digits, settings: Settings, teacher: Tensor | None, seed: int
 ) -> dict[str, Tensor]:
-    """The state of a trained and pruned network, and the errors before pruning."""
+    """The state of a trained and pruned network, the errors before pruning, and the seconds that it took."""
+    start = time.perf_counter()
     set_seed(seed)
     model = NETWORKS[network]()
     common = {"reach": int(recipe.shifts), "teacher": teacher if recipe.teacher else None}
@@ -240,16 +279,33 @@ def train_and_prune(
         model, filters = narrow(model, *recipe.filters)
         model.to(memory_format=torch.channels_last)
     common |= {"seed": seed + 100, "name": f"{network} {seed}"}
-    if recipe.gradual:
-        pruning = GradualPruning(model, recipe.kept, settings.ramp * recipe.prune_epochs, settings.prune_every)
+    saliencies = magnitudes
+    if recipe.saliency == "obd":
+        saliencies = partial(obd_saliencies, split=digits.train.subset(slice(CURVATURE_EXAMPLES)))
+    if recipe.pruning == "gradual":
+        ramp = settings.ramp * recipe.prune_epochs
+        pruning = GradualPruning(model, recipe.kept, ramp, settings.prune_every, saliencies)
         rate = cosine(settings.lr, epochs, recipe.dense_epochs)
         fit(
             model, digits.train, settings, epochs=recipe.prune_epochs, rate=rate, after_step=pruning.after_step,
             **common
         )  # fmt: skip
+    elif recipe.pruning == "rewound":
+        # Iterative magnitude pruning: each round starts at the weights after the dense epochs, and keeps an equal part
+        early = copy.deepcopy(model.state_dict())
+        pruning = Pruning(model, saliencies)
+        total = sum(weight.numel() for weight in pruning.weights)
+        part = recipe.prune_epochs // (REWINDS + 1)
+        rate = cosine(settings.lr, recipe.dense_epochs + part, recipe.dense_epochs)
+        for number in range(REWINDS + 1):
+            if number:
+                pruning.prune(round(total * (recipe.kept / total) ** (number / REWINDS)))
+                model.load_state_dict(early)
+                pruning.after_step()
+            fit(model, digits.train, settings, epochs=part, rate=rate, after_step=pruning.after_step, **common)
     else:
         # Two rounds, each pruned at once and retrained: the geometric middle first
-        pruning = Pruning(model)
+        pruning = Pruning(model, saliencies)
         total = sum(weight.numel() for weight in pruning.weights)
         for kept in (round(math.sqrt(total * recipe.kept)), recipe.kept):
             pruning.prune(kept)
@@ -261,7 +317,8 @@ def train_and_prune(
     if filters is not None:
         model = widen(model, *filters)
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    return state | {f"dense_{split}_errors": torch.tensor(count) for split, count in dense.items()}
+    state |= {f"dense_{split}_errors": torch.tensor(count) for split, count in dense.items()}
+    return state | {"seconds": torch.tensor(time.perf_counter() - start)}
 
 
 def narrow(model: nn.Sequential, first: int, second: int) -> tuple[nn.Sequential, tuple[Tensor, Tensor]]:
@@ -300,10 +357,19 @@ def widen(small: nn.Sequential, one: Tensor, two: Tensor) -> nn.Sequential:
 # --- sharing ----------------------------------------------------------------------------------------------------------
 
 
+def best_kmeans() -> ModuleType:
+    """The package kmeans1d, which not every student has: ValueError if it is missing."""
+    try:
+        return importlib.import_module("kmeans1d")
+    except ImportError as error:
+        raise ValueError("The best k-means is kmeans1d's: install it with 'pip install kmeans1d'.") from error
+
+
 class Sharing:
     """Centroids in place of a network's weights: what is trained, and what is copied back into it."""
 
-    def __init__(self, model: nn.Module, bits: tuple[int, ...], bias_bits: int) -> None:
+    def __init__(self, model: nn.Module, bits: tuple[int, ...], bias_bits: int, best: bool = False) -> None:
+        """best: the least sum of squares that there is, in place of the paper's start and steps from there."""
         self.free = []  # parameters that are trained as they are
         self.shared: list[tuple[nn.Parameter, Tensor, Tensor, Tensor]] = []
         bits_of = dict(zip(map(id, weights_of(model)), bits, strict=True))
@@ -316,7 +382,12 @@ class Sharing:
             if not mask.any():
                 continue  # all of it is pruned
             kept = parameter.detach()[mask]
-            centroids, assignment = kmeans_1d(kept, linear_centroids(kept, count), steps=50)
+            if best:
+                kmeans1d = best_kmeans()
+                assignment, centroids = map(torch.tensor, kmeans1d.cluster(kept.tolist(), min(count, len(kept))))
+                centroids = centroids.float()
+            else:
+                centroids, assignment = kmeans_1d(kept, linear_centroids(kept, count), steps=50)
             self.shared.append((parameter, mask, centroids.requires_grad_(), assignment))
         self.copy()
 
@@ -336,10 +407,16 @@ class Sharing:
 
 
 def share(
-    model: nn.Module, recipe: Recipe, digits: Digits, settings: Settings, teacher: Tensor | None, seed: int
+    model: nn.Module,
+    recipe: Recipe,
+    digits: Digits,
+    settings: Settings,
+    teacher: Tensor | None,
+    seed: int,
+    best: bool = False,
 ) -> None:
-    """Share a pruned network's weights, and fine-tune the centroids."""
-    sharing = Sharing(model, recipe.bits, recipe.bias_bits)
+    """Share a pruned network's weights, and fine-tune the centroids. best: of all k-means, see `Sharing`."""
+    sharing = Sharing(model, recipe.bits, recipe.bias_bits, best)
     fit(
         model, digits.train, settings, epochs=recipe.share_epochs, seed=seed + 200, name="centroids",
         rate=cosine(settings.share_lr, recipe.share_epochs), parameters=sharing.parameters(),
@@ -391,11 +468,11 @@ def run_seed(
     network: str, recipe: Recipe, digits: Digits, settings: Settings, teacher: Tensor, seed: int, journal: Journal
 ) -> dict[str, Any]:
     """One network by one recipe, stage by stage."""
-    start = time.perf_counter()
     state = journal.tensors(
         f"{network}-{hash_of(recipe)}-{seed}",
         lambda: train_and_prune(network, recipe, digits, settings, teacher, seed),
     )
+    start = time.perf_counter() - float(state.pop("seconds"))
     dense = {name: int(state.pop(name)) for name in ("dense_validation_errors", "dense_test_errors")}
     model = NETWORKS[network]()
     model.load_state_dict(state)
@@ -413,16 +490,20 @@ def run_seed(
     if recipe.share_epochs:
         # What each choice of the coding adds, without fine-tuning: the same pruned network in all
         result["codings"] = {}
-        for name, bits, bias_bits, coder in (
-            ("6 bits, fixed length", (6,) * len(recipe.bits), 0, "fixed"),
-            ("6 bits, Huffman", (6,) * len(recipe.bits), 0, "huffman"),
-            ("fewer bits, Huffman", recipe.bits, 0, "huffman"),
-            ("biases shared too", recipe.bits, recipe.bias_bits, "huffman"),
-            ("arithmetic coding", recipe.bits, recipe.bias_bits, "arithmetic"),
+        for name, bits, bias_bits, coder, best in (
+            ("6 bits, fixed length", (6,) * len(recipe.bits), 0, "fixed", False),
+            ("6 bits, Huffman", (6,) * len(recipe.bits), 0, "huffman", False),
+            ("fewer bits, Huffman", recipe.bits, 0, "huffman", False),
+            ("biases shared too", recipe.bits, recipe.bias_bits, "huffman", False),
+            ("arithmetic coding", recipe.bits, recipe.bias_bits, "arithmetic", False),
+            ("the best k-means", recipe.bits, recipe.bias_bits, "arithmetic", True),
         ):
             shared = copy.deepcopy(model)
-            Sharing(shared, bits, bias_bits)
+            Sharing(shared, bits, bias_bits, best)
             result["codings"][name] = measure(shared, digits, coder)
+        tuned = copy.deepcopy(model)
+        share(tuned, recipe, digits, settings, teacher, seed, best=True)
+        result["best_kmeans"] = measure(tuned, digits, "arithmetic")
         share(model, recipe, digits, settings, teacher, seed)
         result["closed_form"] = paper_bits(model, recipe.bits)
         result |= {
@@ -448,6 +529,7 @@ def run(seeds: int, out: Path, digits: Digits | None = None, settings: Settings 
     seeds: of each recipe, but at most `MOST_SEEDS`, and three for the recipes that leave something out. digits: full
     MNIST if left out. A run that is stopped and started again goes on with the network that it was training.
     """
+    best_kmeans()  # or an error now, and not after an hour
     digits, settings = digits or full_mnist(), settings or Settings()
     path = Path(out) / "deep_compression.json"
     data = {"name": digits.name} | {part: len(getattr(digits, part)) for part in ("train", "validation", "test")}

@@ -1,6 +1,7 @@
 """The binary network at paper scale, in small: what is stored, that it resumes, and that the widget counts."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,15 +16,22 @@ TINY = binary.Settings(hidden=(40, 30), epochs=2, batch_size=50, teacher_epochs=
 pytestmark = pytest.mark.usefixtures("one_thread_and_own_cache")
 
 
+@pytest.fixture(autouse=True)
+def small_first_try(monkeypatch):
+    first = replace(binary.NETWORKS["binary, 512 units"], hidden=(20, 20), epochs=1)
+    monkeypatch.setitem(binary.NETWORKS, "binary, 512 units", first)
+
+
 def test_tiny_run_stores_every_network(few_digits, tmp_path):
-    results = binary.run(1, tmp_path, few_digits, TINY)
+    results = binary.run(2, tmp_path, few_digits, TINY)
     assert json.loads((tmp_path / "binary.json").read_text()) == json.loads(json.dumps(results))
-    runs = {name: run for name, (run,) in results["runs"].items()}
+    assert [len(runs) for runs in results["runs"].values()] == [2, 2, 2, 2, 1]
+    runs = {name: run for name, (run, *_) in results["runs"].items()}
     assert list(runs) == list(binary.NETWORKS)
     for name, run in runs.items():
         if name.startswith("binary"):
             assert run["images"] == 400 and run["different_sums"] == run["different_classes"] == 0
-            assert 10 * run["bytes"] < runs["float32"]["bytes"]
+    assert 10 * runs["binary"]["bytes"] < runs["float32"]["bytes"]
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 

@@ -1,6 +1,8 @@
 """The paper-scale Deep Compression, in small."""
 
+import copy
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -11,10 +13,12 @@ from course_utils.reproduce import deep_compression as dc
 TINY = dc.Settings(batch_size=50, prune_every=2, teacher_epochs=1)
 SMALL = {
     "lenet_300_100": {
-        "ours": dc.Recipe(2000, 1, 2, 1, (2, 3, 3), 2, shifts=True, teacher=True, gradual=True),
+        "ours": dc.Recipe(2000, 1, 2, 1, (2, 3, 3), 2, shifts=True, teacher=True, pruning="gradual"),
         "rounds": dc.Recipe(2000, 1, 2, 0, (6, 6, 6)),
+        "rewound": dc.Recipe(2000, 1, dc.REWINDS + 1, 0, (6, 6, 6), pruning="rewound"),
+        "by OBD": dc.Recipe(2000, 1, 2, 0, (6, 6, 6), pruning="gradual", saliency="obd"),
     },
-    "lenet5": {"ours": dc.Recipe(2000, 1, 2, 1, (4, 3, 3, 4), 3, True, True, True, filters=(4, 8))},
+    "lenet5": {"ours": dc.Recipe(2000, 1, 2, 1, (4, 3, 3, 4), 3, True, True, "gradual", filters=(4, 8))},
 }
 
 
@@ -37,6 +41,7 @@ def test_tiny_run_stores_every_stage(few_digits, tmp_path):
             sizes = [stage["bytes"] for stage in stages]
             assert sizes == sorted(sizes, reverse=True) and all(stage["identical"] for stage in stages)
             assert len({stage["test_errors"] for stage in stages[1:]}) == 1  # the same network in other bytes
+            assert run["best_kmeans"]["identical"] and "the best k-means" in run["codings"]
             assert sum(layer["kept"] for layer in run["closed_form"]["layers"]) <= run["kept"]
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
@@ -73,3 +78,32 @@ def test_shared_weights_stay_shared_while_they_are_trained(few_digits):
         assert torch.equal(weight != 0, mask) and len(weight[mask].unique()) <= 2**bits
     assert all(len(layer.bias.unique()) <= 8 for layer in model if hasattr(layer, "bias"))
     assert not torch.equal(model[1].weight.detach().unique(), before)
+
+
+def test_the_best_kmeans_is_never_worse_than_the_steps():
+    torch.manual_seed(0)
+    model = dc.NETWORKS["lenet_300_100"]()
+    pruning = dc.Pruning(model)
+    pruning.prune(3000)
+    pruning.after_step()
+    squares = []
+    for best in (True, False):
+        shared = copy.deepcopy(model)
+        dc.Sharing(shared, (2, 3, 4), 3, best)
+        pairs = zip(shared.parameters(), model.parameters(), strict=True)
+        squares.append([float((a - b).detach().square().sum()) for a, b in pairs])
+        assert all(map(torch.equal, *([w != 0 for w in dc.weights_of(m)] for m in (shared, model))))
+    assert all(best <= other * (1 + 1e-5) for best, other in zip(*squares, strict=True)) and squares[0] != squares[1]
+
+
+def test_obd_keeps_other_weights_than_magnitude_and_as_many(few_digits):
+    torch.manual_seed(0)
+    model = dc.NETWORKS["lenet_300_100"]()
+    masks = []
+    for saliencies in (dc.magnitudes, partial(dc.obd_saliencies, split=few_digits.train)):
+        pruning = dc.Pruning(model, saliencies)
+        pruning.prune(5000)
+        masks.append(torch.cat([mask.flatten() for mask in pruning.masks]))
+    assert masks[0].sum() == masks[1].sum() == 5000 and not torch.equal(*masks)
+    border = few_digits.train.images.amax((0, 1)).flatten() == 0  # a pixel that is always 0 has no curvature
+    assert border.any() and not masks[1][: 300 * 784].view(300, 784)[:, border].any()
