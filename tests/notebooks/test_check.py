@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
+from course_utils import cli
 from course_utils.notebooks import build as builder
 from course_utils.notebooks.check import only_prints_more
 from course_utils.units import available, load_unit, unit_name
@@ -93,17 +94,17 @@ def test_endless_loop_and_crash_cost_only_their_own_exercise(tmp_path, monkeypat
         ("absent.ipynb", None, "no file"),
     ],
 )
-def test_bad_files_get_one_sentence(tmp_path, name, content, words):
+def test_bad_files_get_one_sentence(tmp_path, capsys, name, content, words):
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    result = course_check(tmp_path / name, tmp_path)
-    assert result.returncode == 1 and words in " ".join(result.stderr.split())
-    assert "Traceback" not in result.stderr
+    assert cli.main(["check", str(tmp_path / name)]) == 1
+    said = capsys.readouterr().err
+    assert words in " ".join(said.split()) and "Traceback" not in said
 
 
-def test_unknown_lab_gets_a_suggestion(tmp_path):
-    result = course_check("distilation", tmp_path)
-    assert result.returncode == 1 and "01_distillation" in result.stderr
+def test_unknown_lab_gets_a_suggestion(capsys):
+    assert cli.main(["check", "distilation"]) == 1
+    assert "01_distillation" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
