@@ -37,7 +37,7 @@ test: .venv/test.stamp  ## check style, look for stale notebooks, run every test
 	printf '\n== 2 of 3: are the built notebooks up to date? (course build --check)\n'; \
 	$(RUN) build --check || failed="$$failed stale-notebooks"; \
 	printf '\n== 3 of 3: all tests, every notebook among them (pytest and nbval, on all cores)\n'; \
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(ARGS) || failed="$$failed tests"; \
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS) || failed="$$failed tests"; \
 	if [ -n "$$failed" ]; then printf '\nFailed:%s\n' "$$failed"; exit 1; fi
 
 build: .venv/lab.stamp  ## build solutions, labs and lectures from their text sources; one unit: make build ARGS=01

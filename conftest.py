@@ -22,20 +22,31 @@ else:
 ORDER = ("tests/notebooks", "lectures", "solutions", "tests/grading", "tests/unit", "tests/mutants")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config, items):
-    """With `--dist loadgroup` a file's tests stay together on one core, as the cells of a notebook must.
-
-    The proofs of the checks, thousands of tests that share nothing, are dealt out one by one.
-    """
+def pytest_collection_modifyitems(items):
+    """Sort by folders; within a folder the order stays."""
     root = Path(__file__).parent
-    places = {item: item.path.relative_to(root).as_posix() for item in items if item.path.is_relative_to(root)}
-    rank = {folder: number for number, folder in enumerate(ORDER)}
-    items.sort(key=lambda item: next((rank[f] for f in ORDER if places.get(item, "").startswith(f)), len(ORDER)))
-    if config.pluginmanager.hasplugin("xdist"):
-        for item, place in places.items():
-            if not place.startswith("tests/mutants"):
-                item.add_marker(pytest.mark.xdist_group(place))
+
+    def rank(item):
+        place = item.path.relative_to(root).as_posix() if item.path.is_relative_to(root) else ""
+        return next((number for number, folder in enumerate(ORDER) if place.startswith(folder)), len(ORDER))
+
+    items.sort(key=rank)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """On several cores a file's tests stay on one, as the cells of a notebook must.
+
+    The proofs of the checks, thousands of tests that share nothing, are dealt out one by one. (pytest-xdist's own means
+    for this, `--dist loadgroup`, has no effect with pytest 9.2: it writes to Item._nodeid, which nobody reads there.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return nodeid if nodeid.startswith("tests/mutants/") else nodeid.split("::")[0]
+
+    return Scheduler(config, log)
 
 
 def pytest_terminal_summary(terminalreporter):
