@@ -16,23 +16,23 @@ EXERCISES = [(topic, e) for topic in available() for e in load_unit(topic).exerc
 
 @contextlib.contextmanager
 def limit(seconds: float):
-    """Raise after a time: a mutant may loop for ever."""
+    """Raise after a time of the processor's, however busy the machine is: a mutant may loop for ever."""
 
     def stop(signum, frame):
         raise TimeoutError
 
-    previous = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    previous = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, previous)
 
 
 def passes(exercise, function) -> bool:
     try:
-        with limit(5):
+        with limit(2):
             return all(run(exercise, function, seed).passed for seed in (PUBLIC_SEED, 7))
     except TimeoutError:
         return False

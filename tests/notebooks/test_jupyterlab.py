@@ -91,16 +91,24 @@ def test_start_page_shows_the_map_and_its_links_open_labs(server, page):
 @pytest.mark.slow
 @pytest.mark.parametrize("topic", LABS)
 def test_untouched_lab_runs_to_its_end(topic, server, page):
-    """Run All on a lab that nobody has worked on: no traceback, each check says that its exercise is to be done."""
+    """Run All on a lab that nobody has worked on: no traceback, each check says that its exercise is to be done.
+
+    The last cell, which runs `course check` in all labs alike, is run in the first two.
+    """
     address, folder = server
     name = f"{unit_name(topic)}.ipynb"
-    shutil.copyfile(lab_path(topic), folder / name)
+    notebook = nbformat.read(lab_path(topic), as_version=4)
+    whole = topic in LABS[:2]
+    if not whole:
+        assert "hand-in" in notebook.cells.pop().metadata.tags
+    nbformat.write(notebook, folder / name)
     cells = run_all(page, address, name)
     assert not errors(cells)
     checks = tagged(cells, "check")
     assert len(checks) == len(units.load_unit(topic).exercises)
     assert [text_of(cell) for cell in checks if "not implemented yet" not in text_of(cell)] == []
-    assert f"0 of {len(checks)} exercises hold" in text_of(cells[-1])
+    if whole:
+        assert f"0 of {len(checks)} exercises hold" in text_of(cells[-1])
 
 
 @pytest.mark.slow

@@ -62,15 +62,19 @@ print(check(soft_targets))
     assert lines[2].startswith("✓ 1.1 soft_targets: ")
 
 
-def test_a_solved_lab_is_green_in_the_students_kit(tmp_path):
+def test_a_kit_holds_what_a_student_needs_and_nothing_else(tmp_path):
     kit = write_kit(1, tmp_path / "kit")
     assert not list(kit.rglob("solutions")) and not list(kit.rglob("tests")) and not list(kit.rglob("secret*"))
     assert sorted(p.name for p in (kit / "labs").iterdir()) == ["00_budget", "01_distillation", "START.md"]
     assert (kit / "lectures" / "01_distillation.ipynb").exists()
     assert "(01_distillation/01_distillation.ipynb)" in (kit / "labs" / "START.md").read_text(encoding="utf-8")
-    solution = solution_source("distillation").with_suffix(".ipynb")
+
+
+def test_a_solved_lab_is_green_in_the_students_kit(tmp_path):
+    kit = write_kit(0, tmp_path / "kit")
+    solution = solution_source("budget").with_suffix(".ipynb")
     environment = {**os.environ, "PYTHONPATH": str(kit)}
-    for notebook, status in ((solution, 0), (kit / "labs" / "01_distillation" / "01_distillation.ipynb", 1)):
+    for notebook, status in ((solution, 0), (kit / "labs" / "00_budget" / "00_budget.ipynb", 1)):
         command = [sys.executable, "-m", "course_utils", "check", str(notebook)]
         run = subprocess.run(command, cwd=kit, env=environment, capture_output=True, text=True)
         assert run.returncode == status, run.stdout + run.stderr
