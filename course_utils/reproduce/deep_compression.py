@@ -100,6 +100,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
     "lenet5": {
         "ours": Recipe(16_000, 4, 26, 4, (5, 4, 4, 5), 4, True, True, "gradual", filters=(12, 32)),
+        "ours, between": Recipe(9200, 4, 46, 8, (4, 4, 3, 4), 3, True, True, "gradual", filters=(10, 28)),
         "ours, smaller": Recipe(6000, 3, 20, 5, (4, 3, 3, 4), 3, True, True, "gradual", filters=(8, 24)),
         "paper's": Recipe(34_500, 6, 6, 1, (8, 8, 5, 5)),
     },
