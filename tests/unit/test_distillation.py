@@ -11,15 +11,7 @@ from scipy import special
 from torch import Tensor, nn
 
 from course_utils import distillation
-from course_utils.checks.engine import run
 from course_utils.models import mlp, mlp_forward
-from course_utils.units import load_unit
-from tests.autotests.distillation import LAWS
-from tests.mutants import distillation as variants  # noqa: F401  registers the unit's variants
-from tests.mutants.catalogue import VARIANTS
-
-EXERCISES = {e.id: e for e in load_unit("distillation").exercises}
-RIGHT = [v for v in VARIANTS if v.exercise in EXERCISES and not v.error]
 
 # A busy machine is no error
 settings.register_profile("laws", deadline=None, max_examples=40)
@@ -148,21 +140,3 @@ def test_distill_leaves_the_state_alone_and_shares_no_memory_with_it():
     for name in state:
         got[name] += 1
         assert torch.equal(state[name], before[name])
-
-
-@pytest.mark.parametrize("id", EXERCISES)
-def test_instructor_laws_hold_for_the_reference(id):
-    for seed in range(20):
-        report = run(EXERCISES[id], getattr(distillation, EXERCISES[id].name), seed, LAWS[id])
-        assert report.passed, f"seed {seed}: {report}"
-
-
-@pytest.mark.parametrize("variant", RIGHT, ids=lambda v: v.function.__name__)
-def test_instructor_laws_hold_for_every_right_solution(variant):
-    for seed in range(5):
-        report = run(EXERCISES[variant.exercise], variant.function, seed, LAWS[variant.exercise])
-        assert report.passed, f"seed {seed}: {report}"
-
-
-def test_instructor_laws_name_the_exercises():
-    assert set(LAWS) == set(EXERCISES)
