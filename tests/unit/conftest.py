@@ -7,14 +7,19 @@ from course_utils import reproduce
 from course_utils.data import Digits, embedded_digits
 
 
-@pytest.fixture
-def one_thread_and_own_cache(tmp_path, monkeypatch):
-    """Journals go to a folder of the test's own, and small networks do not wait for threads."""
-    monkeypatch.setattr(reproduce, "cache_folder", lambda: tmp_path / "cache")
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Small networks do not wait for threads, and rounding does not depend on the number of cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """Journals go to a folder of the test's own."""
+    monkeypatch.setattr(reproduce, "cache_folder", lambda: tmp_path / "cache")
 
 
 @pytest.fixture(scope="session")

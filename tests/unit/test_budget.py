@@ -62,7 +62,7 @@ def test_report_of_a_model_agrees_with_torchs_counters(model, shape):
     assert report["bytes"] == 4 * report["parameters"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), *[st.integers(1, 6)] * 4)
 def test_conv2d_macs_is_half_of_torchs_flops(groups, inputs, outputs, kh, kw, height, width):
     shape = (groups * inputs, groups * outputs)
@@ -128,8 +128,8 @@ def test_module_layers_refuses_what_it_cannot_count():
 
 def test_measure_latency_warms_up_and_fixes_the_threads():
     threads, seen = torch.get_num_threads(), []
-    samples = budget.measure_latency(lambda: seen.append(torch.get_num_threads()), repeats=7, warmup=3, threads=1)
-    assert len(samples) == 7 and len(seen) == 10 and set(seen) == {1}
+    samples = budget.measure_latency(lambda: seen.append(torch.get_num_threads()), repeats=7, warmup=3, threads=2)
+    assert len(samples) == 7 and len(seen) == 10 and set(seen) == {2}
     assert all(math.isfinite(sample) and sample >= 0 for sample in samples)
     assert torch.get_num_threads() == threads
 

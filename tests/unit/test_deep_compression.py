@@ -21,15 +21,7 @@ from course_utils import arithmetic, bitstring
 from course_utils import deep_compression as dc
 from course_utils.models import lenet5, mlp, parameter_count
 
-quick = settings(max_examples=60, deadline=None)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+quick = settings(max_examples=60)
 
 
 # --- the exercises ----------------------------------------------------------------------------------------------------

@@ -13,10 +13,6 @@ from torch import Tensor, nn
 from course_utils import distillation
 from course_utils.models import mlp, mlp_forward
 
-# A busy machine is no error
-settings.register_profile("laws", deadline=None, max_examples=40)
-settings.load_profile("laws")
-
 temperatures = st.floats(0.2, 50)
 alphas = st.floats(0, 1)
 

@@ -12,14 +12,15 @@ from scipy import stats
 from torch import nn
 from torch.nn.utils import prune
 
-from course_utils import lottery, reproduce
-from course_utils.data import Digits, embedded_digits
+from course_utils import lottery
 from course_utils.models import lenet_300_100
 from course_utils.reproduce import early_bird, mask_transfer
 from course_utils.reproduce import lottery as experiment
 from course_utils.widgets import ticket_explorer
 
-fast = settings(max_examples=40, deadline=None)
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+fast = settings(max_examples=40)
 
 
 @st.composite
@@ -115,7 +116,7 @@ def test_redrawn_weights_are_normal_with_their_tensors_standard_deviation():
 
 
 @given(st.floats(0.05, 0.95), st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_independent_masks_are_two_p_one_minus_p_apart(p, seed):
     generator = torch.Generator().manual_seed(seed)
     mask = {"w": torch.rand(40_000, generator=generator) < p}
@@ -148,21 +149,6 @@ def test_a_mask_moves_to_another_head_but_not_to_another_body():
 
 
 # --- the experiments --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def few_digits():
-    digits = embedded_digits()
-    return Digits("few", *(part.subset(slice(240)) for part in (digits.train, digits.validation, digits.test)))
-
-
-@pytest.fixture(autouse=True)
-def one_thread_and_own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, "cache_folder", lambda: tmp_path / "cache")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 TINY = replace(

@@ -39,18 +39,10 @@ def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 # --- buffers ----------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(routes)
 def test_dispatch_and_combine_equal_the_plain_loop(route):
     experts, chosen, slots = route
@@ -73,7 +65,7 @@ def test_dispatch_and_combine_equal_the_plain_loop(route):
     assert int((positions < 0).sum()) == int(overflow)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.integers(1, 10_000), st.integers(1, 256), st.integers(1, 8), st.integers(1, 32).map(lambda n: n / 8))
 def test_capacity_is_the_least_that_suffices(tokens, experts, k, factor):
     slots = moe.capacity(tokens, experts, k, factor)

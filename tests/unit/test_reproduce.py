@@ -8,7 +8,7 @@ import torch
 from course_utils import reproduce
 from course_utils.reproduce import distillation
 
-pytestmark = pytest.mark.usefixtures("one_thread_and_own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 TINY = distillation.Settings(teacher_epochs=3, student_epochs=2, batch_size=50)
 

@@ -13,7 +13,7 @@ from course_utils.widgets import xnor_explorer
 TINY = binary.Settings(hidden=(40, 30), epochs=2, batch_size=50, teacher_epochs=1)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread_and_own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(autouse=True)

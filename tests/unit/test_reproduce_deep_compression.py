@@ -23,7 +23,7 @@ SMALL = {
 
 
 @pytest.fixture(autouse=True)
-def small_recipes(one_thread_and_own_cache, monkeypatch):
+def small_recipes(own_cache, monkeypatch):
     monkeypatch.setattr(dc, "RECIPES", SMALL)
 
 

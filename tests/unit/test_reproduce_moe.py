@@ -9,7 +9,7 @@ from course_utils.reproduce import moe
 TINY = moe.Settings(width=16, hidden=16, experts=4, steps=2, count=1, length=64, characters=12_000, measured=4)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread_and_own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_tiny_run_stores_every_network(tmp_path):

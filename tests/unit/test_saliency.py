@@ -19,14 +19,6 @@ from course_utils.reproduce.saliency import run as reproduce
 from course_utils.training import train
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def make_net(sizes, activation, seed=0):
     torch.manual_seed(seed)
     layers = []
@@ -218,7 +210,7 @@ finite = st.floats(-1e6, 1e6, width=32)
     st.lists(st.lists(finite, min_size=1, max_size=8), min_size=1, max_size=5),
     st.floats(0, 1),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_keep_top_is_a_stable_sort(rows, keep_fraction):
     saliencies = {str(i): torch.tensor(row) for i, row in enumerate(rows)}
     values = np.concatenate([np.array(row, dtype=np.float32) for row in rows])
@@ -236,7 +228,7 @@ def test_keep_top_is_a_stable_sort(rows, keep_fraction):
     st.integers(1, 12),
     st.integers(0, 3),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_entropy_is_scipy_s_of_numpy_s_histogram(values, bins, shift):
     responses = torch.tensor(values, dtype=torch.float64).unsqueeze(1) + shift
     counts, edges = np.histogram(values, bins)

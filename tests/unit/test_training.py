@@ -13,14 +13,6 @@ from course_utils.models import mlp
 from course_utils.training import errors, limit_norms, logits_of, predict, set_seed, train
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def digits():
     whole = embedded_digits()
