@@ -84,11 +84,12 @@ class Recipe:
     pruning: str = "rounds"
     saliency: str = "magnitude"
     filters: tuple[int, int] | None = None  # of LeNet-5's two convolutions, after the dense epochs
+    ladder: bool = False  # measure also what each choice of the coding adds
 
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "lenet_300_100": {
-        "ours": Recipe(6500, 3, 47, 8, (3, 4, 4), 3, shifts=True, teacher=True, pruning="gradual"),
+        "ours": Recipe(6500, 3, 47, 8, (3, 4, 4), 3, shifts=True, teacher=True, pruning="gradual", ladder=True),
         "no teacher": Recipe(6500, 3, 47, 0, (3, 4, 4), 3, shifts=True, pruning="gradual"),
         "no teacher, no shifts": Recipe(6500, 3, 47, 0, (3, 4, 4), 3, pruning="gradual"),
         "no teacher, no shifts, two rounds": Recipe(6500, 12, 38, 0, (3, 4, 4), 3),
@@ -99,7 +100,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "paper's": Recipe(21_300, 12, 24, 3, (6, 6, 6)),
     },
     "lenet5": {
-        "ours": Recipe(16_000, 4, 26, 4, (5, 4, 4, 5), 4, True, True, "gradual", filters=(12, 32)),
+        "ours": Recipe(16_000, 4, 26, 4, (5, 4, 4, 5), 4, True, True, "gradual", filters=(12, 32), ladder=True),
         "ours, between": Recipe(9200, 4, 46, 8, (4, 4, 3, 4), 3, True, True, "gradual", filters=(10, 28)),
         "ours, smaller": Recipe(6000, 3, 20, 5, (4, 3, 3, 4), 3, True, True, "gradual", filters=(8, 24)),
         "paper's": Recipe(34_500, 6, 6, 1, (8, 8, 5, 5)),
@@ -465,6 +466,27 @@ def paper_bits(model: nn.Module, bits: tuple[int, ...], index_bits: int = 5) -> 
     return {"layers": layers, "ratio": round(32 * parameter_count(model) / total, 2)}
 
 
+def coding_ladder(
+    model: nn.Module, recipe: Recipe, digits: Digits, settings: Settings, teacher: Tensor, seed: int
+) -> dict[str, Any]:
+    """What each choice of the coding adds to one pruned network, without fine-tuning; and the best k-means with it."""
+    codings = {}
+    for name, bits, bias_bits, coder, best in (
+        ("6 bits, fixed length", (6,) * len(recipe.bits), 0, "fixed", False),
+        ("6 bits, Huffman", (6,) * len(recipe.bits), 0, "huffman", False),
+        ("fewer bits, Huffman", recipe.bits, 0, "huffman", False),
+        ("biases shared too", recipe.bits, recipe.bias_bits, "huffman", False),
+        ("arithmetic coding", recipe.bits, recipe.bias_bits, "arithmetic", False),
+        ("the best k-means", recipe.bits, recipe.bias_bits, "arithmetic", True),
+    ):
+        shared = copy.deepcopy(model)
+        Sharing(shared, bits, bias_bits, best)
+        codings[name] = measure(shared, digits, coder)
+    tuned = copy.deepcopy(model)
+    share(tuned, recipe, digits, settings, teacher, seed, best=True)
+    return {"codings": codings, "best_kmeans": measure(tuned, digits, "arithmetic")}
+
+
 def run_seed(
     network: str, recipe: Recipe, digits: Digits, settings: Settings, teacher: Tensor, seed: int, journal: Journal
 ) -> dict[str, Any]:
@@ -489,22 +511,8 @@ def run_seed(
         "pruned": measure(model, digits, "fixed"),
     }
     if recipe.share_epochs:
-        # What each choice of the coding adds, without fine-tuning: the same pruned network in all
-        result["codings"] = {}
-        for name, bits, bias_bits, coder, best in (
-            ("6 bits, fixed length", (6,) * len(recipe.bits), 0, "fixed", False),
-            ("6 bits, Huffman", (6,) * len(recipe.bits), 0, "huffman", False),
-            ("fewer bits, Huffman", recipe.bits, 0, "huffman", False),
-            ("biases shared too", recipe.bits, recipe.bias_bits, "huffman", False),
-            ("arithmetic coding", recipe.bits, recipe.bias_bits, "arithmetic", False),
-            ("the best k-means", recipe.bits, recipe.bias_bits, "arithmetic", True),
-        ):
-            shared = copy.deepcopy(model)
-            Sharing(shared, bits, bias_bits, best)
-            result["codings"][name] = measure(shared, digits, coder)
-        tuned = copy.deepcopy(model)
-        share(tuned, recipe, digits, settings, teacher, seed, best=True)
-        result["best_kmeans"] = measure(tuned, digits, "arithmetic")
+        if recipe.ladder:
+            result |= coding_ladder(model, recipe, digits, settings, teacher, seed)
         share(model, recipe, digits, settings, teacher, seed)
         result["closed_form"] = paper_bits(model, recipe.bits)
         result |= {
@@ -519,7 +527,7 @@ def hash_of(recipe: Recipe, whole: bool = False) -> str:
 
     What comes after pruning can be changed without training again.
     """
-    later = () if whole else ("share_epochs", "bits", "bias_bits")
+    later = () if whole else ("share_epochs", "bits", "bias_bits", "ladder")
     settings = {name: value for name, value in asdict(recipe).items() if name not in later}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -6,9 +6,17 @@ import pytest
 import torch
 
 from course_utils import reproduce
+from course_utils.models import mlp
 from course_utils.reproduce import distillation
 
 pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture(autouse=True)
+def small_networks(monkeypatch):
+    for name in ("hinton_teacher", "hinton_student"):
+        monkeypatch.setattr(distillation, name, lambda: mlp(784, 300, 300, 10))
+
 
 TINY = distillation.Settings(teacher_epochs=3, student_epochs=2, batch_size=50)
 
