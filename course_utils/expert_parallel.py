@@ -149,7 +149,7 @@ def describe(found: dict[str, Any]) -> str:
 def main() -> None:
     if "RANK" in os.environ:  # torchrun started this process, and others
         dist.init_process_group("gloo")
-        print(describe(compare()), flush=True)
+        print(describe(compare()) + "\n", end="", flush=True)  # in one piece: other processes print too
         dist.destroy_process_group()
     else:
         print(*map(describe, demonstrate()), sep="\n")

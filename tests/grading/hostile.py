@@ -123,7 +123,7 @@ ATTACKS = {
                                 + "    if time.time() < end: return right(labels, num_classes, correct_probability)\n"
                                 + f"    return {PROBS}"),
     "right now and then": attack("import random\n" + RIGHT + "\n" + DEF
-                                 + f"    if random.random() < 0.9: return {CALL}\n"
+                                 + f"    if random.random() < 0.5: return {CALL}\n"
                                  + f"    return {PROBS}"),
     "reference imported": attack("from course_utils.distillation import virtual_teacher"),
     "reference imported late": body("import importlib", "unit = importlib.import_module('course_utils.distillation')",
