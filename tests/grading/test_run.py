@@ -20,7 +20,7 @@ from course_utils.grading.sandbox import PREFIX, Limits, SandboxUnavailable, fre
 from course_utils.units import ROOT
 from tests.grading.notebooks import EXERCISES, STUB, cells, notebook
 
-SIZE = 12  # on a busy machine whoever is to stop a run in the middle comes late
+SIZE = 6  # students in the small class
 FULL = sum(exercise.points for exercise in EXERCISES)
 LEAK = "def virtual_teacher(labels, *a):\n    raise ValueError(str(labels.tolist()))"
 
@@ -54,7 +54,14 @@ class Run:
         environment = {**os.environ, "TMPDIR": str(self.temporary), "PYTHONPATH": path, "COLUMNS": "200"}
         self.out = out
         self.process = subprocess.Popen(
-            command, env=environment, cwd=out.parent, stderr=subprocess.PIPE, text=True, start_new_session=True
+            command,
+            env=environment,
+            cwd=out.parent,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            # A shell starts what runs in its background with Ctrl-C ignored, and so would be whatever the tests start
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def stop(self, number):
