@@ -15,7 +15,7 @@ except ImportError:  # a student's environment has no test extra
     pass
 else:
     # The same examples in every run, so that a verdict does not depend on luck; no deadline on a busy machine
-    settings.register_profile("course", derandomize=True, deadline=None, max_examples=50)
+    settings.register_profile("course", derandomize=True, deadline=None)
     settings.load_profile("course")
 
 # What takes long comes first and what is in small pieces last, so that no core waits for another at the end

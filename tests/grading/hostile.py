@@ -122,6 +122,7 @@ ATTACKS = {
     "right for a while": attack("import time\nend = time.time() + 0.005\n" + RIGHT + "\n" + DEF
                                 + "    if time.time() < end: return right(labels, num_classes, correct_probability)\n"
                                 + f"    return {PROBS}"),
+    # Not nine times in ten: the laws call 21 times, and every fourth such function comes through a check by luck
     "right now and then": attack("import random\n" + RIGHT + "\n" + DEF
                                  + f"    if random.random() < 0.5: return {CALL}\n"
                                  + f"    return {PROBS}"),
