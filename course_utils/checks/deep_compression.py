@@ -9,12 +9,12 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 import msgpack
 import numpy as np
 import torch
-from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
 from course_utils.checks import expect
 from course_utils.checks.draw import Draw
 from course_utils.checks.engine import StudentError, Unit
+from course_utils.checks.oracles import sgd_step
 
 unit = Unit("deep_compression")
 masked_sgd_step = unit.exercise("3.1", "masked_sgd_step", points=2, minutes=10, difficulty=2)
@@ -53,12 +53,10 @@ def step_inputs(draw: Draw, dtype: torch.dtype = torch.float32) -> tuple[list[Te
 
 def sgd(weight: Tensor, gradients: Sequence[Tensor], **settings: float) -> Tensor:
     """The weight after torch.optim.SGD's steps along the given gradients."""
-    parameter = weight.clone().requires_grad_()
-    optimizer = torch.optim.SGD([parameter], **settings)
+    weight, velocities = weight.clone(), [None]
     for gradient in gradients:
-        parameter.grad = gradient.clone()
-        optimizer.step()
-    return parameter.detach()
+        sgd_step([weight], [gradient], velocities, **settings)
+    return weight
 
 
 @masked_sgd_step.law(
@@ -365,6 +363,8 @@ def nearest(weights: Tensor, centroids: Tensor) -> Tensor:
 
 def lloyd(weights: Tensor, centroids: Tensor, steps: int) -> Tensor:
     """SciPy's centroids after so many steps of k-means, empty clusters staying where they are."""
+    from scipy.cluster.vq import kmeans2  # takes a fifth of a second to import, and one law needs it
+
     found, _ = kmeans2(weights.numpy()[:, None], centroids.numpy()[:, None], iter=steps, minit="matrix", missing="warn")
     return torch.from_numpy(found[:, 0])
 

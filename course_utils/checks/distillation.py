@@ -11,6 +11,7 @@ from torch import Tensor
 from course_utils.checks import expect
 from course_utils.checks.draw import Draw
 from course_utils.checks.engine import Unit
+from course_utils.checks.oracles import sgd_step
 from course_utils.models import mlp_forward
 
 unit = Unit("distillation")
@@ -476,11 +477,9 @@ def distill_inputs(draw: Draw, dtype: torch.dtype = torch.float64) -> tuple[dict
 def descend(state: dict[str, Tensor], cost, lr: float, steps: int) -> dict[str, Tensor]:
     """torch.optim.SGD on a cost of the state."""
     parameters = {name: value.clone().requires_grad_() for name, value in state.items()}
-    optimizer = torch.optim.SGD(list(parameters.values()), lr=lr, foreach=False)
+    weights = list(parameters.values())
     for _ in range(steps):
-        optimizer.zero_grad()
-        cost(parameters).backward()
-        optimizer.step()
+        sgd_step(weights, torch.autograd.grad(cost(parameters), weights), [None] * len(weights), lr)
     return {name: value.detach() for name, value in parameters.items()}
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import special, stats
+from scipy import special
 from torch import Tensor
+from torch.distributions import Categorical
 
 from course_utils.checks import expect
 from course_utils.checks.draw import Draw
@@ -204,12 +205,12 @@ def others_threshold(function, draw):
     noisy = torch.tensor([[3.0, 1.0, 2.0]], dtype=DOUBLE)
     clean, std = torch.tensor([[0.5, -0.5, 0.0]], dtype=DOUBLE), torch.tensor([[1.0, 0.5, 2.0]], dtype=DOUBLE)
     for k, z in ((1, [-1.5, -7.0, -1.5]), (2, [-0.5, -5.0, -0.5])):
-        wanted = torch.from_numpy(stats.norm.cdf([z]))
+        wanted = torch.from_numpy(special.ndtr([z]))
         precise(function(clean, std, noisy, k), wanted, f"the probabilities for k = {k}")
         expect.close(function(clean.float(), std.float(), noisy.float(), k), wanted.float())
     noisy = torch.tensor([[1.0, 2.0, 2.0, 0.0]], dtype=DOUBLE)  # the second and the third are equal
     got = function(torch.ones(1, 4, dtype=DOUBLE), torch.ones(1, 4, dtype=DOUBLE), noisy, 1)
-    precise(got, torch.from_numpy(stats.norm.cdf([[-1.0, -1.0, -1.0, -1.0]])), "the probabilities of equal logits")
+    precise(got, torch.from_numpy(special.ndtr([[-1.0, -1.0, -1.0, -1.0]])), "the probabilities of equal logits")
 
 
 @load_probability.law(
@@ -221,7 +222,7 @@ def redrawn(function, draw):
     tokens, experts = draw.size(1, 3), draw.integer(4, 6)
     clean, noisy = (draw.normal(tokens, experts, dtype=DOUBLE) for _ in range(2))
     std = draw.rand(tokens, experts, low=0.3, high=3, dtype=DOUBLE)
-    draws = torch.from_numpy(stats.norm.ppf((np.arange(500) + 0.5) / 500))
+    draws = torch.from_numpy(special.ndtri((np.arange(500) + 0.5) / 500))
     for k in (1, draw.integer(2, experts - 1)):
         redrawn_logits = clean[..., None] + std[..., None] * draws  # [tokens, experts, 500]
         above = noisy[:, None, :, None] > redrawn_logits[:, :, None, :]  # [tokens, expert, other, 500]
@@ -243,7 +244,7 @@ def certain(function, draw):
     far = torch.tensor([[1e4, -1e4, 0.0, 0.5]])
     got = function(far, torch.tensor([[1e-2, 1e-2, 1e-2, 0.5]]), torch.tensor([[1e4, -1e4, 0.0, 1.0]]), 2)
     expect.close(got[:, :3], torch.tensor([[1.0, 0.0, 0.0]]), "the first three probabilities")
-    expect.close(got[:, 3], torch.from_numpy(stats.norm.cdf([1.0])).float(), "the fourth probability")
+    expect.close(got[:, 3], torch.from_numpy(special.ndtr([1.0])).float(), "the fourth probability")
 
 
 @load_probability.law(
@@ -271,7 +272,8 @@ def variation_laws(exercise: Exercise, what: str) -> None:
     )
     def variation(function, draw):
         table = draw.rand(draw.size(1, 6), draw.integer(2, 5) + 6, dtype=DOUBLE)
-        wanted = torch.tensor(stats.variation(table.sum(0).numpy(), ddof=0) ** 2)
+        deviation, mean = torch.std_mean(table.sum(0), correction=0)
+        wanted = (deviation / mean) ** 2
         precise(function(table), wanted)
         expect.close(function(table.float()), wanted.float())
         precise(function(table * draw.uniform(3, 9)), wanted, "the loss of a table that is some times as large")
@@ -615,7 +617,7 @@ def rank_entropy(function, draw):
     left, right = (np.linalg.qr(draw.rng.normal(size=(size, size)))[0] for size in (rows, columns))
     singular = draw.rng.uniform(0.1, 3, min(rows, columns))
     table = torch.from_numpy((left[:, : len(singular)] * singular) @ right[:, : len(singular)].T)
-    wanted = torch.tensor(np.exp(stats.entropy(singular)))
+    wanted = Categorical(torch.from_numpy(singular)).entropy().exp()
     precise(function(table), wanted)
     expect.close(function(table.float()), wanted.float())
     precise(function(table * draw.uniform(5, 50)), wanted, "the effective rank of a table that is some times as large")

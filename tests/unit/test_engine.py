@@ -1,5 +1,8 @@
 """The engine: what it says of every kind of wrong function, in words a beginner understands."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,7 @@ from course_utils import distillation
 from course_utils.checks import check, expect, find_exercise
 from course_utils.checks.draw import Draw
 from course_utils.checks.engine import Exercise, clone, plain, run, same
-from course_utils.units import find_topic, unit_name
+from course_utils.units import ROOT, find_topic, unit_name
 
 
 @pytest.fixture
@@ -188,3 +191,19 @@ def test_labs_are_found_by_name_number_folder_and_file():
         assert find_topic(lab) == "distillation"
     with pytest.raises(ValueError, match="did you mean '01_distillation'"):
         find_topic("distilation")
+
+
+def test_no_check_makes_a_student_wait_for_an_import():
+    """Each of these takes 0.4 s to 2 s to import, at the first use of something that does not look like it."""
+    code = """
+import importlib, sys
+from course_utils.checks.engine import run
+from course_utils.units import available, load_unit
+for topic in available():
+    for exercise in load_unit(topic).exercises:
+        assert run(exercise, getattr(importlib.import_module(f"course_utils.{topic}"), exercise.name)).passed
+        for name in ("torch._dynamo", "sympy", "scipy.stats", "sklearn", "torchvision"):
+            assert name not in sys.modules, f"{exercise.id} imports {name}"
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
