@@ -63,7 +63,7 @@ def sgd(weight: Tensor, gradients: Sequence[Tensor], **settings: float) -> Tenso
 
 @masked_sgd_step.law(
     "where the mask is True it is torch.optim.SGD, step after step",
-    hint="d = gradient + weight_decay · weight; v = momentum · v + d; weight − lr · v, the new v.",
+    hint="d = gradient + weight_decay · weight; v = momentum · v + d; weight − lr · v, the new v. Stay in the dtype.",
 )
 def like_torch(function, draw):
     (weight, _, _), mask = step_inputs(draw, torch.float64)
@@ -689,7 +689,7 @@ def encode_joined(function, draw):
 
 @huffman_encode.law(
     "any sequence of symbols: a list, a tuple, a text, a long one",
-    hint="Go through it with for; a function that calls itself for each symbol comes to an end at 1,000.",
+    hint="Go through it with for: Python lets a function call itself only about 1,000 times.",
     trials=1,
 )
 def encode_sequences(function, draw):
@@ -719,7 +719,7 @@ def decode_text(function, draw):
 
 @huffman_decode.law(
     "a text of 3,000 symbols",
-    hint="Read in a loop: a function that calls itself for each symbol comes to an end at 1,000.",
+    hint="Read in a loop: Python lets a function call itself only about 1,000 times.",
     trials=1,
 )
 def decode_long(function, draw):
@@ -818,7 +818,10 @@ def read_symbols(entry: dict, size: str, code: str, stream: str) -> list[int]:
         if len(symbols) == entry[size]:
             rest = bits[position:]
             expect.true(
-                len(rest) < 8 and "1" not in rest, f"{stream!r} has more than its symbols", "fewer than 8 zeros", rest
+                len(rest) < 8 and "1" not in rest,
+                f"{stream!r} has more than its symbols (bitstring.to_bytes packs eight bits into a byte)",
+                "fewer than 8 zeros",
+                f"{len(rest)} bits: {rest[:40]}",
             )
             break
         word += bit

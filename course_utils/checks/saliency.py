@@ -128,7 +128,11 @@ def mean_batch_norm(function, draw):
         expect.close(function(activations), running, **CLOSE[dtype])
 
 
-@mean_activation.law("the order of examples and positions does not matter", hint="No position is special.", trials=3)
+@mean_activation.law(
+    "the order of examples and positions does not matter",
+    hint="No position is special; one channel gives [1], which .squeeze() would spoil.",
+    trials=3,
+)
 def mean_permuted(function, draw):
     activations = draw.normal(draw.size(2, 4), 5, draw.size(1, 3), 3)
     shuffled = activations[draw.permutation(len(activations))].flip(3).transpose(2, 3)
@@ -861,7 +865,7 @@ def prune_example(function, draw):
 
 @obd_prune.law(
     "a deleted weight is 0, a kept one is what it was, and masks say which is which",
-    hint="Put 0 where the mask is False. Change nothing else.",
+    hint="Put 0 where the mask is False, in the tensor itself: .flatten() may give a copy. Change nothing else.",
 )
 def prune_zeros(function, draw):
     for dtype in FLOATS:
