@@ -31,8 +31,8 @@ def masked_sgd_step(
     """One step of SGD that leaves pruned weights pruned (Han 2016, section 2: retraining).
 
     weight, gradient, velocity: tensors of one shape; mask: bool, of that shape, True where a weight is kept. Returns
-    the new (weight, velocity): those of torch.optim.SGD (no dampening, no Nesterov) where the mask is True, and
-    exactly 0 where it is False, whatever the inputs hold there, NaN and infinity included.
+    the new (weight, velocity): those of torch.optim.SGD (no dampening, no Nesterov) where the mask is True, NaN from a
+    NaN too, and exactly 0 where it is False, whatever the inputs hold there, NaN and infinity included.
     """
     # d = g + λ·w;   v ← μ·v + d;   w ← w − η·v
     new_velocity = momentum * velocity + gradient + weight_decay * weight

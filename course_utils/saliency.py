@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def magnitude_saliency(weight: Tensor, order: float = 1) -> Tensor:
-    """Saliency of each weight by its size alone: |w| to the power `order`, 1 or 2 as a rule.
+    """Saliency of each weight by its size alone: |w| to the power `order`, any positive number, 1 or 2 as a rule.
 
     weight: any shape. Returns a tensor of the same shape and dtype.
     """
@@ -26,7 +26,8 @@ def magnitude_saliency(weight: Tensor, order: float = 1) -> Tensor:
 def mean_activation(activations: Tensor) -> Tensor:
     """Mean activation of each channel, over the batch and over space (Molchanov 2017, section 2.2).
 
-    activations: [batch, channels, ...]. Returns [channels], signed, same dtype.
+    activations: [batch, channels, ...], with any number of axes of space, or none. Returns [channels], signed, same
+    dtype.
     """
     return activations.transpose(0, 1).flatten(1).mean(dim=1)
 
@@ -141,8 +142,9 @@ def obd_prune(
     """One round of Optimal Brain Damage: delete the weights of the smallest saliency ½·h·w² (LeCun 1990, section 2.3).
 
     state: tensors by name. curvatures: ∂²E/∂w² by name, for the tensors that may be pruned (biases, say, are left out).
-    keep_fraction: the part of the weights with curvature that is kept, all their tensors together. Returns a new state,
-    with 0 where a weight is deleted and all else as it was, and the masks of the tensors with curvature.
+    keep_fraction: the part of the weights with curvature that is kept, all their tensors together, as `keep_top`
+    chooses them. Returns a new state, with 0 where a weight is deleted and all else as it was, and the masks of the
+    tensors with curvature.
     """
     masks = keep_top({name: obd_saliency(state[name], h) for name, h in curvatures.items()}, keep_fraction)
     pruned = {name: value.clone() for name, value in state.items()}

@@ -61,7 +61,7 @@ def sgd(weight: Tensor, gradients: Sequence[Tensor], **settings: float) -> Tenso
 
 @masked_sgd_step.law(
     "where the mask is True it is torch.optim.SGD, step after step",
-    hint="d = gradient + weight_decay · weight; v = momentum · v + d; weight − lr · v, the new v.",
+    hint="d = gradient + weight_decay · weight; v = momentum · v + d; weight − lr · v, the new v. Stay in the dtype.",
 )
 def like_torch(function, draw):
     (weight, _, _), mask = step_inputs(draw, torch.float64)
@@ -71,6 +71,7 @@ def like_torch(function, draw):
         "momentum": draw.uniform(0.3, 0.95),
         "weight_decay": draw.uniform(0.01, 0.2),
     }
+    weight.view(-1)[0] = 0  # a kept weight that is 0 may grow
     got, velocity = weight, torch.zeros_like(weight)
     for count, gradient in enumerate(gradients, start=1):
         result = function(got, gradient, velocity, mask, *settings.values())
@@ -79,7 +80,7 @@ def like_torch(function, draw):
         expect.same_kind(got, weight, "the weight")
         expect.same_kind(velocity, weight, "the velocity")
         wanted = sgd(weight, gradients[:count], **settings)
-        expect.close(got[mask], wanted[mask], f"the kept weights after step {count}", rtol=1e-9)
+        expect.close(got[mask], wanted[mask], f"the kept weights after step {count}", rtol=1e-9, atol=1e-12)
 
 
 @masked_sgd_step.law(
@@ -93,8 +94,9 @@ def pruned_is_zero(function, draw):
 
 
 @masked_sgd_step.law(
-    "NaN and infinity at pruned places do not matter",
-    hint="0 · NaN is NaN: choose with torch.where (or masked_fill) in place of multiplying by the mask.",
+    "NaN and infinity at pruned places do not matter; at kept places they stay, as with torch.optim.SGD",
+    hint="0 · NaN is NaN: choose with torch.where (or masked_fill) in place of multiplying by the mask. "
+    "nan_to_num would also hide that training has diverged.",
     trials=2,
 )
 def pruned_nan(function, draw):
@@ -105,6 +107,11 @@ def pruned_nan(function, draw):
         dirty = [torch.where(mask, t, torch.full_like(t, b)) for t, b in zip(tensors, bad, strict=True)]
         got = function(*dirty, mask, 0.1, 0.9, 0.01)
         expect.equal(got, clean)
+    for bad in (math.nan, math.inf):
+        gradient = torch.where(mask, bad, tensors[1])
+        for result in function(tensors[0], gradient, tensors[2], mask, 0.1, 0.9, 0.01):
+            same = result[mask].isnan() if bad != bad else result[mask].isinf()
+            expect.true(same.all(), f"a kept place whose gradient is {bad} has another number", bad, result)
 
 
 @masked_sgd_step.law("a small example", hint="Every kept weight has the same formula.", trials=1)
@@ -117,7 +124,7 @@ def step_example(function, draw):
 
 @masked_sgd_step.law("a mask that keeps nothing, or everything", hint="Both are masks like any other.", trials=1)
 def extreme_masks(function, draw):
-    weight, gradient = draw.normal(3, 2), draw.normal(3, 2)
+    weight, gradient = draw.normal(2, 3).T, draw.normal(2, 3).T  # stored by columns
     zero = torch.zeros(3, 2)
     expect.equal(function(weight, gradient, weight, zero.bool(), 0.1, 0.9, 0.1), (zero, zero))
     wanted = (weight - 0.1 * gradient, gradient)
@@ -337,7 +344,7 @@ def extremes_only(function, draw):
 @linear_centroids.law("weights of any shape, all equal too", hint="The result is flat, [count].", trials=1)
 def any_weights(function, draw):
     expect.close(function(torch.full((2, 3), 0.5), 4), torch.full((4,), 0.5))
-    expect.close(function(torch.tensor([[[0.0], [9.0]], [[3.0], [6.0]]]), 4), torch.tensor([0.0, 3.0, 6.0, 9.0]))
+    expect.close(function(torch.tensor([[[0.0], [6.0]], [[3.0], [9.0]]]), 4), torch.tensor([0.0, 3.0, 6.0, 9.0]))
 
 
 @linear_centroids.law("float64 in, float64 out, exactly", hint="Hand the weights' dtype on.")
@@ -380,15 +387,17 @@ def clusters(function, weights: Tensor, centroids: Tensor, steps: int) -> tuple[
 
 @kmeans_1d.law(
     "the centroids are those of SciPy's k-means, step by step",
-    hint="Assign all weights, then move every centroid to the mean of its own; then the next step.",
+    hint="Assign all weights, then move every centroid to the mean of its own; then the next step. "
+    "Stop early only if nothing at all has changed.",
 )
 def like_scipy(function, draw):
     weights, centroids = cluster_inputs(draw)
+    close = 1 + 1e-6 * draw.rand(100, dtype=torch.float64)  # for torch.allclose all the same
     for steps in (1, 2, draw.integer(3, 9)):
-        wanted = lloyd(weights, centroids, steps)
-        expect.close(
-            clusters(function, weights, centroids, steps)[0], wanted, f"centroids after {steps} steps", rtol=1e-9
-        )
+        for w, start in ((weights, centroids), (close, close.sort().values[:2])):
+            wanted = lloyd(w, start, steps)
+            got, _ = clusters(function, w, start, steps)
+            expect.close(got, wanted, f"centroids after {steps} steps", rtol=0, atol=1e-12)
 
 
 @kmeans_1d.law(
@@ -479,9 +488,9 @@ def like_autograd(function, draw):
     count, shape = draw.integer(2, 6), (draw.size(1, 6), 5)
     centroids = draw.normal(count, dtype=torch.float64).requires_grad_()
     assignment = draw.labels(math.prod(shape), count).view(shape)
-    slope = draw.normal(*shape, dtype=torch.float64)
+    slope = draw.normal(*shape[::-1], dtype=torch.float64).T  # read by index, not as it lies in memory
     (wanted,) = torch.autograd.grad((centroids[assignment] * slope).sum(), centroids)
-    expect.close(function(slope, assignment, count), wanted, rtol=1e-9)
+    expect.close(function(slope, assignment, count), wanted, rtol=1e-9, atol=1e-12)
 
 
 @centroid_gradient.law("a small example", hint="Sum what belongs to centroid 0, to centroid 1, …", trials=1)
@@ -504,7 +513,8 @@ def gradient_length(function, draw):
 def gradient_sum(function, draw):
     gradient = draw.normal(draw.size(1, 4), 3, dtype=torch.float64)
     wanted = torch.tensor([math.fsum(gradient.flatten().tolist())], dtype=torch.float64)
-    expect.close(function(gradient, torch.zeros(gradient.shape, dtype=torch.int64), 1), wanted, rtol=1e-9)
+    got = function(gradient, torch.zeros(gradient.shape, dtype=torch.int64), 1)
+    expect.close(got, wanted, rtol=1e-9, atol=1e-12)
 
 
 @centroid_gradient.law("float64 in, float64 out; float32 stays float32", hint="Make the zeros in the gradient's dtype.")
@@ -580,19 +590,20 @@ def optimal(function, draw):
 
 @huffman_code.law(
     "powers of two: a symbol of probability 2^−k has k bits; Fibonacci numbers make the deepest tree",
-    hint="The tree is as uneven as the frequencies are.",
+    hint="The tree is as uneven as the frequencies are: no rounding, no greatest length of a word.",
     trials=1,
 )
 def dyadic(function, draw):
-    code = function({"a": 8, "b": 4, "c": 1, "d": 1, "e": 2})
-    expect_code(code, "abcde")
-    expect.equal({s: len(word) for s, word in code.items()}, {"a": 1, "b": 2, "e": 3, "c": 4, "d": 4}, "lengths")
+    for unit in (1, 2**-20):
+        code = function({"a": 8 * unit, "b": 4 * unit, "c": unit, "d": unit, "e": 2 * unit})
+        expect_code(code, "abcde")
+        expect.equal({s: len(word) for s, word in code.items()}, {"a": 1, "b": 2, "e": 3, "c": 4, "d": 4}, "lengths")
     fibonacci = {0: 1, 1: 1}
-    for i in range(2, 15):
+    for i in range(2, 40):
         fibonacci[i] = fibonacci[i - 1] + fibonacci[i - 2]
     code = function(fibonacci)
     expect_code(code, fibonacci)
-    expect.equal(sorted(map(len, code.values())), [*range(1, 15), 14], "lengths")
+    expect.equal(sorted(map(len, code.values())), [*range(1, 40), 39], "lengths")
 
 
 @huffman_code.law(
@@ -656,6 +667,7 @@ def encode_example(function, draw):
     expect.equal(function(list("abacad"), code), "01001100111")
     expect.equal(function([5], {5: "0", 6: "1"}), "0")
     expect.equal(function([0, 0, 0], {0: "1"}), "111")
+    expect.equal(function([10, 1, 0], {0: "01", 1: "00", 10: "1"}), "10001")
 
 
 @huffman_encode.law("no symbols, no bits", hint="An empty string.", trials=1)
@@ -675,11 +687,16 @@ def encode_joined(function, draw):
         expect.equal(function([symbol], code), code[symbol], f"the bits of [{symbol!r}]")
 
 
-@huffman_encode.law("any sequence of symbols: a list, a tuple, a text", hint="Go through it with for.", trials=1)
+@huffman_encode.law(
+    "any sequence of symbols: a list, a tuple, a text, a long one",
+    hint="Go through it with for: Python lets a function call itself only about 1,000 times.",
+    trials=1,
+)
 def encode_sequences(function, draw):
     code = {"x": "01", "y": "1", "z": "00"}
     for symbols in ("xyz", ("x", "y", "z"), ["x", "y", "z"]):
         expect.equal(function(symbols, code), "01100")
+    expect.equal(function("xyz" * 1000, code), "01100" * 1000)
 
 
 @huffman_decode.law("a small example", hint="Add bit after bit to a word, until it is a symbol's.", trials=1)
@@ -698,6 +715,15 @@ def decode_text(function, draw):
     code = draw_code(draw, symbols)
     text = draw_text(draw, symbols, draw.size(1, 60))
     expect.equal(function("".join(code[s] for s in text), code, len(text)), text)
+
+
+@huffman_decode.law(
+    "a text of 3,000 symbols",
+    hint="Read in a loop: Python lets a function call itself only about 1,000 times.",
+    trials=1,
+)
+def decode_long(function, draw):
+    expect.equal(function("01100" * 1000, {"x": "01", "y": "1", "z": "00"}, 3000), list("xyz" * 1000))
 
 
 @huffman_decode.law(
@@ -792,7 +818,10 @@ def read_symbols(entry: dict, size: str, code: str, stream: str) -> list[int]:
         if len(symbols) == entry[size]:
             rest = bits[position:]
             expect.true(
-                len(rest) < 8 and "1" not in rest, f"{stream!r} has more than its symbols", "fewer than 8 zeros", rest
+                len(rest) < 8 and "1" not in rest,
+                f"{stream!r} has more than its symbols (bitstring.to_bytes packs eight bits into a byte)",
+                "fewer than 8 zeros",
+                f"{len(rest)} bits: {rest[:40]}",
             )
             break
         word += bit
@@ -858,7 +887,7 @@ def draw_network(
         mask.view(-1)[-draw.integer(1, 4) :] = True
         state[name], masks[name] = weight, mask
         state[name.replace("weight", "bias")] = draw.normal(shape[0], dtype=dtype)
-    return state, masks
+    return state, dict(reversed(masks.items()))
 
 
 @compress.law(
@@ -869,6 +898,7 @@ def file_form(function, draw):
     for dtype in (torch.float32, torch.float64):
         state, masks = draw_network(draw, dtype, values=5)
         state |= {"count": torch.tensor(draw.integer(0, 99)), "scale": draw.normal(1).squeeze()}
+        state |= {"stored by columns": draw.normal(2, 3).T}
         file = read_file(function(state, masks, 3, 3), state, masks)
         for name in state.keys() - masks.keys():
             expect.equal(file[name]["values"], state[name].numpy().tobytes(), f"the bytes of {name!r}")
@@ -894,12 +924,15 @@ def file_masks(function, draw):
 
 @compress.law(
     "weights that are shared already come back exactly; their codebook is ascending, without repetition",
-    hint="At most 2^weight_bits different values: no k-means; torch.unique(return_inverse=True) gives book and places.",
+    hint="At most 2^weight_bits different kept values: no k-means. "
+    "torch.unique(return_inverse=True) gives book and places.",
 )
 def file_exact(function, draw):
-    bits = draw.integer(1, 4)
-    for dtype, values in ((torch.float32, 2**bits), (torch.float64, max(1, 2**bits - 1))):
-        state, masks = draw_network(draw, dtype, values=values)
+    bits = draw.integer(2, 4)
+    for dtype, values in ((torch.float32, 2**bits), (torch.float64, 2**bits - 1)):
+        state, masks = draw_network(draw, dtype, keep=0.6)
+        for name, mask in masks.items():  # k-means would move the smaller ones, which are close to each other
+            state[name][mask] = 2.0 ** -(draw.permutation(int(mask.sum())) % values).to(dtype)
         file = read_file(function(state, masks, bits, 4), state, masks)
         for name, mask in masks.items():
             kept = state[name][mask]
@@ -921,9 +954,9 @@ def file_shared(function, draw):
         kept = state[name][mask]
         centroids = lloyd(kept, torch.from_numpy(np.linspace(kept.min().item(), kept.max().item(), 2**bits)), 30)
         wanted = centroids[nearest(kept, centroids)]
-        expect.close(read_weights(file[name]), wanted, f"the kept weights of {name!r}", rtol=1e-9)
-        book = np.unique(wanted.numpy())
-        expect.close(np.frombuffer(file[name]["codebook"], "float64"), book, f"the codebook of {name!r}", rtol=1e-9)
+        expect.close(read_weights(file[name]), wanted, f"the kept weights of {name!r}", rtol=0, atol=1e-12)
+        got, book = np.frombuffer(file[name]["codebook"], "float64"), np.unique(wanted.numpy())
+        expect.close(got, book, f"the codebook of {name!r}", rtol=0, atol=1e-12)
 
 
 @compress.law(
@@ -970,7 +1003,7 @@ def extreme_files(function, draw):
         "all": torch.ones(4, 50, dtype=torch.bool),
         "last": places(200, 199).view(4, 50),
         "first": places(200, 0).view(4, 50),
-        "two": places(200, 3, 150).view(4, 50),
+        "three": places(200, 3, 4, 150).view(4, 50),
     }
     for bits in (1, 8):
         state, masks = (

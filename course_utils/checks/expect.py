@@ -125,6 +125,8 @@ def close(got: Any, expected: Any, what: str = "the result", rtol: float = 1e-4,
             if np.isinf(g).any() and not np.isinf(e).any():
                 raise LawViolation(f"{what} contains an infinity", expected, got)
         good = np.allclose(g, e, rtol=rtol, atol=atol)
+    if not good and g.dtype.kind == "f" and describe(got) == describe(expected):
+        raise LawViolation(f"{what} differs, by up to {np.abs(g - e).max():.1g}", expected, got)
     if not good:
         raise LawViolation(f"{what} is wrong", expected, got)
 

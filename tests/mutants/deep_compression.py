@@ -107,6 +107,40 @@ def step_in_place(weight, gradient, velocity, mask, lr, momentum, weight_decay):
     return (weight - lr * velocity).masked_fill(~mask, 0), velocity
 
 
+@mutant("3.1", "NaN and infinity are made numbers, at kept places too")
+def numbers_everywhere(weight, gradient, velocity, mask, lr, momentum, weight_decay):
+    velocity = momentum * velocity + gradient + weight_decay * weight
+    return torch.nan_to_num((weight - lr * velocity) * mask), torch.nan_to_num(velocity * mask)
+
+
+@mutant("3.1", "float32 inside")
+def step_float32_inside(weight, gradient, velocity, mask, lr, momentum, weight_decay):
+    tensors = (tensor.float() for tensor in (weight, gradient, velocity))
+    result = reference.masked_sgd_step(*tensors, mask, lr, momentum, weight_decay)
+    return tuple(tensor.to(weight.dtype) for tensor in result)
+
+
+@mutant("3.1", "a kept weight that is 0 stays 0")
+def zero_is_pruned(weight, gradient, velocity, mask, lr, momentum, weight_decay):
+    return reference.masked_sgd_step(weight, gradient, velocity, mask & (weight != 0), lr, momentum, weight_decay)
+
+
+@mutant("3.1", "zeros are written into a flat copy of a weight stored by columns")
+def step_flat_copy(weight, gradient, velocity, mask, lr, momentum, weight_decay):
+    velocity = momentum * velocity + gradient + weight_decay * weight
+    result = weight - lr * velocity, velocity
+    for tensor in result:
+        tensor.flatten()[~mask.flatten()] = 0
+    return result
+
+
+@right("3.1")
+def step_of_clean_inputs(weight, gradient, velocity, mask, lr, momentum, weight_decay):
+    weight, gradient, velocity = (torch.where(mask, tensor, 0) for tensor in (weight, gradient, velocity))
+    velocity = momentum * velocity + gradient + weight_decay * weight
+    return weight - lr * velocity, velocity
+
+
 @right("3.1")
 def step_by_masked_fill(weight, gradient, velocity, mask, lr, momentum, weight_decay):
     velocity = (momentum * velocity + (gradient + weight_decay * weight)).masked_fill(~mask, 0)
@@ -352,6 +386,11 @@ def per_row(weights, count):
     return reference.linear_centroids(weights, count)
 
 
+@mutant("3.3a", "the first row of the first axis only")
+def first_only(weights, count):
+    return reference.linear_centroids(weights[0] if weights.ndim > 1 else weights, count)
+
+
 @right("3.3a")
 def linear_by_formula(weights, count):
     low, high = weights.min(), weights.max()
@@ -392,6 +431,23 @@ def lloyd(assign=None, empty="stay", last=True, update=None, order=lambda c: c):
     return kmeans
 
 
+def lloyd_until(unchanged):
+    def kmeans(weights, centroids, steps):
+        for _ in range(steps):
+            before = centroids
+            centroids, _ = reference.kmeans_1d(weights, before, 1)
+            if unchanged(centroids, before):
+                break
+        return reference.kmeans_1d(weights, centroids, 0)
+
+    return kmeans
+
+
+right("3.3b")(functools.wraps(reference.kmeans_1d)(lloyd_until(torch.equal)))
+mutant("3.3b", "stops when torch.allclose")(lloyd_until(torch.allclose))
+mutant("3.3b", "stops when no centroid moves by more than 1e-4")(lloyd_until(lambda c, b: (c - b).abs().max() < 1e-4))
+
+
 def higher_tie(weights, centroids):
     distances = (weights[:, None] - centroids).abs().flip(1)
     return len(centroids) - 1 - distances.argmin(1)
@@ -407,6 +463,10 @@ mutant("3.3b", "the centroid goes half of the way")(lloyd(update=lambda own, c: 
 mutant("3.3b", "the midrange in place of the mean")(lloyd(update=lambda own, c: (own.min() + own.max()) / 2))
 mutant("3.3b", "centroids are sorted")(lloyd(order=lambda c: c.sort().values))
 mutant("3.3b", "signed difference in place of distance")(lloyd(assign=lambda w, c: (w[:, None] - c).argmin(1)))
+
+
+mutant("3.3b", "distances in float32")(lloyd(assign=lambda w, c: (w.float()[:, None] - c.float()).abs().argmin(1)))
+mutant("3.3b", "means in float32")(lloyd(update=lambda own, c: own.float().mean()))
 
 
 @mutant("3.3b", "one step too few")
@@ -527,6 +587,21 @@ def gradient_first_row(gradient, assignment, count):
 @mutant("3.4", "divided by all weights")
 def gradient_average(gradient, assignment, count):
     return reference.centroid_gradient(gradient, assignment, count) / gradient.numel()
+
+
+@mutant("3.4", "float32 inside")
+def gradient_float32_inside(gradient, assignment, count):
+    return reference.centroid_gradient(gradient.float(), assignment, count).to(gradient.dtype)
+
+
+@mutant("3.4", "fails on a gradient stored by columns")
+def gradient_view(gradient, assignment, count):
+    return torch.zeros(count, dtype=gradient.dtype).index_add(0, assignment.view(-1), gradient.view(-1))
+
+
+@right("3.4")
+def gradient_by_bincount(gradient, assignment, count):
+    return torch.bincount(assignment.flatten(), gradient.flatten(), minlength=count).to(gradient.dtype)
 
 
 @right("3.4")
@@ -655,6 +730,38 @@ def whole_numbers(frequencies):
     return reference.huffman_code({symbol: int(f) for symbol, f in frequencies.items()})
 
 
+@mutant("3.5", "frequencies in thousandths of the whole")
+def thousandths(frequencies):
+    total = sum(frequencies.values())
+    return reference.huffman_code({symbol: round(f / total, 3) for symbol, f in frequencies.items()})
+
+
+@mutant("3.5", "frequencies in hundredths, at least one")
+def hundredths(frequencies):
+    return reference.huffman_code({symbol: max(1, int(100 * f)) for symbol, f in frequencies.items()})
+
+
+@mutant("3.5", "words of 15 bits at most, as in zlib")
+def at_most_15_bits(frequencies):
+    """The package-merge method."""
+    if len(frequencies) < 2:
+        return dict.fromkeys(frequencies, "0")
+    leaves = sorted((f, (i,)) for i, f in enumerate(frequencies.values()))
+    packages = leaves
+    for _ in range(14):
+        pairs = zip(packages[::2], packages[1::2], strict=False)
+        packages = sorted(leaves + [(f + g, a + b) for (f, a), (g, b) in pairs])
+    lengths = Counter(itertools.chain.from_iterable(numbers for _, numbers in packages[: 2 * len(leaves) - 2]))
+    words = reference.canonical_code([lengths[i] for i in range(len(leaves))])
+    return {symbol: words[i] for i, symbol in enumerate(frequencies)}
+
+
+@right("3.5")
+def canonical(frequencies):
+    words = reference.canonical_code([len(word) for word in reference.huffman_code(frequencies).values()])
+    return {symbol: words[i] for i, symbol in enumerate(frequencies)}
+
+
 @mutant("3.5", "words are lists of 0 and 1")
 def words_as_lists(frequencies):
     return {symbol: [int(bit) for bit in word] for symbol, word in reference.huffman_code(frequencies).items()}
@@ -721,6 +828,19 @@ def reduce_without_start(symbols, code):
 def by_place(symbols, code):
     words = list(code.values())
     return "".join(words[list(code).index(s) - 1] for s in symbols)
+
+
+@mutant("3.6a", "calls itself for each symbol")
+def encode_recursively(symbols, code):
+    return code[symbols[0]] + encode_recursively(symbols[1:], code) if len(symbols) else ""
+
+
+@mutant("3.6a", "replaces symbols in a text")
+def encode_by_replace(symbols, code):
+    text = "".join(map(str, symbols))
+    for symbol, word in code.items():
+        text = text.replace(str(symbol), word)
+    return text
 
 
 @right("3.6a")
@@ -818,6 +938,16 @@ def no_rest(bits, code, count):
     if "".join(code[s] for s in symbols) != bits:
         raise ValueError("bits left")
     return symbols
+
+
+@mutant("3.6b", "calls itself for each symbol")
+def decode_recursively(bits, code, count):
+    if count == 0:
+        return []
+    for symbol, word in code.items():
+        if bits.startswith(word):
+            return [symbol, *decode_recursively(bits[len(word) :], code, count - 1)]
+    raise ValueError("no word fits")
 
 
 @right("3.6b")
@@ -1023,6 +1153,38 @@ def shares_again(state, masks, weight_bits, index_bits):
             shared[name] = torch.zeros_like(state[name])
             shared[name][mask] = centroids[assignment]
     return reference.compress(shared, masks, 20, index_bits)
+
+
+def shares_if(many, dtype=None):
+    """The reference's file, but weights are shared if `many(kept, 2^weight_bits)`, in a dtype."""
+
+    def compress(state, masks, weight_bits, index_bits):
+        shared = dict(state)
+        for name, mask in masks.items():
+            kept = state[name][mask]
+            if len(kept) and many(kept, 2**weight_bits):
+                start = kept.to(dtype or kept.dtype)
+                centroids, assignment = reference.kmeans_1d(
+                    start, reference.linear_centroids(start, 2**weight_bits), 30
+                )
+                shared[name] = torch.zeros_like(state[name])
+                shared[name][mask] = centroids[assignment].to(kept.dtype)
+        return reference.compress(shared, masks, 20, index_bits)
+
+    return compress
+
+
+mutant("3.8a", "k-means at exactly 2^weight_bits values")(shares_if(lambda kept, count: len(kept.unique()) >= count))
+mutant("3.8a", "no k-means at 2^weight_bits + 1 values")(shares_if(lambda kept, count: len(kept.unique()) > count + 1))
+mutant("3.8a", "k-means in float32")(shares_if(lambda kept, count: len(kept.unique()) > count, torch.float32))
+
+
+@mutant("3.8a", "bytes as they lie in memory")
+def memory_bytes(state, masks, weight_bits, index_bits):
+    file = msgpack.unpackb(reference.compress(state, masks, weight_bits, index_bits), strict_map_key=False)
+    for name in state.keys() - masks.keys():
+        file[name]["values"] = bytes(state[name].untyped_storage())
+    return msgpack.packb(file)
 
 
 @mutant("3.8a", "one codebook for all tensors")

@@ -65,6 +65,16 @@ def magnitude_sqrt(weight, order=1):
     return (weight * weight).sqrt() ** order
 
 
+@mutant("2.1", "absolute value of the power: NaN at fractions")
+def magnitude_late_absolute(weight, order=1):
+    return (weight**order).abs()
+
+
+@mutant("2.1", "order cut to a whole number")
+def magnitude_whole_order(weight, order=1):
+    return weight.abs() ** int(order)
+
+
 @right("2.1")
 def magnitude_where(weight, order=1):
     return torch.where(weight < 0, -weight, weight).pow(order)
@@ -139,6 +149,16 @@ def mean_float(activations):
     return activations.float().transpose(0, 1).flatten(1).mean(1).to(activations.dtype)
 
 
+@mutant("2.2a", "squeezed: one channel loses its axis")
+def mean_squeezed(activations):
+    return activations.transpose(0, 1).flatten(1).mean(1).squeeze()
+
+
+@mutant("2.2a", "two axes of space at most")
+def mean_few_axes(activations):
+    return activations.mean(((0,), (0, 2), (0, 2, 3))[min(activations.dim(), 4) - 2])
+
+
 @right("2.2a")
 def mean_axes(activations):
     return activations.mean(dim=[axis for axis in range(activations.dim()) if axis != 1])
@@ -208,6 +228,26 @@ def zeros_float(activations):
 @mutant("2.2b", "divided by the batch only")
 def zeros_by_batch(activations):
     return (activations == 0).to(activations.dtype).transpose(0, 1).flatten(1).sum(1) / len(activations)
+
+
+@mutant("2.2b", "squeezed: one channel loses its axis")
+def zeros_squeezed(activations):
+    return (activations == 0).to(activations.dtype).transpose(0, 1).flatten(1).mean(1).squeeze()
+
+
+@mutant("2.2b", "compared in float32")
+def zeros_compared_in_float(activations):
+    return (activations.float() == 0).to(activations.dtype).transpose(0, 1).flatten(1).mean(1)
+
+
+@mutant("2.2b", "two axes of space at most")
+def zeros_few_axes(activations):
+    return mean_few_axes((activations == 0).to(activations.dtype))
+
+
+@mutant("2.2b", "divided in float32")
+def zeros_divided_in_float(activations):
+    return (activations == 0).float().transpose(0, 1).flatten(1).mean(1).to(activations.dtype)
 
 
 @right("2.2b")
@@ -353,6 +393,12 @@ def entropy_float(activations, bins):
     return entropy(means(activations), bins).float()
 
 
+@mutant("2.2c", "put into bins in float32")
+def entropy_float_bins(activations, bins):
+    shares = [torch.histc(values.float(), bins).to(activations.dtype) / len(values) for values in means(activations).T]
+    return torch.special.entr(torch.stack(shares)).sum(1)
+
+
 @right("2.2c")
 def entropy_numpy(activations, bins):
     result = []
@@ -441,6 +487,18 @@ def taylor_gradient_only(activations, gradients):
 @mutant("2.2d", "in float32")
 def taylor_float(activations, gradients):
     return saliency.taylor_saliency(activations.float(), gradients.float()).to(activations.dtype)
+
+
+@mutant("2.2d", "two axes of space at most")
+def taylor_few_axes(activations, gradients):
+    products = activations * gradients
+    space = tuple(range(2, min(products.dim(), 4)))
+    return (products.mean(space) if space else products).abs().mean(0)
+
+
+@mutant("2.2d", "√(x² + ε) for |x|")
+def taylor_smooth(activations, gradients):
+    return (means(activations * gradients) ** 2 + 1e-12).sqrt().mean(0)
 
 
 @right("2.2d")
@@ -650,6 +708,11 @@ def obd_float(weight, curvature):
 @mutant("2.4", "in place")
 def obd_in_place(weight, curvature):
     return curvature.mul_(weight**2).mul_(0.5)
+
+
+@mutant("2.4", "magnitude where the curvature is 0")
+def obd_flat_direction(weight, curvature):
+    return 0.5 * torch.where(curvature == 0, 1, curvature) * weight**2
 
 
 @right("2.4")
@@ -877,6 +940,16 @@ def keep_inverted(saliencies, keep_fraction):
     return {name: ~mask for name, mask in saliency_top(saliencies, keep_fraction)}
 
 
+@mutant("2.6", "the largest again and again, the found ones set to −1e9")
+def keep_argmax(saliencies, keep_fraction):
+    flat = join(saliencies).clone()
+    kept = torch.zeros(len(flat), dtype=torch.bool)
+    for _ in range(round(keep_fraction * len(flat))):
+        kept[flat.argmax()] = True
+        flat[kept] = -1e9
+    return split(kept, saliencies)
+
+
 @right("2.6")
 def keep_numpy(saliencies, keep_fraction):
     flat = join(saliencies).numpy()
@@ -1019,6 +1092,39 @@ def prune_rescaled(state, curvatures, keep_fraction):
 def prune_float_counters(state, curvatures, keep_fraction):
     pruned, masks = saliency.obd_prune(state, curvatures, keep_fraction)
     return {name: value * 1.0 for name, value in pruned.items()}, masks
+
+
+@mutant("2.7", "a threshold keeps all equals")
+def prune_threshold(state, curvatures, keep_fraction):
+    masks = keep_threshold({name: h * state[name] ** 2 for name, h in curvatures.items()}, keep_fraction)
+    return {name: value * masks[name] if name in masks else value for name, value in state.items()}, masks
+
+
+@mutant("2.7", "weights that are 0 already go first")
+def prune_zeros_first(state, curvatures, keep_fraction):
+    return prune_with(lambda w, h: torch.where(w == 0, -torch.inf, h * w**2), state, curvatures, keep_fraction)
+
+
+@mutant("2.7", "masks say where the state is not 0")
+def prune_masks_of_state(state, curvatures, keep_fraction):
+    pruned, masks = saliency.obd_prune(state, curvatures, keep_fraction)
+    return pruned, {name: pruned[name] != 0 for name in masks}
+
+
+@mutant("2.7", "zeros are written into a flat copy of a weight stored by columns")
+def prune_flat_copy(state, curvatures, keep_fraction):
+    masks = saliency.obd_prune(state, curvatures, keep_fraction)[1]
+    pruned = {name: value.clone() for name, value in state.items()}
+    for name, mask in masks.items():
+        pruned[name].flatten()[~mask.flatten()] = 0
+    return pruned, masks
+
+
+@mutant("2.7", "int() for round()")
+def prune_cut(state, curvatures, keep_fraction):
+    flat = join({name: h * state[name] ** 2 for name, h in curvatures.items()})
+    masks = by_order(stable(flat), int(keep_fraction * len(flat)), curvatures)
+    return {name: value * masks[name] if name in masks else value for name, value in state.items()}, masks
 
 
 @right("2.7")

@@ -61,6 +61,7 @@ def in_place(x):
         (lambda x: 2 * x / 0, "contains an infinity"),
         (lambda x: 0 * x / 0, "contains NaN"),
         (lambda x: 3 * x, "the result is wrong"),
+        (lambda x: 2 * x * 1.0002, "the result differs, by up to"),
         (lambda x: torch.nn.Parameter(2 * x), "a Parameter, not a plain tensor"),
         (lambda x: object(), "not plain data"),
         (lambda x: (y for y in x), "not plain data"),
