@@ -6,6 +6,7 @@ comes with its own line style and marker, so that nothing is told by colour alon
 
 import html
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from PIL import Image
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+NUMBER = re.compile(r"[+−-]?[\d,]*\.?\d+[%×]?")  # as text: 1,066,440 or -0.5 or 93% or 4.0×
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
 
 STYLE = {
@@ -87,7 +89,8 @@ def points_over_seeds(axes: Axes, values: Mapping[str, Sequence[float]], label: 
     its unit.
     """
     for row, seeds in enumerate(values.values()):
-        axes.plot(seeds, [row] * len(seeds), linestyle="", marker="o", color=COLOURS[1], alpha=0.7)
+        heights = row + np.linspace(-0.15, 0.15, len(seeds))  # so that seeds with the same value show as several dots
+        axes.plot(seeds, heights, linestyle="", marker="o", color=COLOURS[1], alpha=0.7)
         axes.plot([np.mean(seeds)] * 2, [row - 0.3, row + 0.3], linestyle="-", marker="", color=COLOURS[0], linewidth=2)
     axes.set_yticks(range(len(values)), list(values))
     axes.invert_yaxis()
@@ -96,7 +99,10 @@ def points_over_seeds(axes: Axes, values: Mapping[str, Sequence[float]], label: 
 
 @dataclass(frozen=True)
 class Table:
-    """A table that a notebook shows as HTML and as Markdown. Cells are texts or numbers; numbers stand on the right."""
+    """A table that a notebook shows as HTML and as Markdown. Cells are texts or numbers.
+
+    A column of numbers stands on the right, whether they are numbers or their text; a — is a number that is missing.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -116,11 +122,12 @@ class Table:
     __repr__ = __str__
 
     def _numeric(self) -> list[bool]:
-        """Which columns hold numbers only."""
-        return [
-            bool(self.rows) and all(isinstance(row[i], int | float) for row in self.rows)
-            for i in range(len(self.columns))
-        ]
+        """Which columns hold numbers only, not all of them missing."""
+
+        def numeric(cells: list[object]) -> bool:
+            return bool(cells) and all(isinstance(c, int | float) or NUMBER.fullmatch(str(c)) for c in cells)
+
+        return [numeric([row[i] for row in self.rows if row[i] != "—"]) for i in range(len(self.columns))]
 
 
 def mean_and_range(values: Sequence[float], digits: int = 0) -> str:

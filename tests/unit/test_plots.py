@@ -80,6 +80,11 @@ def test_table_is_markdown_with_numbers_on_the_right():
     assert shown == {"text/plain": str(table), "text/markdown": str(table)}
 
 
+def test_numbers_as_text_stand_on_the_right():
+    rows = [["1", "1,066,440", "4.0×", "-0.66", "—", "1–2"], ["2", "570", "93%", "+3", "12", "—"]]
+    assert str(plots.Table(list("abcdef"), rows)).splitlines()[1] == "| ---: | ---: | ---: | ---: | ---: | --- |"
+
+
 def test_table_refuses_ragged_rows():
     with pytest.raises(ValueError, match="2 columns, but a row of 1"):
         plots.Table(["a", "b"], [[1]])
