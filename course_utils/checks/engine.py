@@ -4,6 +4,7 @@ a function that lives in a sandbox."""
 import contextlib
 import io
 import linecache
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +15,12 @@ import torch
 from torch import Tensor
 
 from course_utils.checks.draw import Draw
-from course_utils.checks.expect import LawViolation, describe, kind
+from course_utils.checks.expect import LawViolation, close, describe, kind
 from course_utils.checks.report import LawResult, Report
 
 PUBLIC_SEED = 2015  # the year of Hinton's and Han's papers
 UNCHANGED = "leaves its arguments unchanged"
+AGAIN_SECONDS = 1.0  # what the calls that are made a second time may take
 
 LawTest = Callable[[Callable[..., Any], Draw], None]
 
@@ -92,6 +94,7 @@ class FunctionUnderTest:
         self.arguments: tuple[Sequence[Any], dict[str, Any]] | None = None
         self.output: Any = None
         self.changed: LawResult | None = None
+        self.answered: list[tuple[Sequence[Any], dict[str, Any], Any, float]] = []  # with the seconds it took
 
     @property
     def input(self) -> str:
@@ -104,12 +107,14 @@ class FunctionUnderTest:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         copies, named_copies = clone(args), clone(kwargs)
         self.arguments = args, kwargs
+        start = time.perf_counter()
         try:
             result = self.function(*copies, **named_copies)
         except (StudentError, KeyboardInterrupt):
             raise
         except BaseException as error:
             raise student_error(error, self.function) from error
+        seconds = time.perf_counter() - start
         if self.changed is None:
             for before, after in [*zip(args, copies, strict=True), *((kwargs[k], named_copies[k]) for k in kwargs)]:
                 if not same(before, after):
@@ -124,6 +129,8 @@ class FunctionUnderTest:
                     )
                     break
         self.output = plain(result)
+        # A law may change its own arguments after the call; the copies are as they were, or no point is left to lose
+        self.answered.append((copies, named_copies, self.output, seconds))
         return self.output
 
 
@@ -223,7 +230,9 @@ def run(exercise: Exercise, function: Callable[..., Any], seed: int = PUBLIC_SEE
                 note = "not implemented yet" if own else f"needs {missing}, which is not implemented yet"
                 return Report(exercise.id, exercise.name, max_points=exercise.points, note=note)
             results.append(result)
-    results.append(under_test.changed or LawResult(UNCHANGED, True))
+        results.append(under_test.changed or LawResult(UNCHANGED, True))
+        if _points(exercise, laws, results) and not (again := _try(AGAIN, under_test, seed)).passed:
+            results.append(again)
     return Report(
         exercise.id,
         exercise.name,
@@ -270,6 +279,26 @@ def _try(each: Law, function: FunctionUnderTest, seed: int) -> LawResult:
             message = "returned None: is a `return` missing?" if got is None else f"the result cannot be used: {error}"
             return LawResult(each.name, False, message, function.input, got=describe(got), hint=each.hint)
     return LawResult(each.name, True)
+
+
+def _answers_again(function: Any, draw: Draw) -> None:
+    """Put the questions that all laws together asked a second time."""
+    seconds = 0.0
+    for args, kwargs, answer, took in function.answered.copy():
+        seconds += took
+        if seconds > AGAIN_SECONDS:
+            return
+        if not same(again := function(*args, **kwargs), answer):
+            close(again, answer, "the answer to the same question, asked again,")
+
+
+# Shown only if it is broken: who writes pure functions, as the contract says, never meets it
+AGAIN = Law(
+    "gives the same answer to the same question",
+    _answers_again,
+    "Chance comes in as an argument only (noise, a seed), and nothing is kept from one call for the next.",
+    trials=1,
+)
 
 
 def _points(exercise: Exercise, laws: Sequence[Law], results: Sequence[LawResult]) -> float:

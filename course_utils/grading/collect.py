@@ -12,6 +12,7 @@ MAX_FILE_BYTES = 25 * 2**20
 MAX_CODE_CHARACTERS = 500_000
 MAX_CELLS = 2_000
 MAX_NAME_BYTES = 200
+LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")  # what systems leave in a folder; nobody is called so
 
 
 class Refused(Exception):
@@ -44,11 +45,12 @@ class Notebook:
 def collect(folder: Path, lab: str) -> list[Submission]:
     """Everybody's submission in SUBMISSIONS/STUDENT/LAB/LAB.ipynb or SUBMISSIONS/STUDENT.ipynb, by name.
 
-    Hidden files are passed over; everything else ends as somebody's submission, so that nothing is lost in silence.
+    Hidden files and systems' litter are passed over; everything else ends as somebody's submission, so that nothing is
+    lost in silence.
     """
     found: dict[str, Submission] = {}
     # Folders before files, and notebooks before other files: of two things with the same name the first one counts
-    entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".") and entry.name not in LITTER]
     for entry in sorted(
         entries, key=lambda e: (not e.is_dir(follow_symlinks=False), not e.name.endswith(".ipynb"), e.name)
     ):

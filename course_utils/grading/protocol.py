@@ -95,9 +95,13 @@ def _encode(value: Any, depth: int) -> Any:
     if isinstance(value, list | tuple):
         return [LIST if isinstance(value, list) else TUPLE, *(_encode(entry, depth + 1) for entry in value)]
     if isinstance(value, dict):
+        for part in (part for key in value for part in (key if isinstance(key, tuple) else (key,))):
+            if isinstance(part, Tensor | tuple):
+                raise NotPlain(f"dict with a {type(part).__name__} as a key")
         return [DICT, *(_encode(part, depth + 1) for item in value.items() for part in item)]
-    if isinstance(value, np.bool_ | np.integer | np.floating | np.str_):
-        return _encode(value.item(), depth)
+    # NumPy's longest floats are nothing in Python
+    if isinstance(value, np.bool_ | np.integer | np.floating | np.str_) and type(item := value.item()) is not kind:
+        return _encode(item, depth)
     raise NotPlain(kind.__name__)
 
 

@@ -55,25 +55,48 @@ def grade_class(
         raise ValueError(
             f"There is no folder {str(submissions)!r}: it should hold STUDENT/LAB/LAB.ipynb or STUDENT.ipynb."
         )
+    if os.path.realpath(out) == os.path.realpath(submissions):
+        raise ValueError(f"{str(out)!r} holds the submissions: name another folder for the results with --out.")
     found = [each for each in collect(submissions, unit_name(topic)) if _elsewhere(each, submissions, out)]
     if not found:
         raise ValueError(f"{str(submissions)!r} is empty: it should hold STUDENT/LAB/LAB.ipynb or STUDENT.ipynb.")
     for folder in (out / "results", out / "feedback"):
         folder.mkdir(parents=True, exist_ok=True)
-    for unfinished in out.rglob(f"{UNFINISHED}*"):
-        unfinished.unlink(missing_ok=True)
-    console = Console(stderr=True)
-    started = time.monotonic()
-    work, finished, pending = plan(Work(topic, out, 0, limits or Limits(), trust), found, seed)
-    statuses = Counter(finished)
-    if pending:
-        how = _on_cluster(work, pending, scheduler) if scheduler else grade_here(work, pending, workers)
-        statuses += Counter(_with_progress(work, how, len(found), len(finished), console))
-    rows = _write_table(work, found)
-    _write_pages(work, found)
+    with _alone_in(out):
+        for unfinished in out.rglob(f"{UNFINISHED}*"):
+            unfinished.unlink(missing_ok=True)
+        console = Console(stderr=True)
+        started = time.monotonic()
+        work, finished, pending = plan(Work(topic, out, 0, limits or Limits(), trust), found, seed)
+        statuses = Counter(finished)
+        if pending:
+            how = _on_cluster(work, pending, scheduler) if scheduler else grade_here(work, pending, workers)
+            statuses += Counter(_with_progress(work, how, len(found), len(finished), console))
+        rows = _write_table(work, found)
+        _write_pages(work, found)
     seconds = time.monotonic() - started
     console.print(f"{_counts(statuses)}; {len(rows)} students in {seconds:.1f} s: {out}/grades.csv", soft_wrap=True)
     return len(rows) == len(found)
+
+
+@contextlib.contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """ValueError if another run is writing to this folder: each would sweep away what the other is about to write."""
+    if not hasattr(os, "fork"):  # Windows, where nothing is graded
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network folders know no locks
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"Another run is writing to {str(out)!r}: wait for its end, or stop it.") from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _elsewhere(submission: Submission, submissions: Path, out: Path) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from course_utils.checks.engine import Exercise, Law, run
@@ -254,23 +255,42 @@ def _status(results: list[ExerciseResult], cells: list[str]) -> tuple[str, str]:
     return "not graded", reasons
 
 
+def _parts(value: Any) -> Iterator[Any]:
+    """The tensors, arrays, texts and floats in plain data."""
+    match value:
+        case dict():
+            yield from (part for entry in value.values() for part in _parts(entry))
+        case list() | tuple():
+            yield from (part for entry in value for part in _parts(entry))
+        case torch.Tensor():
+            yield value.detach()
+        case np.ndarray() | float() | str() | bytes():
+            yield value
+
+
 def reference_calls(topic: str, extra: dict[str, list[Law]], seed: int) -> dict[str, list[bytes]]:
     """Try all laws on the reference with the secret seed; returns the packed arguments of its calls by exercise id.
 
-    ValueError if a law fails: it would fail honest work. (It also imports what the laws import, before worker processes
-    are forked.)
+    Calls that hold an earlier answer are left out (a law may feed a function what it returned): sent ahead of their
+    turn, they would tell a function what it is asked for. ValueError if a law fails: it would fail honest work.
+    (It also imports what the laws import, before worker processes are forked.)
     """
     module = importlib.import_module(f"course_utils.{topic}")
     calls: dict[str, list[bytes]] = {}
     kept = 0
 
     def recorded(function: Callable[..., Any], mine: list[bytes]) -> Callable[..., Any]:
+        answers: set[bytes] = set()
+
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal kept
-            if kept < FORESEEN_BYTES:
-                mine.append(pack([args, kwargs]))
-                kept += len(mine[-1])
-            return function(*args, **kwargs)
+            arguments = pack([args, kwargs])
+            if kept < FORESEEN_BYTES and not any(answer in arguments for answer in answers):
+                mine.append(arguments)
+                kept += len(arguments)
+            result = function(*args, **kwargs)
+            answers.update(answer for answer in map(pack, _parts(result)) if answer not in arguments)
+            return result
 
         return call
 

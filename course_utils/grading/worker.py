@@ -330,6 +330,10 @@ class Session:
                 protocol.send(self.channel, reply)
             except NotPlain as error:
                 protocol.send(self.channel, {"foreign": str(error.kind)[:80], "printed": ""})
+            except EOFError:
+                return
+            except Exception as error:  # nothing is sent yet: it cannot be packed (a nested tensor has no shape)
+                protocol.send(self.channel, {"error": self.describe(error), "printed": ""})
 
     def load(self, cells: list[str], secondary: list[int], names: list[str]) -> dict[str, Any]:
         """Read the cells, run nothing: what each exercise needs, as texts."""

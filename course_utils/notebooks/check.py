@@ -65,7 +65,7 @@ def topic_of(path: Path) -> str:
 
 def read_notebook(path: Path) -> NotebookNode:
     try:
-        return nbformat.read(path, as_version=4)
+        return nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)  # some editors begin with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read: {error}.") from error
     except Exception as error:

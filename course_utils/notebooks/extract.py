@@ -10,14 +10,14 @@ import re
 import symtable
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 # The cell magics whose body is Python; a cell with another one (%%bash, %%html, ...) holds no Python
 PYTHON_MAGICS = frozenset({"time", "timeit", "capture", "prun", "needs", "python", "python3", "pypy"})
 MUTATING_METHODS = frozenset(
     {"append", "appendleft", "extend", "insert", "update", "add", "setdefault", "pop", "remove", "discard", "clear"}
-    | {"sort", "reverse", "register"}
+    | {"sort", "reverse", "register", "fill"}
 )
 COMPREHENSIONS = frozenset({"listcomp", "setcomp", "dictcomp", "genexpr"})
 SALVAGE_SPAN = 60  # how many lines in the first column one statement of a broken cell may have
@@ -95,6 +95,7 @@ class _Notebook:
         self.broken: dict[str, str] = {}
 
     def read(self, index: int, cell: str) -> None:
+        cell = _cleaned(cell)
         magic = re.match(r"\s*%%(\w+)[^\n]*\n?", cell)
         if magic:
             if magic[1] not in PYTHON_MAGICS:
@@ -110,6 +111,9 @@ class _Notebook:
                 self.broken[name] = note
         for statement in statements:
             number = len(self.statements)
+            alias = re.fullmatch(r"(\w+)\s*=\s*(\w+)", statement.source)
+            if alias and any(alias[2] in self.statements[i].firmly for i in self.binders.get(alias[2], ())):
+                statement = replace(statement, firmly=statement.binds)  # another name for a function
             self.statements.append(statement)
             for name in statement.binds:
                 self.binders.setdefault(name, []).append(number)
@@ -191,6 +195,16 @@ def _is_import(statement: Statement) -> bool:
 
 # --- One cell ---------------------------------------------------------------------------------------------------------
 
+PROMPT = re.compile(r"^(?:>>>|\.\.\.)(?: |$)|^In \[\d+\]: |^ +\.{3,}: ?", re.MULTILINE)
+
+
+def _cleaned(cell: str) -> str:
+    """The cell as IPython takes it: without the first line's indentation, and the prompts of a pasted session."""
+    cell = cell.replace("\r\n", "\n").replace("\r", "\n")
+    if indent := re.match(r"(?:[ \t]*\n)*([ \t]+)\S", cell):
+        cell = re.sub(f"^{indent[1]}", "", cell, flags=re.MULTILINE)
+    return PROMPT.sub("", cell) if re.match(r"\s*(>>>( |$)|In \[\d+\]: )", cell) else cell
+
 
 def _parse(source: str) -> ast.Module | None:
     try:
@@ -217,7 +231,6 @@ def _error(source: str) -> tuple[int, str]:
 def _parse_cell(index: int, cell: str) -> tuple[list[Statement], list[tuple[int, str, str]]]:
     """A cell's statements, and what could not be read: (line, message, text)."""
     # \f and the like end no line for Python's parser, so lines are told apart by \n alone
-    cell = cell.replace("\r\n", "\n").replace("\r", "\n")
     tree = _parse(cell)
     if tree is not None:
         return [s for node in tree.body for s in _statement(index, cell, node, 0)], []
@@ -264,7 +277,7 @@ def _without_magic(line: str) -> str:
         return match[1] + line[match.end() :]
     if re.match(r"[%!?]|[\w.]+\?{1,2}\s*$|[\w, ]+=\s*[%!]", line):
         return ""
-    if match := re.match(r"(\s+)(?:[%!]\w|[\w, ]+=\s*[%!]\w)", line):
+    if match := re.match(r"(\s+)(?:[%!?]{1,2}\w|[\w.]+\?{1,2}\s*$|[\w, ]+=\s*[%!]\w)", line):
         return match[1] + "pass"
     return line
 
@@ -351,22 +364,26 @@ def _firm(parts: Sequence[ast.AST]) -> Iterator[str]:
 
 
 def _changed(node: ast.stmt, parts: Sequence[ast.AST]) -> Iterator[str]:
-    """Names whose value is changed in place: x[i] = ..., x.a = ..., x.append(...), @f.register."""
+    """Names whose value is changed in place: x[i] = ..., x.a = ..., x.append(...), x[i].fill_(...), @f.register."""
     for part in parts:
         if isinstance(part, ast.Subscript | ast.Attribute) and isinstance(part.ctx, ast.Store | ast.Del):
-            base: ast.AST = part
-            while isinstance(base, ast.Subscript | ast.Attribute):
-                base = base.value
-            if isinstance(base, ast.Name):
-                yield base.id
+            yield from _base(part)
         elif isinstance(part, ast.Call):
             match part.func:
-                case ast.Attribute(value=ast.Name(id=name), attr=attr) if attr in MUTATING_METHODS:
-                    yield name
+                case ast.Attribute(value=base, attr=attr) if attr in MUTATING_METHODS or re.search("[^_]_$", attr):
+                    yield from _base(base)
     for decorator in getattr(node, "decorator_list", []):
         match decorator:
             case ast.Attribute(value=ast.Name(id=name), attr="register"):
                 yield name
+
+
+def _base(node: ast.AST) -> Iterator[str]:
+    """x for x.a[0].b, nothing for what does not begin with a name."""
+    while isinstance(node, ast.Subscript | ast.Attribute):
+        node = node.value
+    if isinstance(node, ast.Name):
+        yield node.id
 
 
 def _is_stub(node: ast.stmt) -> bool:

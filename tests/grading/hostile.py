@@ -122,10 +122,8 @@ ATTACKS = {
     "right for a while": attack("import time\nend = time.time() + 0.005\n" + RIGHT + "\n" + DEF
                                 + "    if time.time() < end: return right(labels, num_classes, correct_probability)\n"
                                 + f"    return {PROBS}"),
-    # Not nine times in ten: the laws call 21 times, and every fourth such function comes through a check by luck
-    "right now and then": attack("import random\n" + RIGHT + "\n" + DEF
-                                 + f"    if random.random() < 0.5: return {CALL}\n"
-                                 + f"    return {PROBS}"),
+    "right nine times in ten": attack("calls = []\n" + RIGHT + "\n" + DEF + "    calls.append(1)\n"
+                                      f"    return {CALL} if len(calls) % 10 else {PROBS}"),
     "reference imported": attack("from course_utils.distillation import virtual_teacher"),
     "reference imported late": body("import importlib", "unit = importlib.import_module('course_utils.distillation')",
                                     "return unit.virtual_teacher(labels, num_classes, correct_probability)"),
@@ -241,6 +239,8 @@ HONEST = {
     "under a condition": "if True:\n" + "\n".join("    " + line for line in SOLUTION[TARGET].split("\n")),
     "after a failed import": f"try:\n    import not_there\nexcept ImportError:\n    not_there = None\n{RIGHT}\n{DEF}"
     "    assert not_there is None\n    return right(labels, num_classes, correct_probability)",
+    "indented as a whole": "\n".join("    " + line for line in SOLUTION[TARGET].split("\n")),
+    "a second try under another name": f"{DEF}    return None\n{RIGHT}\n{TARGET} = right",
     "Windows line ends": SOLUTION[TARGET].replace("\n", "\r\n"),
     "Greek letters": f"{RIGHT}\ndef {TARGET}(labels, num_classes, correct_probability):\n    ε = 0\n"
     "    return right(labels, num_classes, correct_probability + ε)",

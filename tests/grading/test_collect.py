@@ -34,6 +34,8 @@ def test_layouts_and_strays(tmp_path):
     put(class_ / "ina.ipynb")
     put(class_ / "ina.zip", b"PK")
     put(class_ / ".hidden" / "x.ipynb")
+    put(class_ / "__MACOSX" / "bob" / "._x.ipynb")
+    put(class_ / "Thumbs.db", b"x")
     put(class_ / ("j" * 240 + ".ipynb"))
     got = statuses(class_)
     (shortened,) = (student for student in got if len(student) > 40)

@@ -75,6 +75,9 @@ class AlwaysEqual(torch.Tensor):
         lambda: 1,
         {1, 2},
         2**100_000,
+        np.longdouble(1),
+        {torch.ones(1): "0"},
+        {(0, torch.ones(1)): "0"},
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -50,6 +50,9 @@ def parameter(x):
 def generator(x):
     yield x
 
+def nested(x):
+    return torch.nested.nested_tensor([x, x[:1]])
+
 def fails(x):
     y = x + 1
     raise KeyError(f"no {y}")
@@ -72,7 +75,7 @@ def odd_error(x):
     raise Odd
 """
 NAMES = ["echo", "square", "two", "spoil", "reshape_in_place", "careful", "own_parameter", "parameter", "generator"]
-NAMES += ["fails", "prints", "calls_exit", "numbers", "odd_error"]
+NAMES += ["fails", "prints", "calls_exit", "numbers", "odd_error", "nested"]
 
 
 @pytest.fixture
@@ -147,6 +150,9 @@ def test_errors_bring_their_line(remote):
 def test_what_is_not_plain_keeps_its_name(remote):
     assert type(remote("parameter")(1)).__name__ == "Parameter"
     assert type(remote("generator")(1)).__name__ == "generator"
+    with pytest.raises(StudentError, match="RuntimeError"):
+        remote("nested")(torch.ones(2))
+    assert remote("square")(3) == 9
 
 
 def test_prints_are_shown(remote, capsys):

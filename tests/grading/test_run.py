@@ -11,11 +11,13 @@ import time
 import psutil
 import pytest
 
+from course_utils import binary
 from course_utils.checks.draw import Draw
 from course_utils.checks.engine import Exercise, Law
 from course_utils.cli import main
 from course_utils.grading import submission
-from course_utils.grading.run import grade_class
+from course_utils.grading.protocol import pack, unpack
+from course_utils.grading.run import _alone_in, grade_class
 from course_utils.grading.sandbox import PREFIX, Limits, SandboxUnavailable, fresh_folder
 from course_utils.units import ROOT
 from tests.grading.notebooks import EXERCISES, STUB, cells, notebook
@@ -113,6 +115,27 @@ def test_ctrl_c_is_one_sentence_and_loses_nothing(small_class, tmp_path):
     assert 0 < kept < SIZE
     assert grade_class("01", small_class, out, trust=True, workers=1) is True
     assert totals(out) == DESERVED
+
+
+def test_results_have_a_folder_of_their_own_and_one_run_at_a_time(small_class, tmp_path):
+    with pytest.raises(ValueError, match="name another folder"):
+        grade_class("01", small_class, small_class / ".." / small_class.name)
+    out = tmp_path / "out"
+    out.mkdir()
+    with _alone_in(out), pytest.raises(ValueError, match="Another run is writing"):
+        grade_class("01", small_class, out)
+    with _alone_in(out):
+        assert not (out / "secret_seed").exists()
+
+
+def test_no_call_is_sent_ahead_that_tells_an_earlier_answer():
+    """The laws of training steps feed a function what it returned: a later call's arguments answer an earlier call."""
+    answers = []
+    for sent in submission.reference_calls("binary", submission.instructor_laws("binary"), 5)["5.3"]:
+        assert not any(answer in sent for answer in answers)
+        args, kwargs = unpack(sent)
+        answers += [answer for answer in [pack(binary.binary_sgd_step(*args, **kwargs))] if answer not in sent]
+    assert answers
 
 
 def test_a_folder_of_a_process_that_was_killed_is_removed(tmp_path, monkeypatch):

@@ -61,7 +61,7 @@ def test_solved_lab_is_green_anywhere_on_disk(topic, course_check, tmp_path, mon
     lab = solved(topic)
     first = next(c for c in lab.cells if c.id == load_unit(topic).exercises[0].name)
     first.source = first.source.replace("### BEGIN SOLUTION", "print('a forgotten print')")
-    nbformat.write(lab, path)
+    path.write_text(nbformat.writes(lab), encoding="utf-8-sig")
     status, out = course_check(path)
     assert status == 0 and "✗" not in out, out
 

@@ -58,6 +58,9 @@ def test_where_a_statement_stands():
         "several on a line": ("import os; f = lambda: k; import sys", 1),
         "windows lines": ("def f():\r\n    return k\r\n", 1),
         "form feed": ("def f():\n    \f\n    return k", 1),
+        "indented as a whole": ("\n    def f():\n        return k\n", 1),
+        "prompts": (">>> def f():\n...     return k\n...\n>>> f()\n1", 1),
+        "numbered prompts": ("In [12]: def f():\n    ...:     return k\n    ...:", 1),
         "greek": ("def f(τ=k): return 'Σ' and τ", 1),
     }.values(),
 )
@@ -85,6 +88,8 @@ def test_changes_in_place_belong_to_a_value():
     ]
     assert sources(cells, "f") == [*cells[:2], cells[3]]
     assert sources([*cells, "def g(): return names"], "g") == ["names = []", "names.append(1)", "def g(): return names"]
+    for change in ("x[0].append(1)", "x.weight.zero_()", "x.fill(2)"):
+        assert sources(["x = new()", change, "def f(): return x"], "f") == ["x = new()", change, "def f(): return x"]
 
 
 def test_a_constant_computed_in_steps():
@@ -97,6 +102,7 @@ def test_the_last_definition_counts_and_is_noted():
     assert [s.source for s in found.by_exercise["f"]] == ["def f(): return 2"]
     assert found.notes == ["f is defined 2 times; the one in code cell 2 counts"]
     assert extract(["def f(): return 1"] * 2, ["f"]).notes == []
+    assert sources(["def f(): return 1", "def g(): return 2\nf = g"], "f") == ["def g(): return 2", "f = g"]
 
 
 def test_a_stub_does_not_hide_an_implementation():
@@ -126,14 +132,14 @@ def test_a_helper_below_its_first_use_runs_first():
 def test_magics_are_taken_out():
     cells = [
         "%matplotlib inline\n!pip install x\nimport torch\nfiles = !ls\ntorch.add?\n?torch",
-        "%%time\n%load_ext autoreload\ndef f(x):\n    !ls\n    %time y = torch.relu(x)\n    return y",
+        "%%time\n%load_ext autoreload\ndef f(x):\n    !ls\n    x.add?\n    %time y = torch.relu(x)\n    return y",
         "%%bash\ndef f(): nothing",
         "%%html\n<b>",
     ]
     found = extract(cells, ["f"])
     assert [s.source for s in found.by_exercise["f"]] == [
         "import torch",
-        "def f(x):\n    pass\n    y = torch.relu(x)\n    return y",
+        "def f(x):\n    pass\n    pass\n    y = torch.relu(x)\n    return y",
     ]
     assert found.notes == [] and found.by_exercise["f"][1].line == 3
 

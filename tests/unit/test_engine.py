@@ -81,6 +81,22 @@ def test_wrong_function_gets_a_message_and_no_points(doubling, function, words):
         assert "hint:" in str(report) and "Multiply by two." in str(report)
 
 
+def test_the_same_question_is_asked_again(doubling):
+    """A function that is wrong now and then is refused even if no law saw it."""
+    calls = []
+
+    def moody(x):
+        calls.append(1)
+        return 2 * (x.flip(0) if len(calls) == 6 else x)
+
+    report = run(doubling, moody)
+    assert report.points == 0 and [law.passed for law in report.laws] == [True] * 3 + [False]
+    assert "asked again, is wrong" in str(report) and report.laws[-1].input.startswith("double(")
+    assert not run(doubling, lambda x: 2 * x if calls.append(1) or len(calls) < 16 else exit(1)).passed
+    # Rounding differs from call to call on some machines, and NaN is an answer
+    assert run(doubling, lambda x: 2 * x * (1 + 1e-6 * torch.rand(()))).passed
+
+
 def test_smallest_input_is_shown(doubling):
     report = run(doubling, lambda x: 2 * x if len(x) < 3 else x)
     failed = report.laws[0]
