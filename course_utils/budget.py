@@ -34,8 +34,8 @@ def conv2d_macs(
     """Multiply-accumulate operations (MACs) of a convolution on one image.
 
     kernel_size: (height, width); output_size: (height, width) of the feature map that comes out, after stride and
-    padding. groups: input and output channels are split into that many equal groups (it divides both), and an output
-    channel reads only the input channels of its own group. Returns an int. A bias is no MAC.
+    padding; each a tuple or a list. groups: input and output channels are split into that many equal groups (it divides
+    both), and an output channel reads only the input channels of its own group. Returns an int. A bias is no MAC.
     """
     (kernel_height, kernel_width), (height, width) = kernel_size, output_size
     # Each of the out · height · width outputs is a sum of (in / groups) · kernel_height · kernel_width products
@@ -64,8 +64,8 @@ def model_bytes(state: Mapping[str, Tensor], bits: int | Mapping[str, int] = 32)
 def inference_energy(macs: float, sram_accesses: float, dram_accesses: float, picojoules: Mapping[str, float]) -> float:
     """Energy of a computation in joules, by a cost model: every operation has a price (Horowitz 2014).
 
-    macs, sram_accesses, dram_accesses: how often each happens. picojoules: the price of one, with the keys 'mac',
-    'sram' and 'dram', in any order. Returns joules; a picojoule is 10⁻¹² J.
+    macs, sram_accesses, dram_accesses: how often each happens, not always a whole number (a mean, say). picojoules: the
+    price of one, with the keys 'mac', 'sram' and 'dram', in any order. Returns joules; a picojoule is 10⁻¹² J.
     """
     # E = n_mac · e_mac + n_sram · e_sram + n_dram · e_dram
     energy = macs * picojoules["mac"] + sram_accesses * picojoules["sram"] + dram_accesses * picojoules["dram"]

@@ -114,6 +114,18 @@ def macs_additions(in_channels, out_channels, kernel_size, output_size, groups=1
     return (math.prod(kernel_size) * in_channels // groups - 1) * out_channels * math.prod(output_size)
 
 
+@mutant("0.1a", "pairs must be tuples: a list is taken for one side")
+def macs_tuples_only(in_channels, out_channels, kernel_size, output_size, groups=1):
+    kernel = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
+    return in_channels // groups * out_channels * kernel[0] * kernel[1] * math.prod(output_size)
+
+
+@mutant("0.1a", "a 1 × 1 convolution taken as a linear layer")
+def macs_pointwise(in_channels, out_channels, kernel_size, output_size, groups=1):
+    positions = 1 if tuple(kernel_size) == (1, 1) else math.prod(output_size)
+    return math.prod(kernel_size) * positions * in_channels * out_channels // groups
+
+
 # --- 0.1b linear_macs -------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +309,58 @@ def bytes_fills_dict(state, bits=32):
     return (sum(t.numel() * widths(state, bits)[name] for name, t in state.items()) + 7) // 8
 
 
+@mutant("0.2", "the dtype's bits unless bits are given")
+def bytes_dtype_unless_given(state, bits=None):
+    if bits is None:
+        return sum(t.numel() * t.element_size() for t in state.values())
+    return (sum(t.numel() * widths(state, bits)[name] for name, t in state.items()) + 7) // 8
+
+
+@mutant("0.2", "32 bits taken as: leave the dtype")
+def bytes_dtype_at_32(state, bits=32):
+    return bytes_dtype_unless_given(state, None if bits == 32 else bits)
+
+
+@mutant("0.2", "only what is called weight or bias")
+def bytes_weights_and_biases(state, bits=32):
+    return bytes_dtype_unless_given({n: t for n, t in state.items() if "weight" in n or "bias" in n}, bits)
+
+
+@mutant("0.2", "the buffers of batch normalization left out")
+def bytes_no_buffers(state, bits=32):
+    return bytes_dtype_unless_given({n: t for n, t in state.items() if "num_batches" not in n}, bits)
+
+
+@mutant("0.2", "integer tensors left out")
+def bytes_no_integers(state, bits=32):
+    return bytes_dtype_unless_given({n: t for n, t in state.items() if t.dtype != torch.int64}, bits)
+
+
+@mutant("0.2", "a part of the name is enough")
+def bytes_part_of_name(state, bits=32):
+    if isinstance(bits, dict):
+        bits = {name: next((width for part, width in bits.items() if part in name), 32) for name in state}
+    return bytes_dtype_unless_given(state, bits)
+
+
+@mutant("0.2", "the layer's bits for all of its tensors: the start of the name is enough")
+def bytes_start_of_name(state, bits=32):
+    if isinstance(bits, dict):
+        bits = {name: next((width for part, width in bits.items() if name.startswith(part)), 32) for name in state}
+    return bytes_dtype_unless_given(state, bits)
+
+
+@mutant("0.2", "whole bytes above 8 bits")
+def bytes_whole_above_eight(state, bits=32):
+    rounded = {name: width if width <= 8 else -(-width // 8) * 8 for name, width in widths(state, bits).items()}
+    return bytes_dtype_unless_given(state, rounded)
+
+
+@mutant("0.2", "rounded up in float32: inexact when large")
+def bytes_float32(state, bits=32):
+    return int(torch.tensor(sum(t.numel() * widths(state, bits)[name] for name, t in state.items()) / 8).ceil())
+
+
 # --- 0.3 inference_energy ---------------------------------------------------------------------------------------------
 
 
@@ -377,6 +441,16 @@ def energy_in_place(macs, sram_accesses, dram_accesses, picojoules):
     for kind in picojoules:
         picojoules[kind] *= 1e-12
     return energy_picojoules(macs, sram_accesses, dram_accesses, picojoules)
+
+
+@mutant("0.3", "whole SRAM accesses")
+def energy_whole_sram(macs, sram_accesses, dram_accesses, picojoules):
+    return energy_picojoules(macs, int(sram_accesses), dram_accesses, picojoules) * 1e-12
+
+
+@mutant("0.3", "whole DRAM accesses")
+def energy_whole_dram(macs, sram_accesses, dram_accesses, picojoules):
+    return energy_picojoules(macs, sram_accesses, int(dram_accesses), picojoules) * 1e-12
 
 
 @mutant("0.3", "a tensor")
@@ -600,6 +674,16 @@ def summary_drops_first(samples):
 @mutant("0.5", "outliers dropped")
 def summary_trimmed(samples):
     return summary_by_hand(sorted(samples)[:-1] or samples)
+
+
+@mutant("0.5", "samples beyond three standard deviations dropped")
+def summary_three_sigma(samples):
+    return summary_by_hand([x for x in samples if abs(x - np.mean(samples)) <= 3 * np.std(samples) + 1e-9])
+
+
+@mutant("0.5", "the first of many samples dropped as warm-up")
+def summary_warm_up(samples):
+    return summary_by_hand(samples[1:] if len(samples) > 20 else samples)
 
 
 @mutant("0.5", "duplicates dropped")
@@ -853,6 +937,23 @@ def report_skips_unknown(layers):
 @mutant("0.6", "what is no convolution is taken as linear")
 def report_else_linear(layers):
     return report([layer if layer["kind"] == "conv2d" else {**layer, "kind": "linear"} for layer in layers])
+
+
+@mutant("0.6", "what has linear in its name is linear")
+def report_any_linear(layers):
+    return report([{**layer, "kind": "linear"} if "linear" in layer["kind"] else layer for layer in layers])
+
+
+@mutant("0.6", "only the last layer's kind is looked at")
+def report_last_kind(layers):
+    return report([*[layer for layer in layers[:-1] if layer["kind"] in ("conv2d", "linear")], layers[-1]])
+
+
+@mutant("0.6", "groups ignored in 1 × 1 convolutions")
+def report_pointwise_without_groups(layers):
+    return report(
+        [{**layer, "groups": 1} if layer.get("kernel_size") in ((1, 1), [1, 1]) else layer for layer in layers]
+    )
 
 
 @mutant("0.6", "an unknown layer is a KeyError")

@@ -100,6 +100,34 @@ def soft_power(logits, temperature=1.0):
     return powers / powers.sum(-1, keepdim=True)
 
 
+@mutant("1.1", "subtracts the first logit of the row, not the largest")
+def soft_first_logit(logits, temperature=1.0):
+    powers = torch.exp((logits - logits[..., :1]) / temperature)
+    return powers / powers.sum(-1, keepdim=True)
+
+
+@mutant("1.1", "contiguous logits only")
+def soft_view(logits, temperature=1.0):
+    rows = logits.view(-1, logits.shape[-1])
+    return torch.softmax(rows / temperature, dim=1).view(logits.shape)
+
+
+@mutant("1.1", "the temperature only for a batch of rows")
+def soft_batches_only(logits, temperature=1.0):
+    return torch.softmax(logits / temperature if logits.dim() == 2 else logits, dim=-1)
+
+
+@mutant("1.1", "more than two axes flattened in the wrong order")
+def soft_reordered(logits, temperature=1.0):
+    rows = logits.transpose(0, -2).reshape(-1, logits.shape[-1]) if logits.dim() > 2 else logits
+    return torch.softmax(rows / temperature, dim=-1).reshape(logits.shape)
+
+
+@mutant("1.1", "probabilities kept away from 0")
+def soft_clamped_result(logits, temperature=1.0):
+    return torch.softmax(logits / temperature, dim=-1).clamp(min=1e-8)
+
+
 @mutant("1.1", "no default temperature")
 def soft_no_default(logits, temperature):
     return torch.softmax(logits / temperature, dim=-1)
@@ -289,6 +317,22 @@ def loss_log_of_softmax(student_logits, teacher_logits, labels, temperature, alp
 def loss_epsilon(student_logits, teacher_logits, labels, temperature, alpha):
     p, q = soft_targets(teacher_logits.detach(), temperature), soft_targets(student_logits, temperature)
     divergence = (p * ((p + 1e-8).log() - (q + 1e-8).log())).sum(-1).mean()
+    return alpha * temperature**2 * divergence + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
+@mutant("1.2", "the teacher's probabilities kept away from 0")
+def loss_clamped_teacher(student_logits, teacher_logits, labels, temperature, alpha):
+    p = soft_targets(teacher_logits.detach(), temperature).clamp(min=1e-8)
+    log_q = F.log_softmax(student_logits / temperature, dim=-1)
+    divergence = F.kl_div(log_q, p, reduction="batchmean")
+    return alpha * temperature**2 * divergence + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
+@mutant("1.2", "the teacher's small probabilities left out")
+def loss_large_classes(student_logits, teacher_logits, labels, temperature, alpha):
+    p = soft_targets(teacher_logits.detach(), temperature)
+    log_q = F.log_softmax(student_logits / temperature, dim=-1)
+    divergence = F.kl_div(log_q, torch.where(p > 1e-6, p, 0.0), reduction="batchmean")
     return alpha * temperature**2 * divergence + (1 - alpha) * F.cross_entropy(student_logits, labels)
 
 
@@ -831,6 +875,12 @@ def gradient_autograd_mean(student_logits, teacher_logits, temperature):
     return torch.autograd.grad(cost, z)[0]
 
 
+@mutant("1.5", "temperatures below 1 are not allowed")
+def gradient_temperature_from_one(student_logits, teacher_logits, temperature):
+    q, p = (soft_targets(x, max(1.0, temperature)) for x in (student_logits, teacher_logits))
+    return (q - p) / max(1.0, temperature)
+
+
 @mutant("1.5", "exp overflows")
 def gradient_overflow(student_logits, teacher_logits, temperature):
     q, p = (torch.exp(x / temperature) for x in (student_logits, teacher_logits))
@@ -1212,6 +1262,51 @@ def distill_best(state, inputs, labels, teacher_logits, temperature, alpha, lr, 
         weights = distill(weights, inputs, labels, teacher_logits, temperature, alpha, lr, 1)
         best = weights if cost(weights) < cost(best) else best
     return {name: value.clone() for name, value in best.items()}
+
+
+def descent(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps, rate=None, stop=None, clip=None):
+    """Gradient descent whose rate, stopping and gradients can be got wrong."""
+    before = float("inf")
+    weights = {name: value.detach().clone().requires_grad_() for name, value in state.items()}
+    for step in range(steps):
+        loss = distillation_loss(mlp_forward(weights, inputs), teacher_logits, labels, temperature, alpha)
+        gradients = torch.autograd.grad(loss, list(weights.values()))
+        if stop and stop(before, float(loss.detach()), gradients):
+            break
+        before, size = float(loss.detach()), rate(lr, step) if rate else lr
+        moves = [size * (clip(gradient) if clip else gradient) for gradient in gradients]
+        weights = {n: (w - move).detach().requires_grad_() for (n, w), move in zip(weights.items(), moves, strict=True)}
+    return {name: value.detach() for name, value in weights.items()}
+
+
+@mutant("1.6", "stops when the loss is small")
+def distill_stops_when_small(*args):
+    return descent(*args, stop=lambda before, loss, gradients: loss < 1e-4)
+
+
+@mutant("1.6", "stops when the loss hardly falls")
+def distill_stops_on_plateau(*args):
+    return descent(*args, stop=lambda before, loss, gradients: before - loss < 1e-5)
+
+
+@mutant("1.6", "stops when the gradient is small")
+def distill_stops_when_flat(*args):
+    return descent(*args, stop=lambda before, loss, gradients: all(g.norm() < 1e-6 for g in gradients))
+
+
+@mutant("1.6", "the learning rate is halved after five steps")
+def distill_halved_rate(*args):
+    return descent(*args, rate=lambda lr, step: lr * 0.5 ** (step // 5))
+
+
+@mutant("1.6", "ten steps at most")
+def distill_ten_steps(*args):
+    return descent(*args[:-1], min(args[-1], 10))
+
+
+@mutant("1.6", "gradients clamped to ±10")
+def distill_clamped(*args):
+    return descent(*args, clip=lambda gradient: gradient.clamp(-10, 10))
 
 
 @mutant("1.6", "temperatures above 10 are cut")
