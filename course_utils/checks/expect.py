@@ -17,7 +17,10 @@ class LawViolation(Exception):
         self.message, self.expected, self.got = message, expected, got
 
 
-def describe(value: Any, limit: int = 12) -> str:
+SHOWN = 12  # entries of a tensor that are written out; of a larger one the first four are
+
+
+def describe(value: Any, limit: int = SHOWN) -> str:
     """A short, portable text for a value: floats to 4 digits, large tensors by shape and first entries."""
     match value:
         case Tensor() | np.ndarray():
@@ -32,7 +35,8 @@ def describe(value: Any, limit: int = 12) -> str:
         case int() if value.bit_length() > 256:  # repr refuses ints of more than 4,300 digits
             return f"an int of {value.bit_length()} bits"
         case float():
-            return f"{value:.4g}" if abs(value) < 1e16 or not math.isfinite(value) else f"{value:.3e}"
+            text = f"{value:.4g}" if abs(value) < 1e16 or not math.isfinite(value) else f"{value:.3e}"
+            return f"{text}.0" if text.lstrip("-").isdigit() else text  # a float is seen to be one
         case str() | bytes():
             return repr(value) if len(value) <= 60 else f"{value[:60]!r}… ({len(value)} long)"
         case dict():
@@ -125,6 +129,11 @@ def close(got: Any, expected: Any, what: str = "the result", rtol: float = 1e-4,
             if np.isinf(g).any() and not np.isinf(e).any():
                 raise LawViolation(f"{what} contains an infinity", expected, got)
         good = np.allclose(g, e, rtol=rtol, atol=atol)
+    if not good and g.size > SHOWN:  # of so many entries only the first are shown
+        place = np.unravel_index(np.nan_to_num(np.abs(g.astype(float) - e), nan=np.inf).argmax(), g.shape)
+        where = f"[{', '.join(map(str, place))}]"
+        texts = (f"{describe(whole)}; {describe(v[place].item())} at {where}" for whole, v in ((expected, e), (got, g)))
+        raise LawViolation(f"{what} is wrong, most of all at {where}", *texts)
     if not good and g.dtype.kind == "f" and describe(got) == describe(expected):
         raise LawViolation(f"{what} differs, by up to {np.abs(g - e).max():.1g}", expected, got)
     if not good:

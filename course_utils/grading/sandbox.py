@@ -40,8 +40,8 @@ class Limits:
     call: float = 5
     define: float = 15  # for the statements that an exercise needs: some import half of what is installed
     patience: float = 5  # times `call` on the clock for a call on a busy machine
-    exercise: float = 30
-    submission: float = 120
+    exercise: float = 60  # on the clock, so with room for a machine that is busy with other things
+    submission: float = 240
     memory: int = 6 * 2**30  # address space; torch alone needs 3 GB of it
     file_size: int = 64 * 2**20
     processes: int = 64

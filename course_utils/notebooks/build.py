@@ -159,8 +159,9 @@ def exercise_cells(cell: NotebookNode, exercises: dict[str, Exercise], topic: st
     if name not in exercises:
         raise BuildError(f"{source.name}: an exercise cell says {name!r}, which is no exercise of this unit.")
     exercise = exercises[name]
+    worth = f"{exercise.points} point{'s' if exercise.points != 1 else ''}"
     box = nbformat.v4.new_markdown_cell(
-        f"> **Exercise {exercise.id} · `{name}`** · {exercise.points} points · about {exercise.minutes} minutes · "
+        f"> **Exercise {exercise.id} · `{name}`** · {worth} · about {exercise.minutes} minutes · "
         f"difficulty {'●' * exercise.difficulty}{'○' * (5 - exercise.difficulty)}",
         metadata={"tags": ["box"]},
     )

@@ -104,7 +104,6 @@ def train_teacher(digits: Digits, settings: Settings, seed: int) -> dict[str, Te
         lr=settings.lr,
         batch_size=settings.batch_size,
         seed=seed,
-        optimizer=partial(torch.optim.Adam, fused=True),
         schedule=cosine,
         max_norm=settings.squared_norm**0.5,
         jitter=settings.jitter,
@@ -174,7 +173,6 @@ def train_student(digits: Digits, settings: Settings, seed: int, lesson: Lesson)
         batch_size=settings.batch_size,
         seed=seed,
         loss=lesson.loss,
-        optimizer=partial(torch.optim.Adam, fused=True),
         schedule=cosine,
         jitter=lesson.jitter,
     )

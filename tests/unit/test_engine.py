@@ -97,6 +97,21 @@ def test_the_same_question_is_asked_again(doubling):
     assert run(doubling, lambda x: 2 * x * (1 + 1e-6 * torch.rand(()))).passed
 
 
+def test_of_a_large_tensor_the_worst_place_is_named():
+    """Only its first entries are shown, and those may be right."""
+    wanted = torch.zeros(4, 5)
+    got = wanted.clone()
+    got[0, 0], got[3, 4] = 1e-3, 0.25
+    with pytest.raises(expect.LawViolation, match=r"is wrong, most of all at \[3, 4\]") as caught:
+        expect.close(got, wanted)
+    assert caught.value.expected.endswith("; 0.0 at [3, 4]") and caught.value.got.endswith("; 0.25 at [3, 4]")
+    got[2, 2] = float("inf")
+    with pytest.raises(expect.LawViolation, match="infinity"):
+        expect.close(got, wanted)
+    with pytest.raises(expect.LawViolation, match=r"most of all at \[13\]"):
+        expect.equal(torch.arange(20) == 13, torch.zeros(20, dtype=torch.bool))
+
+
 def test_smallest_input_is_shown(doubling):
     report = run(doubling, lambda x: 2 * x if len(x) < 3 else x)
     failed = report.laws[0]
