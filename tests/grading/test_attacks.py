@@ -286,7 +286,7 @@ def test_death_and_endless_loops_have_a_name(guarded, body, fate):
     with guarded.submission() as child:
         child.request(op="load", cells=[code], secondary=[], names=["f"])
         child.request(op="define", name="f")
-        child.limits = Limits(call=2, patience=4)  # who only sleeps uses no processor time, and waits for this
+        child.limits = Limits(call=1, patience=5)  # who only sleeps uses no processor time, and waits for this
         with pytest.raises(StudentError):
             RemoteFunction(child, "f")()
         assert child.died.fate == fate
