@@ -45,7 +45,7 @@ def solved(topic, wrong=None):
     return lab
 
 
-@pytest.mark.parametrize("topic", LABS[:2])  # the machinery is the same for all, and each takes a while
+@pytest.mark.parametrize("topic", LABS[:1])  # the machinery is the same for all, and each takes a while
 def test_untouched_lab_is_red(topic, course_check, monkeypatch):
     monkeypatch.chdir(builder.ROOT)
     status, out = course_check(unit_name(topic))
