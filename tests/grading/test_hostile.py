@@ -16,7 +16,7 @@ from tests.grading.hostile import ATTACKS, HONEST_NOTEBOOKS, TARGET, UNREAD, WIT
 from tests.grading.notebooks import EXERCISES, cells, notebook
 
 LAB = "01_distillation"
-LIMITS = Limits(call=2, define=8, patience=8, exercise=25, submission=60)
+LIMITS = Limits(call=2, define=8, patience=4, exercise=25, submission=60)
 POINTS = {exercise.name: float(exercise.points) for exercise in EXERCISES}
 FULL, NOTHING = dict(POINTS), dict.fromkeys(POINTS, 0.0)
 ONLY_WITNESS = {**NOTHING, WITNESS: POINTS[WITNESS]}

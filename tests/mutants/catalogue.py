@@ -46,3 +46,8 @@ def right(exercise: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def survives(function: Callable[..., Any], exercise: Exercise, seed: int) -> bool:
     """Whether a function passes all public laws; the first that it breaks decides, the rest are not tried."""
     return all(run(replace(exercise, laws=[law]), function, seed).passed for law in exercise.laws)
+
+
+def how_often(number: int) -> int:
+    """Which part of the questions is asked again in a proof's run: all in the first ten, then only the last one."""
+    return 1 if number < 10 else 10**6

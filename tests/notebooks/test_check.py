@@ -66,7 +66,7 @@ def test_solved_lab_is_green_anywhere_on_disk(topic, course_check, tmp_path, mon
     assert status == 0 and "✗" not in out, out
 
 
-@pytest.mark.parametrize("topic", LABS[:2])
+@pytest.mark.parametrize("topic", LABS[:1])
 def test_one_wrong_exercise_is_named(topic, tmp_path):
     """As a command, in a process of its own."""
     last = load_unit(topic).exercises[-1]
@@ -91,7 +91,7 @@ def test_endless_loop_and_crash_cost_only_their_own_exercise(course_check, tmp_p
         if cell.id == "training_co2":
             cell.source = cell.source.replace("### BEGIN SOLUTION", "raise SystemExit(3)")
     nbformat.write(lab, tmp_path / "00_budget.ipynb")
-    monkeypatch.setattr(checker, "CELL_TIMEOUT", 25)  # the first import of torch on a busy machine must fit in
+    monkeypatch.setattr(checker, "CELL_TIMEOUT", 18)  # the first import of torch on a busy machine must fit in
     status, out = course_check(tmp_path / "00_budget.ipynb")
     assert status == 1
     assert {line.split()[1] for line in out.splitlines() if "✗" in line} == {"0.4", "0.5"}, out

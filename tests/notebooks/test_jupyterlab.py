@@ -90,24 +90,12 @@ def test_start_page_shows_the_map_and_its_links_open_labs(server, page):
         assert page.url.endswith(f"labs/{unit_name(LABS[0])}/{unit_name(LABS[0])}.ipynb")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("topic", LABS[:1])
-def test_untouched_lab_runs_to_its_end(topic, server, page):
-    """Run All on a lab that nobody has worked on: no traceback, each check says that its exercise is to be done."""
-    address, folder = server
-    name = f"{unit_name(topic)}.ipynb"
-    shutil.copyfile(lab_path(topic), folder / name)
-    cells = run_all(page, address, name)
-    assert not errors(cells)
-    checks = tagged(cells, "check")
-    assert len(checks) == len(units.load_unit(topic).exercises)
-    assert [text_of(cell) for cell in checks if "not implemented yet" not in text_of(cell)] == []
-    assert f"0 of {len(checks)} exercises hold" in text_of(cells[-1])
+@pytest.mark.parametrize("topic", LABS)
+def test_untouched_lab_runs_to_its_end(topic, tmp_path):
+    """Run All on a lab that nobody has worked on: no traceback, each check says that its exercise is to be done.
 
-
-@pytest.mark.parametrize("topic", LABS[1:])
-def test_untouched_lab_runs_to_its_end_without_a_browser(topic, tmp_path):
-    """The same in a kernel alone, but for the last cell, which runs `course check` in all labs alike."""
+    In a kernel without a browser, and but for the last cell, which runs `course check`: test_check.py has that.
+    """
     notebook = nbformat.read(lab_path(topic), as_version=4)
     assert "hand-in" in notebook.cells.pop().metadata.tags
     cells = execute(notebook, tmp_path).cells  # which raises if a cell fails
