@@ -36,11 +36,9 @@ lab: .venv/lab.stamp  ## open the course in JupyterLab; on a machine without a s
 
 test: .venv/test.stamp  ## check style, look for stale notebooks, run every test; some tests: make test ARGS="-k mutants"
 	@failed=; \
-	printf '\n== 1 of 3: style (ruff)\n'; \
+	printf '\n== 1 of 2: style (ruff)\n'; \
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . || failed="$$failed style"; \
-	printf '\n== 2 of 3: are the built notebooks up to date? (course build --check)\n'; \
-	$(RUN) build --check || failed="$$failed stale-notebooks"; \
-	printf '\n== 3 of 3: all tests, every notebook among them (pytest and nbval, on all cores)\n'; \
+	printf '\n== 2 of 2: all tests, every notebook among them, and whether it is up to date (pytest and nbval, on all cores)\n'; \
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS) || failed="$$failed tests"; \
 	if [ -n "$$failed" ]; then printf '\nFailed:%s\n' "$$failed"; exit 1; fi
 
