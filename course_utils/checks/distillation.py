@@ -640,4 +640,5 @@ def unseen_inputs(function, draw):
     labels = draw.labels(60, 3)  # worthless: all that can be learnt comes from the teacher
     got = function(small_network(draw, torch.float32), seen, labels, seen @ teacher.T, 3.0, 1.0, 0.5, 25)
     agree = float((mlp_forward(got, unseen).argmax(1) == (unseen @ teacher.T).argmax(1)).float().mean())
-    expect.true(agree >= 0.7, "it agrees too rarely", "at least 70%", f"{agree:.0%}")
+    # A right one agreed on 67% to 100% with 2,000 seeds; chance is 33%
+    expect.true(agree >= 0.5, "it agrees too rarely", "at least half", f"{agree:.0%}")

@@ -118,17 +118,19 @@ def close(got: Any, expected: Any, what: str = "the result", rtol: float = 1e-4,
     if not isinstance(expected, Tensor | np.ndarray | float):
         true(got == expected, f"{what} is wrong", expected, got)
         return
+    if type(got) is type(expected) is float and abs(got - expected) <= atol + rtol * abs(expected) < math.inf:
+        return
     g = np.asarray(got.detach() if isinstance(got, Tensor) else got)
     e = np.asarray(expected.detach() if isinstance(expected, Tensor) else expected)
-    if g.dtype.kind == e.dtype.kind == "f" and np.isfinite(g).all() and np.isfinite(e).all():
+    if g.dtype.kind == e.dtype.kind == "f" and np.isfinite(e).all():
         good = (np.abs(g - e) <= atol + rtol * np.abs(e)).all()  # np.allclose takes four times as long
     else:
-        if g.dtype.kind == "f":
-            if np.isnan(g).any():
-                raise LawViolation(f"{what} contains NaN (not a number)", expected, got)
-            if np.isinf(g).any() and not np.isinf(e).any():
-                raise LawViolation(f"{what} contains an infinity", expected, got)
         good = np.allclose(g, e, rtol=rtol, atol=atol)
+    if not good and g.dtype.kind == "f":
+        if np.isnan(g).any():
+            raise LawViolation(f"{what} contains NaN (not a number)", expected, got)
+        if np.isinf(g).any() and not np.isinf(e).any():
+            raise LawViolation(f"{what} contains an infinity", expected, got)
     if not good and g.size > SHOWN:  # of so many entries only the first are shown
         place = np.unravel_index(np.nan_to_num(np.abs(g.astype(float) - e), nan=np.inf).argmax(), g.shape)
         where = f"[{', '.join(map(str, place))}]"

@@ -385,12 +385,16 @@ def taylor_first_order(function, draw):
 
 
 def hessian_diagonal(loss: Callable[[Tensor], Tensor], weight: Tensor) -> Tensor:
-    """The exact second derivatives of a loss by each entry of a small weight."""
-    # torch.autograd.functional.hessian makes the first check wait for what torch imports then
-    variable = weight.detach().clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(loss(variable), variable, create_graph=True)
-    rows = [torch.autograd.grad(slope, variable, retain_graph=True)[0] for slope in gradient.flatten()]
-    return torch.stack([row.flatten()[i] for i, row in enumerate(rows)]).reshape(weight.shape)
+    """The exact second derivatives of a loss by each entry of a small weight.
+
+    loss: of a stack of weights [n, *weight.shape], one loss for each, [n].
+    """
+    # One copy of the weight for each entry, and a shift of that entry alone: two backward passes give all of them.
+    # (torch.autograd.functional.hessian would make the first check wait for what torch imports then.)
+    shifts = torch.zeros(weight.numel(), dtype=weight.dtype, requires_grad=True)
+    weights = weight + torch.diag(shifts).view(-1, *weight.shape)
+    (slopes,) = torch.autograd.grad(loss(weights).sum(), shifts, create_graph=True)
+    return torch.autograd.grad(slopes.sum(), shifts)[0].view(weight.shape)
 
 
 class Net:
@@ -433,12 +437,12 @@ class Net:
         )
 
     def loss_from(self, hidden: Tensor, layer: int, weight: Tensor | None = None) -> Tensor:
-        """Mean loss, if `layer` receives `hidden`; its weight may be another one."""
+        """Mean loss, if `layer` receives `hidden`; its weight may be another one, or a stack of others."""
         for i in range(layer, len(self.weights)):
-            a = hidden @ (weight if weight is not None and i == layer else self.weights[i]).T
+            a = hidden @ (weight if weight is not None and i == layer else self.weights[i]).mT
             hidden = a.relu() if self.relu else a.tanh()
         shift = a - self.pre_activations[-1]
-        return (self.gradient * shift + 0.5 * self.curvature * shift**2).sum(1).mean()
+        return (self.gradient * shift + 0.5 * self.curvature * shift**2).sum(-1).mean(-1)
 
     def exact(self, layer: int) -> Tensor:
         """The exact diagonal of the Hessian by a layer's weight."""
@@ -464,7 +468,7 @@ def last_layer(function, draw):
     weight = draw.normal(classes, features, dtype=torch.float64)
     p = (x @ weight.T).softmax(1)
     arguments = ([weight], [x], [], [], p - F.one_hot(labels, classes), p * (1 - p))
-    wanted = hessian_diagonal(lambda w: F.cross_entropy(x @ w.T, labels), weight)
+    wanted = hessian_diagonal(lambda stack: torch.stack([F.cross_entropy(x @ w.T, labels) for w in stack]), weight)
     expect.close(curvatures_of(function, arguments)[0], wanted, "curvatures[0]", rtol=1e-8, atol=1e-12)
 
 
@@ -568,7 +572,7 @@ def obd_quadratic(function, draw):
         steepness = draw.normal(*weight.shape, dtype=dtype)
         # The loss is Σ steepness · (w − weight)²: each entry has its own parabola, with its minimum at the weight
         wanted = steepness * (torch.zeros_like(weight) - weight) ** 2
-        hessian = hessian_diagonal(lambda w, at=weight, by=steepness: (by * (w - at) ** 2).sum(), weight)
+        hessian = hessian_diagonal(lambda w, at=weight, by=steepness: (by * (w - at) ** 2).flatten(1).sum(1), weight)
         expect.close(function(weight, hessian), wanted, **CLOSE[dtype])
 
 
