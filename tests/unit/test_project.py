@@ -67,6 +67,10 @@ def test_every_pin_is_exact():
     assert {name for name, pin in PINS.items() if [s.operator for s in pin.specifier] != ["=="]} == set()
 
 
+def test_nothing_is_installed_that_delays_every_process():
+    assert "rfc3987-syntax" not in PINS, "constraints.txt says why"
+
+
 def test_conda_asks_for_the_same_as_pip():
     conda = {
         line.split()[0]: line.split()[1]
