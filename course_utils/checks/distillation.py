@@ -440,7 +440,8 @@ def descent(function, draw):
     step = function(student, teacher, temperature)
     expect.same_kind(step, student)
     after, before = cost(student - 1e-3 * step), cost(student)
-    expect.true(after < before, "the cross-entropy rose", f"less than {before:.6f}", f"{after:.6f}")
+    # Of two networks that are sure of the same class, the step is too small to be seen
+    expect.true(after < before + 1e-12, "the cross-entropy rose", f"less than {before:.6g}", f"{after:.6g}")
 
 
 @distillation_gradient.law(
