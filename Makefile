@@ -10,6 +10,7 @@ PYTHON ?=
 CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14 python
 NEW_ENOUGH := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 
+# The pip that Python brings along may be old, and takes a third longer.
 # pip compiles every module that it installs, for a minute; Python compiles what is used, when it is used first,
 # unless the environment forbids it. The sandbox of the grader cannot: what it imports is compiled at the end.
 export PYTHONDONTWRITEBYTECODE :=
@@ -82,6 +83,7 @@ if "$$python" -c '$(NEEDS_CPU_INDEX)'; then \
   if "$$python" -c '$(REACHABLE)' >/dev/null 2>&1; then index='--extra-index-url $(CPU_INDEX)'; \
   else echo "PyTorch's index of CPU builds cannot be reached: taking PyPI's build, a much larger download."; fi; \
 fi; \
+$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25' || true; \
 $(BIN)/python -m pip install --disable-pip-version-check --no-compile $$index -c constraints.txt -e '$(1)'; \
 $(BIN)/python -c 'import scipy.stats, torch._dynamo, course_utils.plots, course_utils.grading.worker'
 endef

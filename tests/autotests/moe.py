@@ -168,7 +168,7 @@ def layer_learns(function: Function, draw: Draw) -> None:
     shapes = (4, 2), (2, 4, 16), (2, 16, 4)
     weights = [normal(draw, *shape, scale=0.3) for shape in shapes]
     losses = []
-    for _ in range(40):
+    for _ in range(25):
         weights = [part.detach().requires_grad_() for part in weights]
         output, auxiliary = function(tokens, *weights, 2, 2.0)
         loss = ((output - wanted) ** 2).mean() + 0.01 * auxiliary

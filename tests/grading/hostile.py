@@ -191,7 +191,7 @@ UNREAD = {
                                   r"partly graded: .*"),
     "a helper of 400 kB": (attack(f"big = {'x' * 400_000!r}\ndef {TARGET}(*a): return big"), True,
                            r"partly graded: .*"),
-    "10,000 cells": (notebook(["x = 1"] * 10_000), False, "too large: .*"),
+    "10,000 cells": (raw([{"cell_type": "code", "source": "x = 1"}] * 10_000), False, "too large: .*"),
     "JSON with NaN": (b'{"nbformat": NaN, "cells": []}', False, "not a notebook: .*"),
     "a number of a million digits": (b'{"nbformat": 1' + b"0" * 1_000_000 + b"}", False, "not a notebook: .*"),
     "nbformat is true": (b'{"nbformat": true, "cells": []}', False, "(wrong format|not a notebook): .*"),

@@ -94,7 +94,7 @@ def test_kill_9_of_a_sandboxed_run_leaves_nothing_and_loses_nothing(small_class,
     assert left(tmp_path / "temporary") == []
     done = {path: path.stat().st_mtime_ns for path in out.glob("results/*.json")}
     assert 0 < len(done) < SIZE and not (out / "grades.csv").exists()
-    again = Run(small_class, out)
+    again = Run(small_class, out, "--workers", "1")
     said = again.process.communicate(timeout=300)[1]
     assert again.process.returncode == 0, said
     assert totals(out) == DESERVED
@@ -277,7 +277,7 @@ def test_a_dask_cluster_gives_the_same_table_though_a_worker_dies(small_class, t
         assert grade_class("01", small_class, out, seed=5, trust=True, scheduler=cluster.scheduler_address) is True
         killer.join()
     assert killed
-    assert grade_class("01", small_class, tmp_path / "here", seed=5, trust=True) is True
+    assert grade_class("01", small_class, tmp_path / "here", seed=5, trust=True, workers=1) is True
     assert (out / "grades.csv").read_bytes() == (tmp_path / "here" / "grades.csv").read_bytes()
     assert totals(out) == {**DESERVED, "corrupt": 0}
 

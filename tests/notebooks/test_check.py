@@ -52,6 +52,9 @@ def test_untouched_lab_is_red(topic, course_check, monkeypatch):
     exercises = load_unit(topic).exercises
     assert status == 1 and out.count("not implemented yet") == len(exercises), out
     assert f"0 of {len(exercises)} exercises hold" in out
+    # No cell raised: those of experiments say what they wait for
+    reported = re.findall(r"than\s+expected:\s+(\S+\s+\S+\s+\S+)", out)
+    assert [words for words in reported if words.split() != ["This", "experiment", "waits"]] == [], out
 
 
 @pytest.mark.parametrize("topic", LABS)

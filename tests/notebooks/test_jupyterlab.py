@@ -90,7 +90,7 @@ def test_start_page_shows_the_map_and_its_links_open_labs(server, page):
         assert page.url.endswith(f"labs/{unit_name(LABS[0])}/{unit_name(LABS[0])}.ipynb")
 
 
-@pytest.mark.parametrize("topic", LABS)
+@pytest.mark.parametrize("topic", LABS[2:])  # of the first two test_check.py says the same
 def test_untouched_lab_runs_to_its_end(topic, tmp_path):
     """Run All on a lab that nobody has worked on: no traceback, each check says that its exercise is to be done.
 
