@@ -103,7 +103,9 @@ ATTACKS = {
     "reply whose error is a tree": replies("'error': [['LawViolation'], {}, 3]"),
     "reply that changes every argument": replies("'after': [[torch.zeros(1)] * 3, {'a': 1}]"),
     "reply of 32 MB keys": body("return {'k' * 10_000_000: 1, 'l' * 10_000_000: 2}"),
-    "reply of colliding keys": body("return {k * (2**61 - 1): 0 for k in range(1, 19_000)}"),
+    "reply of colliding keys": body(
+        "return colliding", before="colliding = {k * (2**61 - 1): 0 for k in range(1, 4_000)}\n"
+    ),
     "reply nested deep": body("x = []", "for _ in range(100_000): x = [x]", "return x"),
     "reply of a million values": body("return list(range(1_000_000))"),
     "reply of one list, shared": body("x = [0]", "for _ in range(22): x = [x] * 10", "return x"),
@@ -143,7 +145,7 @@ ATTACKS = {
     "daemon": body("if not os.fork():", "    os.setsid()", "    if not os.fork(): time.sleep(100)",
                    before="import os, time\n"),
     "at exit": attack("import atexit\natexit.register(print, '✓ 16 points')\n" + DEF + "    raise SystemExit(0)"),
-    "memory hog": body("hog = []", "while True: hog.append(torch.ones(2**26))"),
+    "memory hog": body("while True: hog.append(torch.ones(2**26))", before="import torch\nhog = []\n"),
     "50 MB of output": body("print('x' * 50_000_000)"),
     "disk filled": body("for n in range(100):", "    open(f'{n}', 'wb').write(bytes(2**20 * 60))"),
     "descriptors used up": body("kept = []", "while True: kept.append(open('/dev/null'))"),

@@ -1332,18 +1332,6 @@ def distill_sgd(state, inputs, labels, teacher_logits, temperature, alpha, lr, s
 
 
 @right("1.6")
-def distill_functional(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
-    def cost(weights):
-        return distillation_loss(mlp_forward(weights, inputs), teacher_logits, labels, temperature, alpha)
-
-    weights = dict(state)
-    for _ in range(steps):
-        gradients = torch.func.grad(cost)(weights)
-        weights = {name: weights[name] - lr * gradients[name] for name in weights}
-    return weights
-
-
-@right("1.6")
 def distill_backward_by_hand(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
     weights = {name: value.clone() for name, value in state.items()}
     for _ in range(steps):
@@ -1378,3 +1366,15 @@ def distill_without_autograd(state, inputs, labels, teacher_logits, temperature,
             slope = (slope @ weights[weight]) * (activations[i] > 0)
         weights = updated
     return {name: value.clone() for name, value in weights.items()}
+
+
+@right("1.6")
+def distill_functional(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    def cost(weights):
+        return distillation_loss(mlp_forward(weights, inputs), teacher_logits, labels, temperature, alpha)
+
+    weights = dict(state)
+    for _ in range(steps):
+        gradients = torch.func.grad(cost)(weights)
+        weights = {name: weights[name] - lr * gradients[name] for name in weights}
+    return weights

@@ -196,20 +196,6 @@ def tickets_memory(weights, masks, rates):
 
 
 @right("7.1")
-def tickets_python(weights, masks, rates):
-    result = {name: mask.clone() for name, mask in masks.items()}
-    for names, rate in groups_of(masks, rates):
-        entries = [
-            (float(weights[name][tuple(i)].abs()), -order, -row, name, tuple(i))
-            for order, name in enumerate(names)
-            for row, i in enumerate(masks[name].nonzero().tolist())
-        ]
-        for _, _, _, name, i in sorted(entries)[: round(rate * len(entries))]:
-            result[name][i] = False
-    return result
-
-
-@right("7.1")
 def tickets_minus_one(weights, masks, rates):
     """Dead weights rank below every living one."""
     return by_product(weights, masks, rates, lambda w, alive: torch.where(alive, w.abs(), -1))
@@ -226,6 +212,20 @@ def tickets_lexsort(weights, masks, rates):
         alive[order[: round(rate * len(places))]] = False
         parts = np.split(alive, np.cumsum([masks[name].numel() for name in names])[:-1])
         result |= {n: torch.from_numpy(p.copy()).reshape(masks[n].shape) for n, p in zip(names, parts, strict=True)}
+    return result
+
+
+@right("7.1")
+def tickets_python(weights, masks, rates):
+    result = {name: mask.clone() for name, mask in masks.items()}
+    for names, rate in groups_of(masks, rates):
+        entries = [
+            (float(weights[name][tuple(i)].abs()), -order, -row, name, tuple(i))
+            for order, name in enumerate(names)
+            for row, i in enumerate(masks[name].nonzero().tolist())
+        ]
+        for _, _, _, name, i in sorted(entries)[: round(rate * len(entries))]:
+            result[name][i] = False
     return result
 
 
