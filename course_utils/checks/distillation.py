@@ -433,15 +433,15 @@ def gradient_rows(function, draw):
 )
 def descent(function, draw):
     student, teacher, temperature = gradient_inputs(draw)
+    temperature = max(temperature, 1.0)  # when it is cold, two that are sure of the same class differ by rounding only
 
     def cost(z: Tensor) -> float:
         return float(F.cross_entropy(z / temperature, softmax(teacher / temperature)))
 
     step = function(student, teacher, temperature)
     expect.same_kind(step, student)
-    after, before = cost(student - 1e-3 * step), cost(student)
-    # Of two networks that are sure of the same class, the step is too small to be seen
-    expect.true(after < before + 1e-12, "the cross-entropy rose", f"less than {before:.6g}", f"{after:.6g}")
+    after, before = cost(student - 0.1 * step), cost(student)
+    expect.true(after < before, "the cross-entropy rose", f"less than {before:.6g}", f"{after:.6g}")
 
 
 @distillation_gradient.law(
@@ -639,7 +639,13 @@ def unseen_inputs(function, draw):
     teacher = draw.normal(3, 5, scale=2)
     seen, unseen = draw.normal(60, 5), draw.normal(200, 5)
     labels = draw.labels(60, 3)  # worthless: all that can be learnt comes from the teacher
-    got = function(small_network(draw, torch.float32), seen, labels, seen @ teacher.T, 3.0, 1.0, 0.5, 25)
+    # Wide enough that no right student falls below 80% (of 2,500); of four units, all may be dead
+    student = {
+        "stem.weight": draw.normal(16, 5, scale=5**-0.5),
+        "stem.bias": torch.zeros(16),
+        "head.weight": draw.normal(3, 16, scale=16**-0.5),
+        "head.bias": torch.zeros(3),
+    }
+    got = function(student, seen, labels, seen @ teacher.T, 3.0, 1.0, 0.5, 25)
     agree = float((mlp_forward(got, unseen).argmax(1) == (unseen @ teacher.T).argmax(1)).float().mean())
-    # A right one agreed on 67% to 100% with 2,000 seeds; chance is 33%
-    expect.true(agree >= 0.5, "it agrees too rarely", "at least half", f"{agree:.0%}")
+    expect.true(agree >= 0.7, "it agrees too rarely", "at least 70%", f"{agree:.0%}")
