@@ -104,7 +104,7 @@ ATTACKS = {
     "reply that changes every argument": replies("'after': [[torch.zeros(1)] * 3, {'a': 1}]"),
     "reply of 32 MB keys": body("return {'k' * 10_000_000: 1, 'l' * 10_000_000: 2}"),
     "reply of colliding keys": body(
-        "return colliding", before="colliding = {k * (2**61 - 1): 0 for k in range(1, 4_000)}\n"
+        "return colliding", before="colliding = {k * (2**61 - 1): 0 for k in range(1, 19_000)}\n"
     ),
     "reply nested deep": body("x = []", "for _ in range(100_000): x = [x]", "return x"),
     "reply of a million values": body("return list(range(1_000_000))"),
