@@ -19,7 +19,16 @@ else:
     settings.load_profile("course")
 
 # What takes long comes first and what is in small pieces last, so that no core waits for another at the end
-ORDER = ("tests/notebooks", "lectures", "solutions", "tests/grading", "tests/unit", "tests/mutants")
+ORDER = (
+    "tests/notebooks",
+    "lectures",
+    "solutions",
+    "tests/grading",
+    "tests/units",
+    "tests/shared",
+    "tests/project",
+    "tests/checks",
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -44,7 +53,7 @@ def pytest_xdist_make_scheduler(config, log):
 
     class Scheduler(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return nodeid if nodeid.startswith("tests/mutants/") else nodeid.split("::")[0]
+            return nodeid if nodeid.startswith("tests/checks/") else nodeid.split("::")[0]
 
     return Scheduler(config, log)
 

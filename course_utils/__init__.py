@@ -1,3 +1,20 @@
-"""Deep Learning on a Budget: the reference of every algorithm once, and the thin machinery of the course around it."""
+"""Deep Learning on a Budget: a room for each unit with the paper's algorithms, the ground that all units share, and the
+machinery of the course.
+
+A folder with a file unit.toml is a unit's room. data, models, training, pruning, plots and widgets are shared ground.
+checks, notebooks, reproduce, grading and the modules of the `course` command are machinery.
+"""
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+# Where modules went that notebooks of version 0.1.0 import from here: a class keeps the lab that it began with
+MOVED = {"bitstring": "course_utils.deep_compression.bitstring"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in MOVED:
+        return importlib.import_module(MOVED[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,52 +1,61 @@
-"""The course's units: their order, their names, and which of them are here.
+"""The course's units: which are here, their order and their names.
 
-A unit has a number (its place in `TOPICS`), a topic (the name of its module) and a name made of both,
-'01_distillation', which its notebooks and folders bear.
+A unit is a room, a folder of this package with a file unit.toml that says its number and its title. Its topic is the
+folder's name, and number and topic make the name, '01_distillation', that its notebooks and folders bear.
 """
 
 import difflib
+import functools
 import importlib
+import itertools
 import re
+import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from course_utils.checks.engine import Unit
+    from course_utils.checks.engine import Exercise, Unit
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent  # the clone or the student kit that holds labs/ and lectures/
+SIGN = "unit.toml"  # what makes a folder of the package a room
 
-TOPICS = (
-    "budget",
-    "distillation",
-    "saliency",
-    "deep_compression",
-    "structured",
-    "binary",
-    "dynamic",
-    "lottery",
-    "regroup",
-    "sparse_training",
-    "moe",
-    "transfer",
-    "robustness",
-    "theory",
-    "text_spotting",
-)
+
+@dataclass(frozen=True)
+class Room:
+    """A unit's place in the course."""
+
+    number: int
+    title: str
+
+
+@functools.cache
+def rooms() -> dict[str, Room]:
+    """The rooms of this package by topic, in the order of the course. ValueError if two have the same number."""
+    found = {
+        sign.parent.name: Room(**tomllib.loads(sign.read_text(encoding="utf-8"))) for sign in PACKAGE.glob(f"*/{SIGN}")
+    }
+    topics = sorted(found, key=lambda topic: found[topic].number)
+    for topic, following in itertools.pairwise(topics):
+        if found[topic].number == found[following].number:
+            raise ValueError(f"The units {topic} and {following} have the same number, {found[topic].number}.")
+    return {topic: found[topic] for topic in topics}
+
+
+def available() -> list[str]:
+    """The topics of this package's units, in the order of the course."""
+    return list(rooms())
+
+
+def unit_number(topic: str) -> int:
+    """'distillation' -> 1."""
+    return rooms()[topic].number
 
 
 def unit_name(topic: str) -> str:
     """'distillation' -> '01_distillation'."""
-    return f"{TOPICS.index(topic):02d}_{topic}"
-
-
-def available() -> list[str]:
-    """Topics that have a reference module and checks in this package, in the order of the course."""
-    return [
-        topic
-        for topic in TOPICS
-        if (PACKAGE / f"{topic}.py").exists() and (PACKAGE / "checks" / f"{topic}.py").exists()
-    ]
+    return f"{unit_number(topic):02d}_{topic}"
 
 
 def find_topic(lab: str | Path) -> str:
@@ -71,4 +80,16 @@ def find_topic(lab: str | Path) -> str:
 
 def load_unit(topic: str) -> "Unit":
     """The unit's exercises with their public laws."""
-    return importlib.import_module(f"course_utils.checks.{topic}").unit
+    return importlib.import_module(f"course_utils.{topic}.laws").unit
+
+
+def find_exercise(name_or_id: str) -> "Exercise":
+    """The exercise with this id ('1.1') or function name ('soft_targets'). ValueError if there is none."""
+    names = []
+    for topic in available():
+        for exercise in load_unit(topic).exercises:
+            if name_or_id in (exercise.id, exercise.name):
+                return exercise
+            names += [exercise.id, exercise.name]
+    near = difflib.get_close_matches(name_or_id, names, 1)
+    raise ValueError(f"There is no exercise {name_or_id!r}" + (f": did you mean {near[0]!r}?" if near else "."))

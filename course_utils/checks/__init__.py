@@ -1,29 +1,16 @@
 """`check(function)`: which laws of its exercise a function obeys."""
 
-import difflib
 from collections.abc import Callable
 from typing import Any
 
-from course_utils.checks.engine import PUBLIC_SEED, Exercise, run
+from course_utils.checks import needs
+from course_utils.checks.engine import PUBLIC_SEED, run
 from course_utils.checks.report import LawResult, Report
-from course_utils.notebooks import needs
-from course_utils.units import available, load_unit
+from course_utils.units import find_exercise
 
 __all__ = ["LawResult", "Report", "check", "find_exercise"]
 
 needs.register()
-
-
-def find_exercise(name_or_id: str) -> Exercise:
-    """The exercise with this id ('1.1') or function name ('soft_targets'). ValueError if there is none."""
-    names = []
-    for topic in available():
-        for exercise in load_unit(topic).exercises:
-            if name_or_id in (exercise.id, exercise.name):
-                return exercise
-            names += [exercise.id, exercise.name]
-    near = difflib.get_close_matches(name_or_id, names, 1)
-    raise ValueError(f"There is no exercise {name_or_id!r}" + (f": did you mean {near[0]!r}?" if near else "."))
 
 
 def check(function: Callable[..., Any], exercise: str | None = None, seed: int | None = None) -> Report:

@@ -1,7 +1,7 @@
 """Other people's algorithms for laws to compare with, without the seconds that some import when they are first used.
 
 Making a torch.optim.Optimizer imports torch's compiler, and a gradient with given `grad_outputs` imports sympy: a
-student's first check would wait 1 to 2 s for that. tests/unit/test_engine.py sees to it that no law does.
+student's first check would wait 1 to 2 s for that. tests/checks/test_engine.py sees to it that no law does.
 """
 
 from collections.abc import Sequence

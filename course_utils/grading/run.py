@@ -160,7 +160,7 @@ class Work:
     def checks_digest(self) -> str:
         """Changes with whatever decides about points, so that results of other checks are not taken for this run's."""
         digest = hashlib.sha256(repr((self.topic, self.seed, self.limits, self.trust)).encode())
-        files = [*PACKAGE.rglob("*.py"), ROOT / "tests" / "autotests" / f"{self.topic}.py"]
+        files = [*PACKAGE.rglob("*.py"), ROOT / "tests" / "units" / self.topic / "autotests.py"]
         for file in sorted(files):
             if file.exists():
                 digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes())

@@ -106,7 +106,7 @@ class Sandbox:
         try:
             self._write_kit(folder)
             files: dict[str, int] = {}
-            for path in sorted(folder.rglob("*.py")):
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
                 file.write(path.read_bytes())
                 file.seek(0)

@@ -73,8 +73,8 @@ def shown(law: dict[str, Any]) -> list[str]:
 
 
 def instructor_laws(topic: str) -> dict[str, list[Law]]:
-    """The laws of tests/autotests/<topic>.py by exercise id; none in an installation without the tests."""
-    path = ROOT / "tests" / "autotests" / f"{topic}.py"
+    """The laws of tests/units/<topic>/autotests.py by exercise id; none in an installation without the tests."""
+    path = ROOT / "tests" / "units" / topic / "autotests.py"
     if not path.exists():
         return {}
     spec = importlib.util.spec_from_file_location(f"_autotests_{topic}", path)

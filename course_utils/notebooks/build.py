@@ -31,7 +31,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from course_utils.checks.engine import Exercise
 from course_utils.notebooks.source import function_source, stub_message
-from course_utils.units import PACKAGE, ROOT, TOPICS, find_topic, load_unit, unit_name
+from course_utils.units import PACKAGE, ROOT, available, find_topic, load_unit, unit_name
 
 CELL_TIMEOUT = 300  # seconds; a solution notebook as a whole should take less than 90
 LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python", "pygments_lexer": "ipython3"}
@@ -81,7 +81,9 @@ def course_modules(code: str) -> Iterator[Path]:
         for name in names:
             if name.split(".")[0] == "course_utils":
                 path = ROOT.joinpath(*name.split("."))
-                yield from (p for p in (path.with_suffix(".py"), path / "__init__.py") if p.exists())
+                # A module's package is imported before it
+                files = (path.with_suffix(".py"), path / "__init__.py", path.parent / "__init__.py")
+                yield from (file for file in files if file.exists() and file.parent != ROOT)
 
 
 def source_hash(source: Path, topic: str) -> str:
@@ -93,7 +95,7 @@ def source_hash(source: Path, topic: str) -> str:
         for cell in jupytext.reads(text, fmt="md:myst").cells
         if cell.cell_type == "code"
     )
-    found = {source, PACKAGE / f"{topic}.py", PACKAGE / "checks" / f"{topic}.py", Path(__file__)}
+    found = {source, PACKAGE / topic / "__init__.py", PACKAGE / topic / "laws.py", Path(__file__)}
     waiting = [*found - {source, Path(__file__)}, *course_modules(code)]
     while waiting:
         path = waiting.pop()
@@ -136,7 +138,7 @@ def assemble(source: Path, topic: str) -> NotebookNode:
         elif "check" in tags:
             cells.append(check_cell(cell, exercises, source))
         elif "listing" in tags:
-            module, _, name = cell.source.strip().partition(".")
+            module, _, name = cell.source.strip().rpartition(".")
             cell.source = function_source(module, name)
             cells.append(cell)
         elif "reflection" in tags:
@@ -362,7 +364,7 @@ def write_atomically(path: Path, notebook: NotebookNode) -> None:
 
 def sources(unit: str | None) -> list[tuple[Path, str]]:
     """The text sources of one unit, or of all."""
-    topics = [find_topic(unit)] if unit else list(TOPICS)
+    topics = [find_topic(unit)] if unit else available()
     return [(path, t) for t in topics for path in (solution_source(t), lecture_source(t)) if path.exists()]
 
 

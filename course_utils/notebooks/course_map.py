@@ -1,43 +1,36 @@
 """The map of the course: a Markdown table of its units, made from what is there, in the pages that show it."""
 
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 
-from course_utils.units import ROOT, TOPICS, load_unit, unit_name
+from course_utils.units import ROOT, load_unit, rooms, unit_name
 
 BEGIN, END = "<!-- map -->", "<!-- end of map -->"
 PAGES = (Path("README.md"), Path("labs") / "START.md")
-TITLES = {
-    "budget": "Budget: why small, and how to measure it",
-    "distillation": "Distillation",
-    "saliency": "Pruning criteria and Optimal Brain Damage",
-    "deep_compression": "Deep Compression",
-    "structured": "Structured sparsity",
-    "binary": "Binary neural networks",
-    "dynamic": "Dynamic inference",
-    "lottery": "Lottery tickets",
-    "regroup": "Tickets on hardware",
-    "sparse_training": "Dynamic sparse training",
-    "moe": "Mixture of experts",
-    "transfer": "Sparse transfer",
-    "robustness": "Sparsity and robustness",
-    "theory": "Theory",
-    "text_spotting": "Capstone: text spotting",
-}
+PLANNED = re.compile(r"\| (\d\d) \| (.+?) \| to come \| to come \| *\|")
 
 
-def course_map(folder: Path, root: Path = ROOT) -> str:
-    """The table of all units, with links that work from a page in `folder`; what is not in `root` is 'to come'."""
-    rows = ["|   | Unit | Lecture | Lab | Exercises |", "|---|---|---|---|---|"]
-    for number, topic in enumerate(TOPICS):
-        name = unit_name(topic)
-        lecture = link("lecture", root / "lectures" / f"{name}.ipynb", folder)
-        lab = link("lab", root / "labs" / name / f"{name}.ipynb", folder)
-        work = effort(topic) if lab else ""
-        rows.append(f"| {number:02d} | {TITLES[topic]} | {lecture or 'to come'} | {lab or 'to come'} | {work} |")
-    return "\n".join(rows)
+def course_map(folder: Path, root: Path = ROOT, planned: Mapping[int, str] | None = None) -> str:
+    """The table of all units, with links that work from a page in `folder`; what is not in `root` is 'to come'.
+
+    planned: titles by number of units that have no room yet.
+    """
+    titles = dict(planned or {}) | {room.number: room.title for room in rooms().values()}
+    topics = {room.number: topic for topic, room in rooms().items()}
+    table = ["|   | Unit | Lecture | Lab | Exercises |", "|---|---|---|---|---|"]
+    for number, title in sorted(titles.items()):
+        lecture = lab = work = ""
+        if number in topics:
+            name = unit_name(topics[number])
+            lecture = link("lecture", root / "lectures" / f"{name}.ipynb", folder)
+            lab = link("lab", root / "labs" / name / f"{name}.ipynb", folder)
+            work = effort(topics[number]) if lab else ""
+        table.append(f"| {number:02d} | {title} | {lecture or 'to come'} | {lab or 'to come'} | {work} |")
+    return "\n".join(table)
 
 
 def link(text: str, target: Path, folder: Path) -> str:
@@ -53,13 +46,14 @@ def effort(topic: str) -> str:
 
 
 def with_map(page: Path, root: Path = ROOT) -> str:
-    """The text of a page with the map between its two marks."""
+    """The text of a page with the map between its two marks. Units that it announces and that have no room yet stay."""
     text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    table, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{page} has no place for the map: put {BEGIN} and {END} on lines of their own.")
-    return f"{before}{BEGIN}\n{course_map(page.parent, root)}\n{END}{after}"
+    planned = {int(number): title for number, title in PLANNED.findall(table)}
+    return f"{before}{BEGIN}\n{course_map(page.parent, root, planned)}\n{END}{after}"
 
 
 def refresh_maps(root: Path = ROOT, *, check_only: bool = False) -> bool:

@@ -4,17 +4,19 @@ import shutil
 from pathlib import Path
 
 from course_utils.notebooks.course_map import with_map
-from course_utils.notebooks.source import stubbed_module
-from course_utils.units import PACKAGE, ROOT, TOPICS, available, load_unit, unit_name
+from course_utils.notebooks.source import stub_room
+from course_utils.units import PACKAGE, ROOT, available, load_unit, unit_name, unit_number
 
-# What every unit may import; everything else of the package is a unit, a check, or machinery
-SHARED = ("__init__.py", "units.py", "models.py", "data.py", "training.py", "plots.py", "widgets.py")
-SHARED += ("arithmetic.py", "bitstring.py", "pruning.py")
-SANDBOX = ("grading/__init__.py", "grading/protocol.py", "grading/worker.py")
-SANDBOX += ("notebooks/__init__.py", "notebooks/extract.py")
-STUDENT = ("__main__.py", "cli.py", "doctor.py", "lab.py", "moe_model.py", "expert_parallel.py")
-STUDENT += ("lab_settings/overrides.json", "lab_settings/page_config.json", "notebooks/__init__.py")
-STUDENT += tuple(f"notebooks/{name}.py" for name in ("build", "check", "course_map", "extract", "needs", "source"))
+# Of a package's folders that are no rooms: what is taken along
+STUDENT = {
+    "checks": ("*.py",),
+    "lab_settings": ("*.json",),
+    "notebooks": ("__init__.py", "build.py", "check.py", "course_map.py", "extract.py", "source.py"),
+    "reproduce": ("*.py",),
+}
+SANDBOX = {"grading": ("__init__.py", "protocol.py", "worker.py"), "notebooks": ("__init__.py", "extract.py")}
+# Of a room, what is not for the sandbox: nobody may learn the laws there, and nothing of it trains for hours
+OUTSIDE = ("laws.py", "reproduce*.py")
 
 TOP = ("pyproject.toml", "constraints.txt", "environment.yml", "LICENSE", "Makefile", "conftest.py")
 
@@ -40,21 +42,20 @@ def write_package(target: Path, topic: str, *, sandbox: bool = False) -> Path:
     """
     package = target / "course_utils"
     package.mkdir(parents=True)
-    for name in (*SHARED, *(SANDBOX if sandbox else STUDENT)):
-        if (PACKAGE / name).exists():
-            (package / name).parent.mkdir(exist_ok=True)
-            shutil.copyfile(PACKAGE / name, package / name)
-    graded = TOPICS.index(topic)
+    for path in PACKAGE.glob("*.py"):
+        shutil.copyfile(path, package / path.name)
+    for folder, patterns in (SANDBOX if sandbox else STUDENT).items():
+        (package / folder).mkdir()
+        for path in [path for pattern in patterns for path in (PACKAGE / folder).glob(pattern)]:
+            shutil.copyfile(path, package / folder / path.name)
     for other in available():
-        source = (PACKAGE / f"{other}.py").read_text(encoding="utf-8")
-        if TOPICS.index(other) >= graded:
-            source = stubbed_module(source, load_unit(other).exercises)
-        (package / f"{other}.py").write_text(source, encoding="utf-8")
+        ignored = shutil.ignore_patterns("__pycache__", *(OUTSIDE if sandbox else ()))
+        shutil.copytree(PACKAGE / other, package / other, ignore=ignored)
+        if unit_number(other) >= unit_number(topic):
+            stub_room(package / other, load_unit(other).exercises)
     if sandbox:
         (package / "checks").mkdir()
         (package / "checks" / "__init__.py").write_text(SILENT_CHECKS, encoding="utf-8")
-    else:
-        shutil.copytree(PACKAGE / "checks", package / "checks", ignore=shutil.ignore_patterns("__pycache__"))
     return package
 
 
@@ -64,14 +65,13 @@ def write_kit(through: int, out: Path) -> Path:
     In it the exercises of that unit and of later ones are stubs, those of earlier units are whole; there are no
     solutions, no tests and no grader. ValueError if there is no such unit, or if the folder `out` is not empty.
     """
-    topics = [topic for topic in available() if TOPICS.index(topic) <= through]
-    if not topics or TOPICS.index(topics[-1]) != through:
-        numbers = ", ".join(f"{TOPICS.index(topic):02d}" for topic in available())
+    topics = [topic for topic in available() if unit_number(topic) <= through]
+    if not topics or unit_number(topics[-1]) != through:
+        numbers = ", ".join(f"{unit_number(topic):02d}" for topic in available())
         raise ValueError(f"There is no unit {through:02d} to release: the units are {numbers}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not an empty folder: name a new one.")
     package = write_package(out, topics[-1])
-    shutil.copytree(PACKAGE / "reproduce", package / "reproduce", ignore=shutil.ignore_patterns("__pycache__"))
     (package / "notebooks" / "expected").mkdir()
     (out / "labs").mkdir()
     (out / "lectures").mkdir()

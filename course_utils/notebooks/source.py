@@ -7,9 +7,15 @@ from course_utils.checks.engine import Exercise
 from course_utils.units import PACKAGE
 
 
-def module_path(module: str) -> Path:
-    """The file of a module of this package: 'distillation' -> .../course_utils/distillation.py."""
-    return PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+def module_files(module: str) -> list[Path]:
+    """The files of a module of this package: one, or for a room all of its own, the paper's first.
+
+    'models' -> [models.py]; 'moe' -> [moe/__init__.py, moe/laws.py, ...]; 'moe.model' -> [moe/model.py].
+    """
+    path = PACKAGE.joinpath(*module.split("."))
+    if path.is_dir():
+        return sorted(path.glob("*.py"), key=lambda file: (file.name != "__init__.py", file.name))
+    return [file for file in [path.with_suffix(".py")] if file.exists()]
 
 
 def _lines_of(node: ast.FunctionDef | ast.ClassDef) -> tuple[int, int]:
@@ -20,16 +26,18 @@ def _lines_of(node: ast.FunctionDef | ast.ClassDef) -> tuple[int, int]:
 def function_source(module: str, name: str) -> str:
     """Source text of a function (or class) of a module of this package, with comments, without a final newline.
 
-    The module is read, not imported: `function_source("distillation", "soft_targets")`. ValueError if it is not there.
+    The module is read, not imported: `function_source("distillation", "soft_targets")`. What a room's `__init__.py`
+    imports from its other files is found there. ValueError if it is nowhere.
     """
-    path = module_path(module)
-    if not path.exists():
+    files = module_files(module)
+    if not files:
         raise ValueError(f"course_utils has no module {module!r}.")
-    source = path.read_text(encoding="utf-8")
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            first, last = _lines_of(node)
-            return "\n".join(source.splitlines()[first - 1 : last])
+    for path in files:
+        source = path.read_text(encoding="utf-8")
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+                first, last = _lines_of(node)
+                return "\n".join(source.splitlines()[first - 1 : last])
     raise ValueError(f"course_utils.{module} has no function {name!r}.")
 
 
@@ -51,19 +59,30 @@ def stub_message(exercise: Exercise) -> str:
     return f"Exercise {exercise.id} {exercise.name}"
 
 
-def stubbed_module(source: str, exercises: list[Exercise]) -> str:
-    """A module's source with the functions of these exercises stubbed, and all other code as it is.
-
-    ValueError if an exercise has no function in the module: then its answer would be left somewhere else.
-    """
+def stubbed_module(source: str, exercises: list[Exercise]) -> tuple[str, set[str]]:
+    """A module's source with the functions of these exercises stubbed and all other code as it is; and their names."""
     wanted = {exercise.name: exercise for exercise in exercises}
-    lines = source.splitlines()
+    lines, stubbed = source.splitlines(), set()
     # From the last to the first, so that line numbers of what is still to come stay right
     for node in reversed(ast.parse(source).body):
         if isinstance(node, ast.FunctionDef) and node.name in wanted:
             first, last = _lines_of(node)
-            stub = stub_source("\n".join(lines[first - 1 : last]), wanted.pop(node.name))
+            stub = stub_source("\n".join(lines[first - 1 : last]), wanted[node.name])
             lines[first - 1 : last] = stub.splitlines()
-    if wanted:
-        raise ValueError(f"The module has no function {', '.join(wanted)}.")
-    return "\n".join(lines) + "\n"
+            stubbed.add(node.name)
+    return "\n".join(lines) + "\n", stubbed
+
+
+def stub_room(folder: Path, exercises: list[Exercise]) -> None:
+    """Stub the functions of these exercises in a copy of a unit's room, in whichever of its files they stand.
+
+    ValueError if one is in none of them: then its answer would be left somewhere else.
+    """
+    missing = {exercise.name for exercise in exercises}
+    for path in folder.rglob("*.py"):
+        text, stubbed = stubbed_module(path.read_text(encoding="utf-8"), exercises)
+        if stubbed:
+            path.write_text(text, encoding="utf-8")
+        missing -= stubbed
+    if missing:
+        raise ValueError(f"The room {folder.name} has no function {', '.join(sorted(missing))}.")

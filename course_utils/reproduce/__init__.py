@@ -1,13 +1,13 @@
-"""`course reproduce NAME`: papers' experiments at their own scale. Each module in this folder is one NAME.
+"""`course reproduce NAME`: papers' experiments at their own scale, each in the room of its unit.
 
-A module has `run(seeds, out)`, which stores its results as out/NAME.json. The lectures read those files.
+A room's reproduce.py is the experiment with the unit's name, its reproduce_NAME.py one named NAME. Such a module has
+`run(seeds, out)`, which stores its results as out/NAME.json. The lectures read those files.
 """
 
 import hashlib
 import importlib
 import json
 import os
-import pkgutil
 import platform
 import sys
 from collections.abc import Callable
@@ -23,12 +23,16 @@ from torch import Tensor
 
 from course_utils import __version__
 from course_utils.data import cache_folder, write_atomically
-from course_utils.units import ROOT
+from course_utils.units import PACKAGE, ROOT, available
 
 
-def experiments() -> list[str]:
-    """What can be reproduced."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+def experiments() -> dict[str, str]:
+    """What can be reproduced: modules by name."""
+    found = {}
+    for topic in available():
+        for path in (PACKAGE / topic).glob("reproduce*.py"):
+            found[path.stem.removeprefix("reproduce").removeprefix("_") or topic] = f"course_utils.{topic}.{path.stem}"
+    return dict(sorted(found.items()))
 
 
 def reproduce_experiment(name: str, seeds: int = 3, out: Path | None = None) -> None:
@@ -38,7 +42,7 @@ def reproduce_experiment(name: str, seeds: int = 3, out: Path | None = None) -> 
         raise ValueError(f"There is no experiment named {name!r}: choose from {', '.join(experiments())}.")
     if seeds < 1:
         raise ValueError(f"An experiment needs at least one seed, not {seeds}.")
-    importlib.import_module(f"{__name__}.{name}").run(seeds, out or ROOT / "lectures" / "results")
+    importlib.import_module(experiments()[name]).run(seeds, out or ROOT / "lectures" / "results")
 
 
 def stored_results(name: str) -> dict[str, Any]:

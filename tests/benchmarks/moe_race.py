@@ -17,7 +17,7 @@ from st_moe_pytorch import MoE
 from torch import Tensor, nn
 from transformers.models.mixtral.modeling_mixtral import MixtralConfig, MixtralSparseMoeBlock
 
-from course_utils.moe_model import MoELayer, Routing
+from course_utils.moe.model import MoELayer, Routing
 from course_utils.reproduce import provenance, write_results
 from course_utils.units import ROOT
 

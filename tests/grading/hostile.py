@@ -129,8 +129,8 @@ ATTACKS = {
     "reference imported": attack("from course_utils.distillation import virtual_teacher"),
     "reference imported late": body("import importlib", "unit = importlib.import_module('course_utils.distillation')",
                                     "return unit.virtual_teacher(labels, num_classes, correct_probability)"),
-    "reference's laws imported": body("from course_utils.checks import distillation"),
-    "instructor's laws imported": body("from tests.autotests import distillation"),
+    "reference's laws imported": body("from course_utils.distillation import laws"),
+    "instructor's laws imported": body("from tests.units.distillation import autotests"),
     "grader imported": body("from course_utils.grading import run, submission"),
     "tracing": body("sys.settrace(lambda *a: None); sys.setprofile(print)", before="import sys\n"),
     # Dying and living on

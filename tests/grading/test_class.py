@@ -13,10 +13,10 @@ from course_utils.checks.engine import run
 from course_utils.grading.run import grade_class, spreadsheet_text
 from course_utils.grading.sandbox import Limits, SandboxUnavailable
 from course_utils.grading.submission import instructor_laws
+from tests.checks.catalogue import VARIANTS
 from tests.grading.notebooks import EXERCISES, HEAD, SOLUTION, STUB, TOPIC, cells, notebook, raw, variant_cell
-from tests.mutants.catalogue import VARIANTS
 
-importlib.import_module(f"tests.mutants.{TOPIC}")
+importlib.import_module(f"tests.units.{TOPIC}.mutants")
 LIMITS = Limits(call=2, define=5, patience=5, exercise=30, submission=120)
 SEED = 20260
 POINTS = {exercise.name: exercise.points for exercise in EXERCISES}

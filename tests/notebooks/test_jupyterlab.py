@@ -82,7 +82,7 @@ def test_start_page_shows_the_map_and_its_links_open_labs(server, page):
     page.goto(f"{address}/?token={TOKEN}")  # where the address that `course lab` prints leads
     start = page.locator(".jp-MarkdownViewer")
     start.get_by_role("heading", name="How a lab works").wait_for(timeout=START_SECONDS * 1000)
-    assert start.locator("table").first.locator("tbody tr").count() == len(units.TOPICS)
+    assert start.locator("table").first.locator("tbody tr").count() >= len(units.available())
     if LABS:
         start.get_by_role("link", name="lab", exact=True).first.click()
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=START_SECONDS * 1000)

@@ -1,0 +1,121 @@
+"""A network that is trained with real weights and shipped as bits: its layers, and its file."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from course_utils.binary import Layer, binarize, fold_batchnorm_sign, pack_bits, straight_through
+
+
+class Sign(torch.autograd.Function):
+    """binarize forward, straight_through backward: `Sign.apply(real)`."""
+
+    @staticmethod
+    def forward(ctx: Any, real: Tensor) -> Tensor:
+        ctx.save_for_backward(real)
+        return binarize(real)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return straight_through(gradient, *ctx.saved_tensors)
+
+
+class BinaryLinear(nn.Module):
+    """A linear layer without bias that computes with the signs of its weights, [outputs, inputs]."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs).uniform_(-0.1, 0.1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return F.linear(inputs, Sign.apply(self.weight))
+
+
+class BinaryMLP(nn.Module):
+    """Images -> signs of the pixels -> binary layers with batch normalization and sign between them -> logits.
+
+    sizes: inputs, hidden layers and classes, as in BinaryMLP(784, 512, 512, 10). A logit is the last layer's sum times
+    one learned scale, which makes its size fit a softmax and leaves the class as it is.
+    """
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+        self.linears = nn.ModuleList(BinaryLinear(*pair) for pair in itertools.pairwise(sizes))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(size) for size in sizes[1:-1])
+        self.scale = nn.Parameter(torch.tensor(1 / math.sqrt(sizes[-2])))
+
+    def forward(self, images: Tensor) -> Tensor:
+        signs = pixel_signs(images)
+        for linear, norm in zip(self.linears, self.norms, strict=False):
+            signs = Sign.apply(norm(linear(signs)))
+        return self.linears[-1](signs) * self.scale
+
+    @torch.no_grad()
+    def clip(self) -> None:
+        """Put the real weights back into [−1, 1], after an optimizer's step (as `binary_sgd_step` does)."""
+        for linear in self.linears:
+            linear.weight.clamp_(-1, 1)
+
+
+def pixel_signs(images: Tensor) -> Tensor:
+    """+1 for ink and −1 for paper, [n, pixels], of images [n, ...] from 0 to 1."""
+    return binarize(images.flatten(1) - 0.5)
+
+
+@torch.no_grad()
+def packed_layers(model: BinaryMLP) -> list[Layer]:
+    """A trained network as the layers of `binary_forward`: nothing real is left but thresholds."""
+    layers: list[Layer] = []
+    for number, linear in enumerate(model.linears):
+        threshold = direction = None
+        if number < len(model.norms):
+            norm = model.norms[number]
+            threshold, direction = fold_batchnorm_sign(
+                norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps
+            )
+        layers.append((pack_bits(binarize(linear.weight).numpy()), linear.weight.shape[1], threshold, direction))
+    return layers
+
+
+def save_binary(layers: Sequence[Layer], path: str | Path) -> int:
+    """Write the layers of `binary_forward` to a file, and return its size in bytes.
+
+    A sum is an integer from −K to K. So a threshold is rounded, up for direction 1 and down for −1, and nothing
+    changes; it takes two bytes if K fits into them.
+    """
+    stored = []
+    for words, length, threshold, direction in layers:
+        row_bytes = words.astype("<u8").view(np.uint8)[:, : -(-length // 8)]  # without the pad bytes
+        entry = [len(words), length, row_bytes.tobytes()]
+        if threshold is not None:
+            threshold, direction = np.asarray(threshold), np.asarray(direction).astype(np.int8)
+            whole = np.where(direction > 0, np.ceil(threshold), np.floor(threshold)).clip(-length - 1, length + 1)
+            kind = "<i2" if length < 2**15 - 1 else "<i4"
+            entry += [kind, whole.astype(kind).tobytes(), direction.tobytes()]
+        stored.append(entry)
+    content = msgpack.packb(stored)
+    Path(path).write_bytes(content)
+    return len(content)
+
+
+def load_binary(path: str | Path) -> list[Layer]:
+    """The layers that `save_binary` wrote."""
+    layers: list[Layer] = []
+    for rows, length, row_bytes, *rest in msgpack.unpackb(Path(path).read_bytes()):
+        padded = np.zeros((rows, -(-length // 64) * 8), dtype=np.uint8)
+        padded[:, : -(-length // 8)] = np.frombuffer(row_bytes, np.uint8).reshape(rows, -1)
+        threshold = direction = None
+        if rest:
+            kind, thresholds, directions = rest
+            threshold = np.frombuffer(thresholds, kind).astype(np.float64)
+            direction = np.frombuffer(directions, np.int8).astype(np.int64)
+        layers.append((padded.view("<u8").astype(np.uint64), length, threshold, direction))
+    return layers

@@ -1,0 +1,53 @@
+"""`%%needs NAME …`: a cell that runs only when the exercises it uses are there.
+
+An experiment must not stop 'Run all' because an exercise before it is still a stub. The magic says in one line what is
+missing, and otherwise runs the cell as if the magic were not there. A traceback in such a cell does not stop 'Run all'.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+from course_utils.units import find_exercise
+
+
+def is_stub(function: Callable[..., Any]) -> bool:
+    """Whether a function's body, after its docstring, begins with `raise NotImplementedError`."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    if not tree.body or not isinstance(tree.body[0], ast.FunctionDef):
+        return False
+    body = tree.body[0].body
+    first = body[1] if len(body) > 1 and ast.get_docstring(tree.body[0]) is not None else body[0]
+    return isinstance(first, ast.Raise) and "NotImplementedError" in ast.unparse(first)
+
+
+def missing(names: list[str], namespace: dict[str, Any]) -> list[str]:
+    """Those of the named functions that are not defined, or are stubs."""
+    return [name for name in names if name not in namespace or is_stub(namespace[name])]
+
+
+def needs(line: str, cell: str) -> None:
+    """The magic itself."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if absent := missing(line.split(), shell.user_ns):
+        exercises = [f"{find_exercise(name).id} {name}" for name in absent]
+        print(f"This experiment waits for Exercise {', '.join(exercises)}.")
+        return
+    shell.run_cell(cell, store_history=False)
+
+
+def register() -> None:
+    """Make the magic known, when this runs in IPython."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return
+    if (shell := get_ipython()) is not None:
+        shell.register_magic_function(needs, "cell")

@@ -1,0 +1,48 @@
+"""Widget of lecture 07."""
+
+import ipywidgets
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from course_utils import plots
+from course_utils.widgets import explorer
+
+
+def ticket_explorer(masks: list[dict[str, Tensor]], errors: dict[str, list[float]]) -> ipywidgets.Widget:
+    """The search for a ticket, round by round: a slider picks the round, and shows the layers' masks and the errors.
+
+    masks: of each round, the first layer's [units, 784]; errors: for each network, the percentage that it gets wrong
+    after each round.
+    """
+    sizes = sum(mask.numel() for mask in masks[0].values())
+    kept = [100 * sum(int(mask.sum()) for mask in each.values()) / sizes for each in masks]
+
+    def draw(number: int) -> Figure:
+        figure, axes = plots.new_figure(1, len(masks[0]) + 1, width=10.5, height=3)
+        for axis, (name, mask) in zip(axes, masks[number].items(), strict=False):
+            first = mask.shape[1] == 784
+            # A pixel's share of kept weights says more than 784 columns side by side
+            picture = mask.float().mean(0).view(28, 28) if first else mask.float()
+            axis.imshow(picture, cmap="gray_r", vmin=0, vmax=1, aspect="equal" if first else "auto")
+            title = "by pixel" if first else f"{mask.shape[0]} × {mask.shape[1]}"
+            axis.set_title(f"{name}, {title}\n{float(mask.float().mean()):.1%} kept", fontsize=10)
+            axis.grid(visible=False)
+            axis.set(xticks=[], yticks=[])
+        for name, values in errors.items():
+            axes[-1].plot(kept, values, label=name, markersize=4)
+        axes[-1].axvline(kept[number], color="#999999", linestyle=":", marker="")
+        axes[-1].set(xscale="log", xlabel="weights kept (%)", ylabel="validation errors (%)")
+        axes[-1].invert_xaxis()
+        axes[-1].set_title(f"round {number}", fontsize=10)
+        axes[-1].legend(fontsize=8)
+        return figure
+
+    wide = ipywidgets.Layout(width="36em")
+    slider = ipywidgets.IntSlider(min(5, len(masks) - 1), 0, len(masks) - 1, description="round", layout=wide)
+    return explorer(
+        draw,
+        {"number": slider},
+        "The explorer after some rounds. Three masks: the first layer's as a picture of the pixels, in greys that say "
+        "how many of a pixel's weights are kept; the other two as speckled matrices. Beside them the errors of ticket "
+        "and controls against the weights kept, with a line at the chosen round.",
+    )

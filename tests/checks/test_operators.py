@@ -1,0 +1,51 @@
+"""Machine-made mutants of every reference function are killed by the public laws, but for those that are equivalent."""
+
+import contextlib
+import importlib
+import signal
+
+import pytest
+
+from course_utils.checks.engine import PUBLIC_SEED
+from course_utils.notebooks.source import function_source
+from course_utils.units import available, load_unit
+from tests.checks.catalogue import survives
+from tests.checks.operators import mutants
+
+EXERCISES = [(topic, e) for topic in available() for e in load_unit(topic).exercises]
+
+
+@contextlib.contextmanager
+def limit(seconds: float):
+    """Raise after a time of the processor's, however busy the machine is: a mutant may loop for ever."""
+
+    def stop(signum, frame):
+        raise TimeoutError
+
+    previous = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, previous)
+
+
+def passes(exercise, function) -> bool:
+    try:
+        with limit(2):
+            return all(survives(function, exercise, seed) for seed in (PUBLIC_SEED, 7))
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.parametrize(("topic", "exercise"), EXERCISES, ids=lambda x: getattr(x, "name", x))
+def test_machine_made_mutants_are_killed(topic, exercise, record_property):
+    module = importlib.import_module(f"course_utils.{topic}")
+    equivalent = getattr(importlib.import_module(f"tests.units.{topic}.mutants"), "EQUIVALENT", {})
+    tried = list(mutants(module, function_source(topic, exercise.name)))
+    survivors = [name for name, function in tried if passes(exercise, function)]
+    record_property("made by machine", (len(tried) - len(survivors), len(tried)))
+    assert tried, "no operator applies to this function"
+    unexplained = sorted(set(survivors) - set(equivalent))
+    assert not unexplained, "laws are missing, or say in EQUIVALENT why these are right:\n" + "\n".join(unexplained)

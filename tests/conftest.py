@@ -1,0 +1,30 @@
+"""What tests of several folders share."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Small networks do not wait for threads, and rounding does not depend on the number of cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """Journals go to a folder of the test's own."""
+    from course_utils import reproduce
+
+    monkeypatch.setattr(reproduce, "cache_folder", lambda: tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def few_digits():
+    from course_utils.data import Digits, embedded_digits
+
+    digits = embedded_digits()
+    return Digits("few", *(part.subset(slice(200)) for part in (digits.train, digits.validation, digits.test)))

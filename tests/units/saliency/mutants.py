@@ -1,0 +1,1153 @@
+"""Mutants and right variants of unit 02."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from course_utils import saliency
+from tests.checks.catalogue import mutant, right
+
+# --- 2.1 magnitude_saliency -------------------------------------------------------------------------------------------
+
+
+@mutant("2.1", "the sign survives at odd orders")
+def magnitude_signed(weight, order=1):
+    return weight**order
+
+
+@mutant("2.1", "order is ignored")
+def magnitude_first_order(weight, order=1):
+    return weight.abs()
+
+
+@mutant("2.1", "the norm of the whole tensor")
+def magnitude_norm(weight, order=1):
+    return torch.full_like(weight, weight.norm(order).item())
+
+
+@mutant("2.1", "one saliency per output unit")
+def magnitude_rows(weight, order=1):
+    return (weight.abs() ** order).flatten(1).sum(1) if weight.dim() > 1 else weight.abs() ** order
+
+
+@mutant("2.1", "default order 2")
+def magnitude_default_two(weight, order=2):
+    return weight.abs() ** order
+
+
+@mutant("2.1", "root of the power, as in a norm")
+def magnitude_root(weight, order=1):
+    return (weight.abs() ** order) ** (1 / order)
+
+
+@mutant("2.1", "scaled by the largest weight")
+def magnitude_scaled(weight, order=1):
+    return (weight.abs() / weight.abs().max()) ** order
+
+
+@mutant("2.1", "in float32")
+def magnitude_float(weight, order=1):
+    return (weight.float().abs() ** order).to(weight.dtype)
+
+
+@mutant("2.1", "absolute value in place")
+def magnitude_in_place(weight, order=1):
+    return weight.abs_() ** order
+
+
+@mutant("2.1", "only orders 1 and 2")
+def magnitude_two_orders(weight, order=1):
+    return weight.abs() if order == 1 else weight * weight
+
+
+@mutant("2.1", "root of the square, which overflows")
+def magnitude_sqrt(weight, order=1):
+    return (weight * weight).sqrt() ** order
+
+
+@mutant("2.1", "absolute value of the power: NaN at fractions")
+def magnitude_late_absolute(weight, order=1):
+    return (weight**order).abs()
+
+
+@mutant("2.1", "order cut to a whole number")
+def magnitude_whole_order(weight, order=1):
+    return weight.abs() ** int(order)
+
+
+@right("2.1")
+def magnitude_where(weight, order=1):
+    return torch.where(weight < 0, -weight, weight).pow(order)
+
+
+@right("2.1")
+def magnitude_numpy(weight, order=1):
+    return torch.from_numpy(np.abs(np.asarray(weight)) ** order).to(weight.dtype)
+
+
+# --- 2.2a mean_activation ---------------------------------------------------------------------------------------------
+
+
+@mutant("2.2a", "mean over the batch only")
+def mean_over_batch(activations):
+    return activations.mean(0)
+
+
+@mutant("2.2a", "one mean per example")
+def mean_per_example(activations):
+    return activations.flatten(1).mean(1)
+
+
+@mutant("2.2a", "mean of absolute values")
+def mean_absolute(activations):
+    return activations.abs().transpose(0, 1).flatten(1).mean(1)
+
+
+@mutant("2.2a", "absolute value of the mean")
+def mean_then_absolute(activations):
+    return activations.transpose(0, 1).flatten(1).mean(1).abs()
+
+
+@mutant("2.2a", "sum for mean")
+def mean_sum(activations):
+    return activations.transpose(0, 1).flatten(1).sum(1)
+
+
+@mutant("2.2a", "sum over space, mean over the batch")
+def mean_space_sum(activations):
+    return activations.reshape(*activations.shape[:2], -1).sum(2).mean(0)
+
+
+@mutant("2.2a", "median for mean")
+def mean_median(activations):
+    return activations.transpose(0, 1).flatten(1).median(1).values
+
+
+@mutant("2.2a", "mean after a ReLU")
+def mean_relu(activations):
+    return activations.relu().transpose(0, 1).flatten(1).mean(1)
+
+
+@mutant("2.2a", "mean of the positive entries")
+def mean_of_active(activations):
+    rows = activations.transpose(0, 1).flatten(1)
+    return torch.stack([row[row != 0].mean() for row in rows])
+
+
+@mutant("2.2a", "channels and batch mixed up by view")
+def mean_view(activations):
+    return activations.reshape(activations.shape[1], -1).mean(1)
+
+
+@mutant("2.2a", "four axes only")
+def mean_four_axes(activations):
+    return activations.mean(dim=(0, 2, 3))
+
+
+@mutant("2.2a", "in float32")
+def mean_float(activations):
+    return activations.float().transpose(0, 1).flatten(1).mean(1).to(activations.dtype)
+
+
+@mutant("2.2a", "squeezed: one channel loses its axis")
+def mean_squeezed(activations):
+    return activations.transpose(0, 1).flatten(1).mean(1).squeeze()
+
+
+@mutant("2.2a", "two axes of space at most")
+def mean_few_axes(activations):
+    return activations.mean(((0,), (0, 2), (0, 2, 3))[min(activations.dim(), 4) - 2])
+
+
+@right("2.2a")
+def mean_axes(activations):
+    return activations.mean(dim=[axis for axis in range(activations.dim()) if axis != 1])
+
+
+@right("2.2a")
+def mean_numpy(activations):
+    array = np.moveaxis(np.asarray(activations), 1, 0)
+    return torch.from_numpy(array.reshape(len(array), -1).mean(1))
+
+
+@right("2.2a")
+def mean_einsum(activations):
+    x = activations.reshape(*activations.shape[:2], -1)
+    return torch.einsum("bcs->c", x) / (x.shape[0] * x.shape[2])
+
+
+# --- 2.2b average_percentage_of_zeros ---------------------------------------------------------------------------------
+
+
+@mutant("2.2b", "fraction of non-zeros")
+def zeros_not(activations):
+    return (activations != 0).to(activations.dtype).transpose(0, 1).flatten(1).mean(1)
+
+
+@mutant("2.2b", "per example")
+def zeros_per_example(activations):
+    return (activations == 0).to(activations.dtype).flatten(1).mean(1)
+
+
+@mutant("2.2b", "a percentage")
+def zeros_percent(activations):
+    return 100 * (activations == 0).to(activations.dtype).transpose(0, 1).flatten(1).mean(1)
+
+
+@mutant("2.2b", "a count")
+def zeros_count(activations):
+    return (activations == 0).to(activations.dtype).transpose(0, 1).flatten(1).sum(1)
+
+
+@mutant("2.2b", "negative values count as zeros")
+def zeros_negative(activations):
+    return (activations <= 0).to(activations.dtype).transpose(0, 1).flatten(1).mean(1)
+
+
+@mutant("2.2b", "small values count as zeros")
+def zeros_threshold(activations):
+    return (activations.abs() < 1e-6).to(activations.dtype).transpose(0, 1).flatten(1).mean(1)
+
+
+@mutant("2.2b", "one number for all channels")
+def zeros_all(activations):
+    return (activations == 0).to(activations.dtype).mean()
+
+
+@mutant("2.2b", "zeros of the mean over space")
+def zeros_of_means(activations):
+    means = activations.reshape(*activations.shape[:2], -1).mean(2)
+    return (means == 0).to(activations.dtype).mean(0)
+
+
+@mutant("2.2b", "always float32")
+def zeros_float(activations):
+    return (activations == 0).float().transpose(0, 1).flatten(1).mean(1)
+
+
+@mutant("2.2b", "divided by the batch only")
+def zeros_by_batch(activations):
+    return (activations == 0).to(activations.dtype).transpose(0, 1).flatten(1).sum(1) / len(activations)
+
+
+@mutant("2.2b", "squeezed: one channel loses its axis")
+def zeros_squeezed(activations):
+    return (activations == 0).to(activations.dtype).transpose(0, 1).flatten(1).mean(1).squeeze()
+
+
+@mutant("2.2b", "compared in float32")
+def zeros_compared_in_float(activations):
+    return (activations.float() == 0).to(activations.dtype).transpose(0, 1).flatten(1).mean(1)
+
+
+@mutant("2.2b", "two axes of space at most")
+def zeros_few_axes(activations):
+    return mean_few_axes((activations == 0).to(activations.dtype))
+
+
+@mutant("2.2b", "divided in float32")
+def zeros_divided_in_float(activations):
+    return (activations == 0).float().transpose(0, 1).flatten(1).mean(1).to(activations.dtype)
+
+
+@right("2.2b")
+def zeros_nonzero(activations):
+    rows = activations.transpose(0, 1).flatten(1)
+    return 1 - rows.count_nonzero(dim=1).to(activations.dtype) / rows.shape[1]
+
+
+@right("2.2b")
+def zeros_loop(activations):
+    result = torch.zeros(activations.shape[1], dtype=activations.dtype)
+    for channel in range(activations.shape[1]):
+        entries = activations[:, channel].flatten().tolist()
+        result[channel] = sum(entry == 0 for entry in entries) / len(entries)
+    return result
+
+
+# --- 2.2c activation_entropy ------------------------------------------------------------------------------------------
+
+
+def entropy(responses, bins, low=None, high=None, base=1.0):
+    """Entropy by torch.histc, channel by channel; what the mutants and variants below have in common."""
+    result = []
+    for values in responses.T.double():
+        a = values.min() if low is None else low
+        b = values.max() if high is None else high
+        counts = torch.histc(values, bins, a.item(), b.item())
+        p = counts[counts > 0] / counts.sum()
+        result.append(-(p * p.log()).sum() / base if len(p) > 1 else p.new_zeros(()))
+    return torch.stack(result).to(responses.dtype)
+
+
+def means(activations):
+    return activations.reshape(*activations.shape[:2], -1).mean(2)
+
+
+@mutant("2.2c", "entropy of raw values, not of means over space")
+def entropy_raw(activations, bins):
+    return entropy(activations.transpose(0, 1).flatten(1).T, bins)
+
+
+@mutant("2.2c", "bits for nats")
+def entropy_bits(activations, bins):
+    return entropy(means(activations), bins, base=np.log(2))
+
+
+@mutant("2.2c", "normalized by log bins")
+def entropy_normalized(activations, bins):
+    return entropy(means(activations), bins, base=max(np.log(bins), 1e-9))
+
+
+@mutant("2.2c", "one range for all channels")
+def entropy_global_range(activations, bins):
+    m = means(activations)
+    return entropy(m, bins, m.min(), m.max())
+
+
+@mutant("2.2c", "bins from zero")
+def entropy_from_zero(activations, bins):
+    return (
+        entropy(means(activations), bins, low=torch.tensor(0.0))
+        if (means(activations) >= 0).all()
+        else (entropy(means(activations).abs(), bins, low=torch.tensor(0.0)))
+    )
+
+
+@mutant("2.2c", "a constant channel gives NaN")
+def entropy_nan(activations, bins):
+    m = means(activations)
+    index = ((m - m.amin(0)) / (m.amax(0) - m.amin(0)) * bins).clamp(max=bins - 1)
+    p = torch.stack([(index.floor() == b).to(m.dtype).mean(0) for b in range(bins)])
+    return torch.where(index.isnan().any(0), torch.full_like(p[0], torch.nan), torch.special.entr(p).sum(0))
+
+
+@mutant("2.2c", "log of empty bins gives NaN")
+def entropy_empty_bins(activations, bins):
+    m = means(activations)
+    spread = torch.where(m.amax(0) > m.amin(0), m.amax(0) - m.amin(0), 1)
+    index = ((m - m.amin(0)) / spread * bins).clamp(max=bins - 1).floor()
+    p = torch.stack([(index == b).to(m.dtype).mean(0) for b in range(bins)])
+    return -(p * p.log()).sum(0)
+
+
+@mutant("2.2c", "the largest value falls out of the last bin")
+def entropy_maximum_lost(activations, bins):
+    m = means(activations)
+    spread = torch.where(m.amax(0) > m.amin(0), m.amax(0) - m.amin(0), 1)
+    index = ((m - m.amin(0)) * bins / spread).floor()
+    p = torch.stack([(index == b).to(m.dtype).mean(0) for b in range(bins)])
+    return torch.special.entr(p).sum(0)
+
+
+@mutant("2.2c", "the largest value has a bin of its own")
+def entropy_extra_bin(activations, bins):
+    m = means(activations)
+    spread = torch.where(m.amax(0) > m.amin(0), m.amax(0) - m.amin(0), 1)
+    index = ((m - m.amin(0)) * bins / spread).floor()
+    p = torch.stack([(index == b).to(m.dtype).mean(0) for b in range(bins + 1)])
+    return torch.special.entr(p).sum(0)
+
+
+@mutant("2.2c", "bins closed on the right")
+def entropy_right_closed(activations, bins):
+    m = means(activations)
+    result = []
+    for values in m.T.contiguous():
+        edges = torch.linspace(values.min().item(), values.max().item(), bins + 1, dtype=m.dtype)
+        counts = torch.bincount(torch.bucketize(values, edges[1:-1].contiguous()), minlength=bins)
+        result.append(torch.special.entr(counts.to(m.dtype) / len(values)).sum())
+    return torch.stack(result)
+
+
+@mutant("2.2c", "a small constant in the divisor")
+def entropy_epsilon(activations, bins):
+    m = means(activations)
+    index = ((m - m.amin(0)) / (m.amax(0) - m.amin(0) + 1e-8) * bins).clamp(max=bins - 1).floor()
+    p = torch.stack([(index == b).to(m.dtype).mean(0) for b in range(bins)])
+    return torch.special.entr(p).sum(0)
+
+
+@mutant("2.2c", "the sign is wrong")
+def entropy_negative(activations, bins):
+    return -entropy(means(activations), bins)
+
+
+@mutant("2.2c", "one bin too few")
+def entropy_fewer_bins(activations, bins):
+    return entropy(means(activations), max(1, bins - 1))
+
+
+@mutant("2.2c", "sum over space for mean, and mean over the batch")
+def entropy_over_batch(activations, bins):
+    return entropy(activations.mean(0).flatten(1).T if activations.dim() > 2 else activations, bins)
+
+
+@mutant("2.2c", "softmax of the responses for a histogram")
+def entropy_softmax(activations, bins):
+    return torch.special.entr(means(activations).softmax(0)).sum(0)
+
+
+@mutant("2.2c", "always float32")
+def entropy_float(activations, bins):
+    return entropy(means(activations), bins).float()
+
+
+@mutant("2.2c", "put into bins in float32")
+def entropy_float_bins(activations, bins):
+    shares = [torch.histc(values.float(), bins).to(activations.dtype) / len(values) for values in means(activations).T]
+    return torch.special.entr(torch.stack(shares)).sum(1)
+
+
+@right("2.2c")
+def entropy_numpy(activations, bins):
+    result = []
+    for values in np.asarray(means(activations), dtype=np.float64).T:
+        counts, _ = np.histogram(values, bins)
+        p = counts[counts > 0] / counts.sum()
+        result.append(-(p * np.log(p)).sum())
+    return torch.tensor(np.array(result), dtype=activations.dtype)
+
+
+@right("2.2c")
+def entropy_histc(activations, bins):
+    return entropy(means(activations), bins)
+
+
+@right("2.2c")
+def entropy_counter(activations, bins):
+    from collections import Counter
+    from math import log
+
+    result = []
+    for values in means(activations).T.tolist():
+        low, high = min(values), max(values)
+        if low == high:
+            result.append(0.0)
+            continue
+        counts = Counter(min(int((value - low) * bins / (high - low)), bins - 1) for value in values)
+        result.append(sum(-n / len(values) * log(n / len(values)) for n in counts.values()))
+    return torch.tensor(result, dtype=activations.dtype)
+
+
+# --- 2.2d taylor_saliency ---------------------------------------------------------------------------------------------
+
+
+@mutant("2.2d", "absolute value of each product")
+def taylor_abs_first(activations, gradients):
+    return (activations * gradients).abs().transpose(0, 1).flatten(1).mean(1)
+
+
+@mutant("2.2d", "absolute value after the mean over the batch")
+def taylor_abs_last(activations, gradients):
+    return (activations * gradients).transpose(0, 1).flatten(1).mean(1).abs()
+
+
+@mutant("2.2d", "no absolute value")
+def taylor_signed(activations, gradients):
+    return (activations * gradients).transpose(0, 1).flatten(1).mean(1)
+
+
+@mutant("2.2d", "mean of activations times mean of gradients")
+def taylor_means(activations, gradients):
+    return (means(activations) * means(gradients)).abs().mean(0)
+
+
+@mutant("2.2d", "sum over space")
+def taylor_sum(activations, gradients):
+    return (activations * gradients).reshape(*activations.shape[:2], -1).sum(2).abs().mean(0)
+
+
+@mutant("2.2d", "sum over the batch")
+def taylor_batch_sum(activations, gradients):
+    return (activations * gradients).reshape(*activations.shape[:2], -1).mean(2).abs().sum(0)
+
+
+@mutant("2.2d", "gradient squared, as a Fisher criterion")
+def taylor_fisher(activations, gradients):
+    return (activations * gradients).reshape(*activations.shape[:2], -1).mean(2).square().mean(0)
+
+
+@mutant("2.2d", "one saliency per example")
+def taylor_per_example(activations, gradients):
+    return (activations * gradients).flatten(1).mean(1).abs()
+
+
+@mutant("2.2d", "scaled to length 1 over the layer")
+def taylor_normalized(activations, gradients):
+    result = saliency.taylor_saliency(activations, gradients)
+    return result / result.norm()
+
+
+@mutant("2.2d", "the activation is ignored")
+def taylor_gradient_only(activations, gradients):
+    return means(gradients).abs().mean(0)
+
+
+@mutant("2.2d", "in float32")
+def taylor_float(activations, gradients):
+    return saliency.taylor_saliency(activations.float(), gradients.float()).to(activations.dtype)
+
+
+@mutant("2.2d", "two axes of space at most")
+def taylor_few_axes(activations, gradients):
+    products = activations * gradients
+    space = tuple(range(2, min(products.dim(), 4)))
+    return (products.mean(space) if space else products).abs().mean(0)
+
+
+@mutant("2.2d", "√(x² + ε) for |x|")
+def taylor_smooth(activations, gradients):
+    return (means(activations * gradients) ** 2 + 1e-12).sqrt().mean(0)
+
+
+@right("2.2d")
+def taylor_einsum(activations, gradients):
+    a, g = (t.reshape(*t.shape[:2], -1) for t in (activations, gradients))
+    return torch.einsum("bcs,bcs->bc", a, g).abs().mean(0) / a.shape[2]
+
+
+@right("2.2d")
+def taylor_loop(activations, gradients):
+    examples = []
+    for a, g in zip(activations, gradients, strict=True):
+        examples.append(torch.stack([(x * y).mean().abs() for x, y in zip(a, g, strict=True)]))
+    return torch.stack(examples).mean(0)
+
+
+# --- 2.3 backpropagate_curvature --------------------------------------------------------------------------------------
+
+
+def recursion(
+    weights,
+    inputs,
+    slopes,
+    bends,
+    gradient,
+    curvature,
+    *,
+    weight_power=lambda w: w**2,
+    slope_power=lambda s: s**2,
+    input_power=lambda x: x**2,
+    bend_factor=lambda b: b,
+    carry_gradient=lambda slope, by_input: slope * by_input,
+    clip=lambda c: c,
+    mean=lambda c, x: c.T @ x / len(c),
+    last=lambda c: c,
+):
+    """The recursion with its parts exchangeable: what most mutants below change is one of them."""
+    curvature = last(curvature)
+    result = []
+    for layer in range(len(weights) - 1, -1, -1):
+        result.append(mean(clip(curvature), input_power(inputs[layer])))
+        if layer:
+            by_input = gradient @ weights[layer]
+            curvature = (
+                slope_power(slopes[layer - 1]) * (curvature @ weight_power(weights[layer]))
+                + bend_factor(bends[layer - 1]) * by_input
+            )
+            curvature = clip(curvature)
+            gradient = carry_gradient(slopes[layer - 1], by_input)
+    return result[::-1]
+
+
+def recursion_mutant(error, **parts):
+    @mutant("2.3", error)
+    def changed(weights, inputs, slopes, bends, output_gradient, output_curvature):
+        return recursion(weights, inputs, slopes, bends, output_gradient, output_curvature, **parts)
+
+
+recursion_mutant("bends ignored (Levenberg-Marquardt)", bend_factor=lambda b: 0 * b)
+recursion_mutant("bends with the wrong sign", bend_factor=lambda b: -b)
+recursion_mutant("W for W²", weight_power=lambda w: w)
+recursion_mutant("|W| for W²", weight_power=lambda w: w.abs())
+recursion_mutant("slope for slope²", slope_power=lambda s: s)
+recursion_mutant("input for input²", input_power=lambda x: x)
+recursion_mutant("the gradient is multiplied by slope²", carry_gradient=lambda slope, by_input: slope**2 * by_input)
+recursion_mutant("negative curvature cut off", clip=lambda c: c.clamp(min=0))
+recursion_mutant("absolute curvature", clip=lambda c: c.abs())
+recursion_mutant("sum over the batch", mean=lambda c, x: c.T @ x)
+recursion_mutant("mean of the curvatures times mean of the inputs", mean=lambda c, x: torch.outer(c.mean(0), x.mean(0)))
+recursion_mutant("divided by the features, not by the batch", mean=lambda c, x: c.T @ x / x.shape[1])
+recursion_mutant("the output's curvature squared", last=lambda c: c**2)
+recursion_mutant("halved", mean=lambda c, x: 0.5 * c.T @ x / len(c))
+recursion_mutant("bends squared", bend_factor=lambda b: b**2)
+
+
+@mutant("2.3", "the gradient is carried back through the weights only")
+def curvature_unsloped_gradient(weights, inputs, slopes, bends, output_gradient, output_curvature):
+    result, curvature, gradient = [], output_curvature, output_gradient
+    for layer in range(len(weights) - 1, -1, -1):
+        result.insert(0, curvature.T @ inputs[layer] ** 2 / len(curvature))
+        if layer:
+            gradient = gradient @ weights[layer]
+            curvature = slopes[layer - 1] ** 2 * (curvature @ weights[layer] ** 2) + bends[layer - 1] * gradient
+    return result
+
+
+@mutant("2.3", "from last layer to first")
+def curvature_reversed(*arguments):
+    return saliency.backpropagate_curvature(*arguments)[::-1]
+
+
+@mutant("2.3", "squared gradients for curvature (empirical Fisher)")
+def curvature_fisher(weights, inputs, slopes, bends, output_gradient, output_curvature):
+    result, gradient = [], output_gradient
+    for layer in range(len(weights) - 1, -1, -1):
+        result.insert(0, (gradient**2).T @ inputs[layer] ** 2 / len(gradient))
+        if layer:
+            gradient = slopes[layer - 1] * (gradient @ weights[layer])
+    return result
+
+
+@mutant("2.3", "squares of products of weights: the exact diagonal of a ReLU net without cross terms at the output")
+def curvature_products(weights, inputs, slopes, bends, output_gradient, output_curvature):
+    result = []
+    jacobian = torch.diag_embed(torch.ones_like(output_curvature))  # [batch, classes, units of the layer]
+    gradient, bent = output_gradient, torch.zeros_like(output_curvature)
+    for layer in range(len(weights) - 1, -1, -1):
+        curvature = torch.einsum("bk,bki->bi", output_curvature, jacobian**2) + bent
+        result.insert(0, curvature.T @ inputs[layer] ** 2 / len(curvature))
+        if layer:
+            by_input = gradient @ weights[layer]
+            bent = slopes[layer - 1] ** 2 * (bent @ weights[layer] ** 2) + bends[layer - 1] * by_input
+            gradient = slopes[layer - 1] * by_input
+            jacobian = jacobian @ weights[layer] * slopes[layer - 1].unsqueeze(1)
+    return result
+
+
+@mutant("2.3", "the mean over the batch is taken before going back")
+def curvature_mean_first(weights, inputs, slopes, bends, output_gradient, output_curvature):
+    def average(tensors):
+        return [t.mean(0, keepdim=True) for t in tensors]
+
+    squares = [(x**2).mean(0, keepdim=True).sqrt() for x in inputs]
+    return saliency.backpropagate_curvature(
+        weights, squares, average(slopes), average(bends), *average([output_gradient, output_curvature])
+    )
+
+
+@mutant("2.3", "always float64")
+def curvature_double(*arguments):
+    return [h.double() for h in saliency.backpropagate_curvature(*arguments)]
+
+
+@mutant("2.3", "the weight is squared in place")
+def curvature_in_place(weights, inputs, slopes, bends, output_gradient, output_curvature):
+    for x in inputs:
+        x.pow_(2)
+    return recursion(weights, inputs, slopes, bends, output_gradient, output_curvature, input_power=lambda x: x)
+
+
+@right("2.3")
+def curvature_forward_loop(weights, inputs, slopes, bends, output_gradient, output_curvature):
+    return recursion(weights, inputs, slopes, bends, output_gradient, output_curvature)
+
+
+@right("2.3")
+def curvature_einsum(weights, inputs, slopes, bends, output_gradient, output_curvature):
+    g, c = output_gradient, output_curvature
+    result = [torch.einsum("bi,bj->bij", c, inputs[-1].square()).mean(0)]
+    for w, x, s, b in zip(weights[:0:-1], inputs[-2::-1], slopes[::-1], bends[::-1], strict=True):
+        g, c = (
+            torch.einsum("bi,ij,bj->bj", g, w, s),
+            torch.einsum("bi,ij,bj->bj", c, w * w, s * s) + torch.einsum("bi,ij,bj->bj", g, w, b),
+        )
+        result = [torch.einsum("bi,bj->bij", c, x.square()).mean(0), *result]
+    return result
+
+
+# --- 2.4 obd_saliency -------------------------------------------------------------------------------------------------
+
+
+@mutant("2.4", "½ forgotten")
+def obd_whole(weight, curvature):
+    return curvature * weight**2
+
+
+@mutant("2.4", "|w| for w²")
+def obd_absolute_weight(weight, curvature):
+    return 0.5 * curvature * weight.abs()
+
+
+@mutant("2.4", "|h|")
+def obd_absolute_curvature(weight, curvature):
+    return 0.5 * curvature.abs() * weight**2
+
+
+@mutant("2.4", "negative saliencies cut off")
+def obd_clamped(weight, curvature):
+    return (0.5 * curvature * weight**2).clamp(min=0)
+
+
+@mutant("2.4", "curvature squared too")
+def obd_square_of_product(weight, curvature):
+    return 0.5 * (curvature * weight) ** 2
+
+
+@mutant("2.4", "w² divided by curvature, as in Optimal Brain Surgeon")
+def obd_surgeon(weight, curvature):
+    return 0.5 * weight**2 / curvature
+
+
+@mutant("2.4", "first order: h·w")
+def obd_first_order(weight, curvature):
+    return 0.5 * curvature * weight
+
+
+@mutant("2.4", "one number for the tensor")
+def obd_total(weight, curvature):
+    return (0.5 * curvature * weight**2).sum()
+
+
+@mutant("2.4", "in float32")
+def obd_float(weight, curvature):
+    return (0.5 * curvature.float() * weight.float() ** 2).to(weight.dtype)
+
+
+@mutant("2.4", "in place")
+def obd_in_place(weight, curvature):
+    return curvature.mul_(weight**2).mul_(0.5)
+
+
+@mutant("2.4", "magnitude where the curvature is 0")
+def obd_flat_direction(weight, curvature):
+    return 0.5 * torch.where(curvature == 0, 1, curvature) * weight**2
+
+
+@right("2.4")
+def obd_halved(weight, curvature):
+    return curvature * weight * weight / 2
+
+
+@right("2.4")
+def obd_addcmul(weight, curvature):
+    return torch.addcmul(torch.zeros_like(weight), weight.square(), curvature, value=0.5)
+
+
+# --- 2.5 predicted_loss_increase --------------------------------------------------------------------------------------
+
+
+@mutant("2.5", "sums what is kept")
+def increase_kept(saliencies, masks):
+    return sum(s[masks[name]].sum() for name, s in saliencies.items())
+
+
+@mutant("2.5", "mean for sum")
+def increase_mean(saliencies, masks):
+    return torch.cat([s[~masks[name]].flatten() for name, s in saliencies.items()]).mean().nan_to_num()
+
+
+@mutant("2.5", "absolute saliencies")
+def increase_absolute(saliencies, masks):
+    return sum(s[~masks[name]].abs().sum() for name, s in saliencies.items())
+
+
+@mutant("2.5", "negative saliencies left out")
+def increase_positive(saliencies, masks):
+    return sum(s[~masks[name]].clamp(min=0).sum() for name, s in saliencies.items())
+
+
+@mutant("2.5", "matched by position")
+def increase_by_position(saliencies, masks):
+    return sum(
+        s.flatten()[: m.numel()][~m.flatten()[: s.numel()]].sum()
+        for s, m in zip(saliencies.values(), masks.values(), strict=True)
+    )
+
+
+@mutant("2.5", "only the last tensor")
+def increase_last(saliencies, masks):
+    for name, s in saliencies.items():
+        total = s[~masks[name]].sum()
+    return total
+
+
+@mutant("2.5", "halved once more")
+def increase_half(saliencies, masks):
+    return 0.5 * sum(s[~masks[name]].sum() for name, s in saliencies.items())
+
+
+@mutant("2.5", "a number per tensor")
+def increase_dict(saliencies, masks):
+    return {name: s[~masks[name]].sum() for name, s in saliencies.items()}
+
+
+@mutant("2.5", "in float32")
+def increase_float(saliencies, masks):
+    return sum(s.float()[~masks[name]].sum() for name, s in saliencies.items())
+
+
+@mutant("2.5", "kept saliencies set to 0 in place")
+def increase_in_place(saliencies, masks):
+    for name, s in saliencies.items():
+        s[masks[name]] = 0
+    return sum(s.sum() for s in saliencies.values())
+
+
+@mutant("2.5", "total minus the absolute of what is kept")
+def increase_total_minus(saliencies, masks):
+    return sum(s.sum() - s[masks[name]].abs().sum() for name, s in saliencies.items())
+
+
+@right("2.5")
+def increase_product(saliencies, masks):
+    return sum((s * ~masks[name]).sum() for name, s in saliencies.items())
+
+
+@right("2.5")
+def increase_float_number(saliencies, masks):
+    return float(sum(s.double()[~masks[name]].sum() for name, s in saliencies.items()))
+
+
+# --- 2.6 keep_top -----------------------------------------------------------------------------------------------------
+
+
+def split(kept, saliencies):
+    parts = kept.split([s.numel() for s in saliencies.values()])
+    return {name: part.view(s.shape) for part, (name, s) in zip(parts, saliencies.items(), strict=True)}
+
+
+def join(saliencies):
+    return torch.cat([s.reshape(-1) for s in saliencies.values()])
+
+
+def by_order(order, count, saliencies):
+    kept = torch.zeros(len(order), dtype=torch.bool)
+    kept[order[:count]] = True
+    return split(kept, saliencies)
+
+
+def stable(flat):
+    return torch.sort(flat, descending=True, stable=True).indices
+
+
+def keep_mutant(error, key=lambda flat: flat, count=lambda k, n: round(k * n)):
+    @mutant("2.6", error)
+    def changed(saliencies, keep_fraction):
+        flat = join(saliencies)
+        return by_order(stable(key(flat)), max(0, min(len(flat), count(keep_fraction, len(flat)))), saliencies)
+
+
+keep_mutant("the smallest are kept", key=lambda flat: -flat)
+keep_mutant("largest absolute value", key=lambda flat: flat.abs())
+keep_mutant("negative saliencies count as 0", key=lambda flat: flat.clamp(min=0))
+keep_mutant("ranked in float32", key=lambda flat: flat.float())
+keep_mutant("ranked after rounding to 6 digits", key=lambda flat: (flat * 1e6).round())
+keep_mutant("one too many", count=lambda k, n: round(k * n) + 1)
+keep_mutant("one too few", count=lambda k, n: round(k * n) - 1)
+keep_mutant("int() for round()", count=lambda k, n: int(k * n))
+keep_mutant("rounded up", count=lambda k, n: int(np.ceil(k * n)))
+keep_mutant("halves rounded up", count=lambda k, n: int(k * n + 0.5))
+keep_mutant("the fraction is removed, not kept", count=lambda k, n: n - round(k * n))
+keep_mutant("n − round((1 − keep)·n)", count=lambda k, n: n - round((1 - k) * n))
+keep_mutant("at least one is kept", count=lambda k, n: max(1, round(k * n)))
+
+
+@mutant("2.6", "per layer for global")
+def keep_per_layer(saliencies, keep_fraction):
+    return {name: saliency for n, s in saliencies.items() for name, saliency in saliency_top({n: s}, keep_fraction)}
+
+
+def saliency_top(saliencies, keep_fraction):
+    return saliency.keep_top(saliencies, keep_fraction).items()
+
+
+@mutant("2.6", "a threshold keeps all equals")
+def keep_threshold(saliencies, keep_fraction):
+    flat = join(saliencies)
+    count = round(keep_fraction * len(flat))
+    if count == 0:
+        return split(torch.zeros(len(flat), dtype=torch.bool), saliencies)
+    return split(flat >= flat.sort(descending=True).values[count - 1], saliencies)
+
+
+@mutant("2.6", "a threshold removes all equals")
+def keep_above_threshold(saliencies, keep_fraction):
+    flat = join(saliencies)
+    count = round(keep_fraction * len(flat))
+    if count == len(flat):
+        return split(torch.ones(len(flat), dtype=torch.bool), saliencies)
+    return split(flat > flat.sort(descending=True).values[count], saliencies)
+
+
+@mutant("2.6", "quantile")
+def keep_quantile(saliencies, keep_fraction):
+    flat = join(saliencies)
+    return split(flat > flat.nan_to_num(posinf=1e30).quantile(1 - keep_fraction), saliencies)
+
+
+@mutant("2.6", "topk picks any of equals")
+def keep_topk(saliencies, keep_fraction):
+    flat = join(saliencies)
+    count = round(keep_fraction * len(flat))
+    return by_order(flat.topk(count).indices, count, saliencies)
+
+
+@mutant("2.6", "unstable sort")
+def keep_unstable(saliencies, keep_fraction):
+    flat = join(saliencies)
+    order = torch.from_numpy(np.argsort(-flat.numpy(), kind="quicksort").copy())
+    return by_order(order, round(keep_fraction * len(flat)), saliencies)
+
+
+@mutant("2.6", "of equals the last: an ascending sort, read from its end")
+def keep_last_of_equals(saliencies, keep_fraction):
+    flat = join(saliencies)
+    order = torch.sort(flat, stable=True).indices.flip(0)
+    return by_order(order, round(keep_fraction * len(flat)), saliencies)
+
+
+@mutant("2.6", "of equals the first in the order of names")
+def keep_by_name(saliencies, keep_fraction):
+    masks = saliency.keep_top({name: saliencies[name] for name in sorted(saliencies)}, keep_fraction)
+    return {name: masks[name] for name in saliencies}
+
+
+@mutant("2.6", "ties broken by a small number")
+def keep_tie_breaker(saliencies, keep_fraction):
+    flat = join(saliencies)
+    order = stable(flat - 1e-9 * torch.arange(len(flat)))
+    return by_order(order, round(keep_fraction * len(flat)), saliencies)
+
+
+@mutant("2.6", "column by column in a transposed matrix")
+def keep_memory_order(saliencies, keep_fraction):
+    flat = torch.cat([s.t().reshape(-1) if s.dim() == 2 else s.reshape(-1) for s in saliencies.values()])
+    masks = by_order(stable(flat), round(keep_fraction * len(flat)), saliencies)
+    return {name: mask.reshape(mask.shape[::-1]).t() if mask.dim() == 2 else mask for name, mask in masks.items()}
+
+
+@mutant("2.6", "float masks")
+def keep_float(saliencies, keep_fraction):
+    return {name: mask.float() for name, mask in saliency_top(saliencies, keep_fraction)}
+
+
+@mutant("2.6", "flat masks")
+def keep_flat(saliencies, keep_fraction):
+    return {name: mask.flatten() for name, mask in saliency_top(saliencies, keep_fraction)}
+
+
+@mutant("2.6", "round per layer, then as many in all")
+def keep_rounded_per_layer(saliencies, keep_fraction):
+    flat = join(saliencies)
+    count = sum(round(keep_fraction * s.numel()) for s in saliencies.values())
+    return by_order(stable(flat), count, saliencies)
+
+
+@mutant("2.6", "True means removed")
+def keep_inverted(saliencies, keep_fraction):
+    return {name: ~mask for name, mask in saliency_top(saliencies, keep_fraction)}
+
+
+@mutant("2.6", "the largest again and again, the found ones set to −1e9")
+def keep_argmax(saliencies, keep_fraction):
+    flat = join(saliencies).clone()
+    kept = torch.zeros(len(flat), dtype=torch.bool)
+    for _ in range(round(keep_fraction * len(flat))):
+        kept[flat.argmax()] = True
+        flat[kept] = -1e9
+    return split(kept, saliencies)
+
+
+@right("2.6")
+def keep_numpy(saliencies, keep_fraction):
+    flat = join(saliencies).numpy()
+    order = np.lexsort((np.arange(len(flat)), -flat))
+    return by_order(torch.from_numpy(order.copy()), round(keep_fraction * len(flat)), saliencies)
+
+
+@right("2.6")
+def keep_python(saliencies, keep_fraction):
+    entries = [(-value, i) for i, value in enumerate(join(saliencies).tolist())]
+    kept = torch.zeros(len(entries), dtype=torch.bool)
+    for _, i in sorted(entries)[: round(keep_fraction * len(entries))]:
+        kept[i] = True
+    return split(kept, saliencies)
+
+
+@right("2.6")
+def keep_threshold_and_ties(saliencies, keep_fraction):
+    flat = join(saliencies)
+    count = round(keep_fraction * len(flat))
+    if count == 0:
+        return split(torch.zeros(len(flat), dtype=torch.bool), saliencies)
+    threshold = flat.kthvalue(len(flat) - count + 1).values
+    kept = flat > threshold
+    kept[(flat == threshold).nonzero().flatten()[: count - int(kept.sum())]] = True
+    return split(kept, saliencies)
+
+
+# --- 2.7 obd_prune ----------------------------------------------------------------------------------------------------
+
+
+def prune_with(rank, state, curvatures, keep_fraction):
+    masks = saliency.keep_top({name: rank(state[name], h) for name, h in curvatures.items()}, keep_fraction)
+    return {name: value * masks[name] if name in masks else value for name, value in state.items()}, masks
+
+
+def prune_mutant(error, rank):
+    @mutant("2.7", error)
+    def changed(state, curvatures, keep_fraction):
+        return prune_with(rank, state, curvatures, keep_fraction)
+
+
+prune_mutant("magnitude, not saliency", lambda w, h: w.abs())
+prune_mutant("|w| for w²", lambda w, h: h * w.abs())
+prune_mutant("|h|", lambda w, h: h.abs() * w**2)
+prune_mutant("curvature alone", lambda w, h: h)
+prune_mutant("negative saliencies cut off", lambda w, h: (h * w**2).clamp(min=0))
+prune_mutant("the smallest are kept", lambda w, h: -h * w**2)
+prune_mutant("w² divided by curvature", lambda w, h: w**2 / h)
+
+
+@mutant("2.7", "per layer for global")
+def prune_per_layer(state, curvatures, keep_fraction):
+    masks = {
+        name: saliency.keep_top({name: saliency.obd_saliency(state[name], h)}, keep_fraction)[name]
+        for name, h in curvatures.items()
+    }
+    return {name: value * masks[name] if name in masks else value for name, value in state.items()}, masks
+
+
+@mutant("2.7", "all tensors are counted")
+def prune_counts_all(state, curvatures, keep_fraction):
+    n, prunable = sum(v.numel() for v in state.values()), sum(h.numel() for h in curvatures.values())
+    fraction = min(1.0, max(0.0, 1 - (1 - keep_fraction) * n / prunable))
+    return saliency.obd_prune(state, curvatures, fraction)
+
+
+@mutant("2.7", "biases are pruned by magnitude")
+def prune_biases(state, curvatures, keep_fraction):
+    pruned, masks = saliency.obd_prune(state, curvatures, keep_fraction)
+    for name, value in state.items():
+        if name not in masks and value.is_floating_point():
+            pruned[name] = value * (value.abs() > 1e-3)
+    return pruned, masks
+
+
+@mutant("2.7", "tensors without curvature are dropped")
+def prune_drops(state, curvatures, keep_fraction):
+    pruned, masks = saliency.obd_prune(state, curvatures, keep_fraction)
+    return {name: pruned[name] for name in masks}, masks
+
+
+@mutant("2.7", "True means removed")
+def prune_inverted(state, curvatures, keep_fraction):
+    pruned, masks = saliency.obd_prune(state, curvatures, keep_fraction)
+    return pruned, {name: ~mask for name, mask in masks.items()}
+
+
+@mutant("2.7", "masks are not applied")
+def prune_not_applied(state, curvatures, keep_fraction):
+    return dict(state), saliency.obd_prune(state, curvatures, keep_fraction)[1]
+
+
+@mutant("2.7", "saliencies instead of weights come back")
+def prune_returns_saliencies(state, curvatures, keep_fraction):
+    pruned, masks = saliency.obd_prune(state, curvatures, keep_fraction)
+    for name, h in curvatures.items():
+        pruned[name] = saliency.obd_saliency(state[name], h) * masks[name]
+    return pruned, masks
+
+
+@mutant("2.7", "masks come first")
+def prune_masks_first(state, curvatures, keep_fraction):
+    return saliency.obd_prune(state, curvatures, keep_fraction)[::-1]
+
+
+@mutant("2.7", "weights are zeroed in place")
+def prune_in_place(state, curvatures, keep_fraction):
+    masks = saliency.obd_prune(state, curvatures, keep_fraction)[1]
+    for name, mask in masks.items():
+        state[name].mul_(mask)
+    return dict(state), masks
+
+
+@mutant("2.7", "matched by position")
+def prune_by_position(state, curvatures, keep_fraction):
+    names = [name for name in state if name in curvatures]
+    scores = {
+        n: (state[n].flatten() ** 2 * h.flatten()).view_as(state[n])
+        for n, h in zip(names, curvatures.values(), strict=True)
+    }
+    masks = saliency.keep_top(scores, keep_fraction)
+    return {name: value * masks[name] if name in masks else value for name, value in state.items()}, masks
+
+
+@mutant("2.7", "the fraction is removed, not kept")
+def prune_fraction_removed(state, curvatures, keep_fraction):
+    return saliency.obd_prune(state, curvatures, 1 - keep_fraction)
+
+
+@mutant("2.7", "kept weights are scaled up")
+def prune_rescaled(state, curvatures, keep_fraction):
+    pruned, masks = saliency.obd_prune(state, curvatures, keep_fraction)
+    for name in masks:
+        pruned[name] = pruned[name] / max(keep_fraction, 1e-3)
+    return pruned, masks
+
+
+@mutant("2.7", "counters become float")
+def prune_float_counters(state, curvatures, keep_fraction):
+    pruned, masks = saliency.obd_prune(state, curvatures, keep_fraction)
+    return {name: value * 1.0 for name, value in pruned.items()}, masks
+
+
+@mutant("2.7", "a threshold keeps all equals")
+def prune_threshold(state, curvatures, keep_fraction):
+    masks = keep_threshold({name: h * state[name] ** 2 for name, h in curvatures.items()}, keep_fraction)
+    return {name: value * masks[name] if name in masks else value for name, value in state.items()}, masks
+
+
+@mutant("2.7", "weights that are 0 already go first")
+def prune_zeros_first(state, curvatures, keep_fraction):
+    return prune_with(lambda w, h: torch.where(w == 0, -torch.inf, h * w**2), state, curvatures, keep_fraction)
+
+
+@mutant("2.7", "masks say where the state is not 0")
+def prune_masks_of_state(state, curvatures, keep_fraction):
+    pruned, masks = saliency.obd_prune(state, curvatures, keep_fraction)
+    return pruned, {name: pruned[name] != 0 for name in masks}
+
+
+@mutant("2.7", "zeros are written into a flat copy of a weight stored by columns")
+def prune_flat_copy(state, curvatures, keep_fraction):
+    masks = saliency.obd_prune(state, curvatures, keep_fraction)[1]
+    pruned = {name: value.clone() for name, value in state.items()}
+    for name, mask in masks.items():
+        pruned[name].flatten()[~mask.flatten()] = 0
+    return pruned, masks
+
+
+@mutant("2.7", "int() for round()")
+def prune_cut(state, curvatures, keep_fraction):
+    flat = join({name: h * state[name] ** 2 for name, h in curvatures.items()})
+    masks = by_order(stable(flat), int(keep_fraction * len(flat)), curvatures)
+    return {name: value * masks[name] if name in masks else value for name, value in state.items()}, masks
+
+
+@right("2.7")
+def prune_product(state, curvatures, keep_fraction):
+    return prune_with(lambda w, h: h * w * w, state, curvatures, keep_fraction)
+
+
+@right("2.7")
+def prune_all_masks(state, curvatures, keep_fraction):
+    scores = {name: state[name].double() ** 2 * h.double() for name, h in curvatures.items()}
+    flat = join(scores)
+    masks = by_order(stable(flat), round(keep_fraction * len(flat)), scores)
+    masks = {name: masks.get(name, torch.ones(value.shape, dtype=torch.bool)) for name, value in state.items()}
+    return {name: torch.where(masks[name], value, torch.zeros_like(value)) for name, value in state.items()}, masks
+
+
+@right("2.2a")
+def mean_pooled(activations):
+    return F.adaptive_avg_pool1d(activations.reshape(*activations.shape[:2], -1), 1).squeeze(2).mean(0)
+
+
+EQUIVALENT = {
+    "activation_entropy: 1 -> 2": "what a range of 0 is divided by does not matter: all distances are 0",
+    "keep_top: True -> False": "strict=False; of the others, descending=False and stable=False are killed",
+    "keep_top: zip(saliencies, parts, strict=True) -> zip(saliencies, parts)": "there are as many parts as saliencies",
+}
