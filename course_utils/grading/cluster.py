@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.grading.collect import Submission
-from course_utils.grading.run import Work, die_with_parent, give_up, grade_here, identify, store
+from course_utils.grading.processes import die_with_parent, grade_here
 from course_utils.grading.sandbox import fresh_folder
+from course_utils.grading.work import Work, identify
 
 PART = 12  # submissions of a task at most; each task imports torch twice
 Content = bytes | tuple[str, str]  # a notebook's bytes, or status and message of one that could not be read
@@ -65,6 +66,8 @@ def grade_on_cluster(work: Work, pending: Sequence[Submission], address: str) ->
                 for each in part:
                     running.add(submit([each]))
             else:
+                from course_utils.grading.grader import give_up
+
                 yield give_up(work, part[0], checks)
 
 
@@ -79,6 +82,7 @@ def _content(checks: str, submission: Submission) -> Content:
 
 def _store(work: Work, submission: Submission, checks: str, text: str) -> str:
     """Write the result that came back; returns its status."""
+    from course_utils.grading.grader import store
     from course_utils.grading.submission import Result
 
     result = Result.from_json(json.loads(text))

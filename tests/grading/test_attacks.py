@@ -78,8 +78,8 @@ def f(needle):
     assert found["call"] == "Exercise 1.1 soft_targets" and found["check"] == "None"
     assert found["filled"] == ["/course/course_utils"]
     assert found["leaks"] == []
-    assert {"distillation.py", "checks/__init__.py", "grading/worker.py"} <= set(found["files"])
-    banned = ("checks/engine", "checks/distillation", "grading/run", "grading/remote", "build", ".ipynb", ".json")
+    assert {"distillation/__init__.py", "checks/__init__.py", "grading/worker.py"} <= set(found["files"])
+    banned = ("checks/engine", "laws", "reproduce", "grading/run", "grading/remote", "build", ".ipynb", ".json")
     assert not [name for name in found["files"] for part in banned if part in name]
     assert "course_utils.checks.engine" not in found["modules"] and "course_utils.grading.run" not in found["modules"]
 

@@ -10,9 +10,10 @@ from collections import Counter
 import pytest
 
 from course_utils.checks.engine import run
-from course_utils.grading.run import grade_class, spreadsheet_text
+from course_utils.grading.run import grade_class
 from course_utils.grading.sandbox import Limits, SandboxUnavailable
 from course_utils.grading.submission import instructor_laws
+from course_utils.grading.tables import spreadsheet_text
 from tests.checks.catalogue import VARIANTS
 from tests.grading.notebooks import EXERCISES, HEAD, SOLUTION, STUB, TOPIC, cells, notebook, raw, variant_cell
 

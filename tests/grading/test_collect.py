@@ -5,7 +5,8 @@ import os
 import pytest
 
 from course_utils.grading.collect import MAX_FILE_BYTES, Refused, collect, parse_notebook, read_bytes
-from course_utils.grading.run import _write, spreadsheet_text
+from course_utils.grading.tables import spreadsheet_text
+from course_utils.grading.work import write
 from tests.grading.notebooks import cells, notebook, raw
 
 LAB = "01_distillation"
@@ -101,8 +102,8 @@ def test_spreadsheets_compute_nothing(text):
 
 def test_what_is_not_written_whole_is_not_written(tmp_path, monkeypatch):
     path = tmp_path / "grades.csv"
-    _write(path, b"old")
+    write(path, b"old")
     monkeypatch.setattr(os, "replace", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        _write(path, b"new")
+        write(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

@@ -227,7 +227,7 @@ def test_a_law_that_does_not_end_is_ended():
 
 def test_a_law_that_becomes_too_hungry_fails_alone():
     code = """
-from course_utils.grading.run import _bound_memory
+from course_utils.grading.processes import _bound_memory
 from tests.grading.test_run import judged
 import torch
 _bound_memory(2**30)
