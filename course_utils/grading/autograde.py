@@ -102,10 +102,10 @@ class ReleaseLab(NbGraderPreprocessor):
 
 def _grade_all(course: Any, lab: str, submission: Any, trust: bool) -> Any:
     """Work out what nbgrader is at, on all cores and as far as that is not done; returns where the results are."""
+    from course_utils.grading.child import Limits
     from course_utils.grading.collect import collect
     from course_utils.grading.processes import grade_here
     from course_utils.grading.run import plan
-    from course_utils.grading.sandbox import Limits
     from course_utils.grading.work import Work
 
     found = collect(Path(course.format_path(course.submitted_directory, ".", ".")), lab)

@@ -126,7 +126,7 @@ MISCONFIGURED = 3
 
 def main(folder: Path) -> int:
     """Grade what `grade_part` laid down in a folder."""
-    from course_utils.grading.sandbox import Limits
+    from course_utils.grading.child import Limits
 
     die_with_parent()
     order = json.loads((folder / "order.json").read_text())

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from course_utils.checks.engine import StudentError, same
+from course_utils.grading.child import Child, Died
 from course_utils.grading.protocol import pack
-from course_utils.grading.sandbox import Child, Died
 
 AHEAD_BYTES, AHEAD_CALLS = 2**16, 16  # that are sent before their turn; a socket takes 200 kB unread
 PRINTED = 2_000  # characters of a function's output that are kept, whatever its process sends

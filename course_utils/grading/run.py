@@ -13,10 +13,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from course_utils.grading.child import Limits
 from course_utils.grading.cluster import grade_on_cluster
 from course_utils.grading.collect import Submission, collect
 from course_utils.grading.processes import grade_here
-from course_utils.grading.sandbox import Limits
 from course_utils.grading.work import UNFINISHED, Work, identify, write
 from course_utils.units import find_topic, unit_name
 

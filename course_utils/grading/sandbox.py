@@ -6,6 +6,7 @@ read-only; no network, no rights, no other process in sight. `worker.py` is what
 
 import contextlib
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -14,16 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from course_utils.grading.child import Child, Died, Limits
 from course_utils.units import PACKAGE, ROOT
 
-GLANCE = 0.2  # seconds that a call may take unobserved
 START_SECONDS = 120  # torch's first import from a cold disk
 INSTALL = "Install it with `sudo apt install bubblewrap` (Fedora: `sudo dnf install bubblewrap`)"
 TRUST = "or grade with --trust, which runs the submissions unguarded: only if you trust them"
@@ -31,28 +30,6 @@ TRUST = "or grade with --trust, which runs the submissions unguarded: only if yo
 
 class SandboxUnavailable(OSError):
     """A sandbox cannot be started on this machine; the message says how to mend it."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one submission may use. Times are seconds: of the processor for `call` and `define`, else on the clock."""
-
-    call: float = 5
-    define: float = 15  # for the statements that an exercise needs: some import half of what is installed
-    patience: float = 5  # times `call` on the clock for a call on a busy machine
-    exercise: float = 60  # on the clock, so with room for a machine that is busy with other things
-    submission: float = 240
-    memory: int = 6 * 2**30  # address space; torch alone needs 3 GB of it
-    file_size: int = 64 * 2**20
-    processes: int = 64
-
-
-class Died(Exception):
-    """The submission's process is no more, or no use. `fate` says it in a word, the message in a sentence."""
-
-    def __init__(self, fate: str, message: str) -> None:
-        super().__init__(message)
-        self.fate = fate
 
 
 class Sandbox:
@@ -136,10 +113,7 @@ class Sandbox:
             "USER": "student",
             "MPLBACKEND": "agg",
             **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")},
-            "COURSE_MEMORY": str(self.limits.memory),
-            "COURSE_FILE_SIZE": str(self.limits.file_size),
-            "COURSE_CPU_SECONDS": str(int(self.limits.submission) + 10),
-            "COURSE_PROCESSES": str(self.limits.processes),
+            "COURSE_LIMITS": json.dumps(vars(self.limits)),
         }
         worker = ["-sP", "-m", "course_utils.grading.worker", str(fd), self.topic, "trust" if self.trust else "isolate"]
         return [*guard, sys.executable, *worker], environment
@@ -164,7 +138,7 @@ class Sandbox:
         return SandboxUnavailable(f"The sandbox does not start: {reason}. {_advice(reason)}, {TRUST}.")
 
     @contextlib.contextmanager
-    def submission(self) -> Iterator["Child"]:
+    def submission(self) -> Iterator[Child]:
         """A fresh child; it and all that it started are gone when the block ends."""
         from course_utils.grading import protocol
 
@@ -186,7 +160,7 @@ class Sandbox:
                 self._end(child)
 
     @staticmethod
-    def _locked_in(child: "Child") -> str:
+    def _locked_in(child: Child) -> str:
         """What kept the child from locking itself in, empty if nothing did; it says so before it runs anything."""
         try:
             return str(child.request()["problem"])
@@ -203,7 +177,7 @@ class Sandbox:
         except (EOFError, TimeoutError, OSError, KeyError, protocol.ProtocolError):
             return None
 
-    def _end(self, child: "Child") -> None:
+    def _end(self, child: Child) -> None:
         from course_utils.grading import protocol
 
         try:
@@ -229,82 +203,6 @@ class Sandbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class Child:
-    """One submission's process, as seen from outside: requests and replies, until it dies or breaks a rule."""
-
-    def __init__(self, channel: socket.socket, limits: Limits, processor_seconds: Callable[[], float | None]) -> None:
-        self.channel, self.limits, self.processor_seconds = channel, limits, processor_seconds
-        self.deadline = time.monotonic() + limits.submission
-        self.died: Died | None = None
-        self.status = self.peak_kilobytes = 0
-
-    def request(self, **message: Any) -> dict[str, Any]:
-        """Send a request, wait for its reply. Died, now and ever after, if none comes in time or it makes no sense.
-
-        Without a message, only wait.
-        """
-        if message:
-            self.post(**message)
-        return self.reply(self.limits.define if message.get("op") == "define" else self.limits.call)
-
-    def post(self, **message: Any) -> None:
-        """Send a request; replies come in the order of the requests. Died as `request`."""
-        from course_utils.grading import protocol
-
-        with self._alive(self.limits.call) as deadline:
-            protocol.send(self.channel, message, deadline)
-
-    def reply(self, allowed: float) -> dict[str, Any]:
-        """The next reply, for which the process may take `allowed` seconds. Died as `request`."""
-        from course_utils.grading import protocol
-
-        with self._alive(allowed) as deadline:
-            self._wait(deadline, allowed)
-            reply = protocol.receive(self.channel, deadline)
-            if type(reply) is not dict:
-                raise protocol.ProtocolError("a reply of another kind")
-        return reply
-
-    @contextlib.contextmanager
-    def _alive(self, allowed: float) -> Iterator[float]:
-        """Yields the deadline of what is done in the block, and says what its failure means."""
-        from course_utils.grading import protocol
-
-        if self.died is not None:
-            raise self.died
-        try:
-            yield min(self.deadline, time.monotonic() + self.limits.patience * allowed)
-        except TimeoutError:
-            used_up = time.monotonic() >= self.deadline
-            limit = "the exercise's time was used up" if used_up else f"no answer within {allowed:g} s"
-            self.died = Died("timed out", f"{limit}: is there an endless loop?")
-        except (EOFError, ConnectionError):
-            self.died = Died("crashed", "its process ended: a crash, or os._exit, or killed for want of memory")
-        except protocol.ProtocolError as error:
-            self.died = Died("bad reply", f"its process sent no proper answer, but {error}")
-        if self.died is not None:
-            raise self.died
-
-    def _wait(self, deadline: float, allowed: float) -> None:
-        """Until a reply begins. TimeoutError at the deadline, or when the call has had its processor time."""
-        allowed -= GLANCE  # whatever the call does until its process is looked at for the first time
-        remaining, before = GLANCE, None
-        while (timeout := min(deadline - time.monotonic(), remaining)) > 0:
-            self.channel.settimeout(timeout)
-            with contextlib.suppress(TimeoutError):
-                self.channel.recv(1, socket.MSG_PEEK)
-                return
-            # On a busy machine a process may have waited more than it worked: it gets the rest of its time
-            now = self.processor_seconds()
-            if before is None:
-                before, remaining = now or 0, allowed
-            elif now is None or now - before >= allowed:
-                break
-            else:
-                remaining = max(0.1, allowed - (now - before))
-        raise TimeoutError
 
 
 # --- What it needs on the disk ----------------------------------------------------------------------------------------

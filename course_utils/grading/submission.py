@@ -16,10 +16,11 @@ import torch
 
 from course_utils.checks.engine import Exercise, Law, run
 from course_utils.checks.report import Report
+from course_utils.grading.child import Child, Died
 from course_utils.grading.collect import Notebook
 from course_utils.grading.protocol import pack
 from course_utils.grading.remote import RemoteFunction
-from course_utils.grading.sandbox import Child, Died, Sandbox
+from course_utils.grading.sandbox import Sandbox
 from course_utils.units import ROOT, available, load_unit
 
 FORESEEN_BYTES = 2**26  # of arguments that are kept

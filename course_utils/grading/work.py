@@ -7,8 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from course_utils.grading.child import Limits
 from course_utils.grading.collect import Refused, Submission, read_bytes
-from course_utils.grading.sandbox import Limits
 from course_utils.units import PACKAGE, ROOT, unit_name
 
 UNFINISHED = ".writing-"  # how files begin that were being written

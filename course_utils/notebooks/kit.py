@@ -14,7 +14,8 @@ STUDENT = {
     "notebooks": ("__init__.py", "build.py", "check.py", "course_map.py", "extract.py", "source.py"),
     "reproduce": ("*.py",),
 }
-SANDBOX = {"grading": ("__init__.py", "protocol.py", "worker.py"), "notebooks": ("__init__.py", "extract.py")}
+SESSION = ("__init__.py", "child.py", "locks.py", "protocol.py", "session.py")
+SANDBOX = {"grading": (*SESSION, "worker.py"), "notebooks": ("__init__.py", "extract.py")}
 # Of a room, what is not for the sandbox: nobody may learn the laws there, and nothing of it trains for hours
 OUTSIDE = ("laws.py", "reproduce*.py")
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from course_utils.grading.sandbox import Limits, Sandbox, SandboxUnavailable
+from course_utils.grading.child import Limits
+from course_utils.grading.sandbox import Sandbox, SandboxUnavailable
 
 LIMITS = Limits(call=3, patience=20, exercise=60, submission=120)
 

@@ -12,8 +12,8 @@ import torch
 from course_utils import distillation
 from course_utils.checks import find_exercise
 from course_utils.checks.engine import StudentError, run
+from course_utils.grading.child import Died, Limits
 from course_utils.grading.remote import RemoteFunction
-from course_utils.grading.sandbox import Died, Limits
 from course_utils.units import PACKAGE, ROOT
 
 REFERENCE = inspect.getsource(distillation)

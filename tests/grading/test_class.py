@@ -10,8 +10,9 @@ from collections import Counter
 import pytest
 
 from course_utils.checks.engine import run
+from course_utils.grading.child import Limits
 from course_utils.grading.run import grade_class
-from course_utils.grading.sandbox import Limits, SandboxUnavailable
+from course_utils.grading.sandbox import SandboxUnavailable
 from course_utils.grading.submission import instructor_laws
 from course_utils.grading.tables import spreadsheet_text
 from tests.checks.catalogue import VARIANTS

@@ -10,8 +10,9 @@ import psutil
 import pytest
 
 from course_utils.checks import check
+from course_utils.grading.child import Limits
 from course_utils.grading.run import grade_class
-from course_utils.grading.sandbox import Limits, SandboxUnavailable
+from course_utils.grading.sandbox import SandboxUnavailable
 from course_utils.grading.tables import spreadsheet_text
 from tests.grading.hostile import ATTACKS, HONEST_NOTEBOOKS, TARGET, UNREAD, WITNESS
 from tests.grading.notebooks import EXERCISES, cells, notebook

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from course_utils.checks.engine import StudentError, clone, same
+from course_utils.grading.child import Died
 from course_utils.grading.protocol import pack
 from course_utils.grading.remote import AHEAD_CALLS, RemoteFunction
-from course_utils.grading.sandbox import Died
 
 CELLS = """
 import numpy as np

@@ -1,0 +1,111 @@
+"""The process of one submission, as seen from outside: what it may use, and requests and replies until it dies.
+
+The protocol is imported late: it needs torch, which a sandbox imports at the same time.
+"""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+GLANCE = 0.2  # seconds that a call may take unobserved
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may use. Times are seconds: of the processor for `call` and `define`, else on the clock."""
+
+    call: float = 5
+    define: float = 15  # for the statements that an exercise needs: some import half of what is installed
+    patience: float = 5  # times `call` on the clock for a call on a busy machine
+    exercise: float = 60  # on the clock, so with room for a machine that is busy with other things
+    submission: float = 240
+    memory: int = 6 * 2**30  # address space; torch alone needs 3 GB of it
+    file_size: int = 64 * 2**20
+    processes: int = 64
+
+
+class Died(Exception):
+    """The submission's process is no more, or no use. `fate` says it in a word, the message in a sentence."""
+
+    def __init__(self, fate: str, message: str) -> None:
+        super().__init__(message)
+        self.fate = fate
+
+
+class Child:
+    """One submission's process, as seen from outside: requests and replies, until it dies or breaks a rule."""
+
+    def __init__(self, channel: socket.socket, limits: Limits, processor_seconds: Callable[[], float | None]) -> None:
+        self.channel, self.limits, self.processor_seconds = channel, limits, processor_seconds
+        self.deadline = time.monotonic() + limits.submission
+        self.died: Died | None = None
+        self.status = self.peak_kilobytes = 0
+
+    def request(self, **message: Any) -> dict[str, Any]:
+        """Send a request, wait for its reply. Died, now and ever after, if none comes in time or it makes no sense.
+
+        Without a message, only wait.
+        """
+        if message:
+            self.post(**message)
+        return self.reply(self.limits.define if message.get("op") == "define" else self.limits.call)
+
+    def post(self, **message: Any) -> None:
+        """Send a request; replies come in the order of the requests. Died as `request`."""
+        from course_utils.grading import protocol
+
+        with self._alive(self.limits.call) as deadline:
+            protocol.send(self.channel, message, deadline)
+
+    def reply(self, allowed: float) -> dict[str, Any]:
+        """The next reply, for which the process may take `allowed` seconds. Died as `request`."""
+        from course_utils.grading import protocol
+
+        with self._alive(allowed) as deadline:
+            self._wait(deadline, allowed)
+            reply = protocol.receive(self.channel, deadline)
+            if type(reply) is not dict:
+                raise protocol.ProtocolError("a reply of another kind")
+        return reply
+
+    @contextlib.contextmanager
+    def _alive(self, allowed: float) -> Iterator[float]:
+        """Yields the deadline of what is done in the block, and says what its failure means."""
+        from course_utils.grading import protocol
+
+        if self.died is not None:
+            raise self.died
+        try:
+            yield min(self.deadline, time.monotonic() + self.limits.patience * allowed)
+        except TimeoutError:
+            used_up = time.monotonic() >= self.deadline
+            limit = "the exercise's time was used up" if used_up else f"no answer within {allowed:g} s"
+            self.died = Died("timed out", f"{limit}: is there an endless loop?")
+        except (EOFError, ConnectionError):
+            self.died = Died("crashed", "its process ended: a crash, or os._exit, or killed for want of memory")
+        except protocol.ProtocolError as error:
+            self.died = Died("bad reply", f"its process sent no proper answer, but {error}")
+        if self.died is not None:
+            raise self.died
+
+    def _wait(self, deadline: float, allowed: float) -> None:
+        """Until a reply begins. TimeoutError at the deadline, or when the call has had its processor time."""
+        allowed -= GLANCE  # whatever the call does until its process is looked at for the first time
+        remaining, before = GLANCE, None
+        while (timeout := min(deadline - time.monotonic(), remaining)) > 0:
+            self.channel.settimeout(timeout)
+            with contextlib.suppress(TimeoutError):
+                self.channel.recv(1, socket.MSG_PEEK)
+                return
+            # On a busy machine a process may have waited more than it worked: it gets the rest of its time
+            now = self.processor_seconds()
+            if before is None:
+                before, remaining = now or 0, allowed
+            elif now is None or now - before >= allowed:
+                break
+            else:
+                remaining = max(0.1, allowed - (now - before))
+        raise TimeoutError

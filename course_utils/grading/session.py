@@ -1,0 +1,193 @@
+"""What runs a student's code: a namespace, and the requests that it answers, in a process of its own.
+
+It knows no law, no expected value, no seed, and runs on every system. How that process is locked in is not its matter.
+"""
+
+import __future__
+
+import functools
+import io
+import linecache
+import operator
+import socket
+import sys
+import types
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_utils.grading import protocol
+from course_utils.grading.protocol import NotPlain
+from course_utils.notebooks.extract import Statement, extract
+
+KEPT_GRAPHS = 256  # results whose gradient can still be asked for
+PRINTED = 2_000  # characters of a call's output that are kept
+FUTURE = functools.reduce(
+    operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
+
+
+class _Printed(io.TextIOBase):
+    """Standard output that keeps its beginning only."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.text = (self.text + text[:PRINTED])[:PRINTED]
+        return len(text)
+
+    def take(self) -> str:
+        text, self.text = self.text, ""
+        return text
+
+
+class _Shell:
+    """Stands in for IPython's `get_ipython()`: magics do nothing here."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **kwargs: None
+
+
+class Session:
+    """A student's namespace, and the requests that it answers."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+        self.module = types.ModuleType("__main__")
+        self.module.__dict__.update(get_ipython=_Shell, display=lambda *args, **kwargs: None)
+        self.needed: dict[str, list[Statement]] = {}
+        self.done: dict[Statement, list[Any] | None] = {}  # statements that ran, with the error that they raised
+        self.flags = 0  # `from __future__` holds for what follows
+        self.graphs: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
+        self.printed = _Printed()
+
+    def serve(self) -> None:
+        sys.modules["__main__"] = self.module
+        sys.stdout = sys.stderr = self.printed
+        torch.set_num_threads = lambda number: (
+            None
+        )  # the sandbox has one thread, and libgomp would die of asking for more
+        answers = {"load": self.load, "define": self.define, "call": self.call, "vjp": self.vjp}
+        while True:
+            try:
+                request = protocol.receive(self.channel)
+            except EOFError:
+                return
+            try:
+                reply = answers[request.pop("op")](**request)
+            except BaseException as error:
+                reply = {"error": self.describe(error)}
+            reply["printed"] = self.printed.take()
+            try:
+                protocol.send(self.channel, reply)
+            except NotPlain as error:
+                protocol.send(self.channel, {"foreign": str(error.kind)[:80], "printed": ""})
+            except EOFError:
+                return
+            except Exception as error:  # nothing is sent yet: it cannot be packed (a nested tensor has no shape)
+                protocol.send(self.channel, {"error": self.describe(error), "printed": ""})
+
+    def load(self, cells: list[str], secondary: list[int], names: list[str]) -> dict[str, Any]:
+        """Read the cells, run nothing: what each exercise needs, as texts."""
+        found = extract(cells, names, secondary)
+        self.needed = found.by_exercise
+        code = {name: [[s.cell, s.line, s.source] for s in needed] for name, needed in self.needed.items()}
+        return {"code": code, "missing": found.missing, "broken": found.broken, "notes": found.notes}
+
+    def define(self, name: str) -> dict[str, Any]:
+        """Run what an exercise needs, as far as it has not run yet. A statement that fails costs what depends on it."""
+        problems = []
+        for statement in self.needed.get(name, []):
+            if statement not in self.done:
+                self.done[statement] = self._run(statement)
+            if self.done[statement]:
+                problems.append([statement.cell, statement.line, *self.done[statement]])
+        value = getattr(self.module, name, None)
+        return {"callable": callable(value), "kind": type(value).__name__[:80], "problems": problems}
+
+    def _run(self, statement: Statement) -> list[Any] | None:
+        # IPython and tracebacks find a cell's text by its file name
+        filename = f"<code cell {statement.cell + 1}, line {statement.line}>"
+        linecache.cache[filename] = (len(statement.source), None, statement.source.splitlines(keepends=True), filename)
+        try:
+            code = compile(statement.source, filename, "exec", flags=self.flags, dont_inherit=True)
+            self.flags |= code.co_flags & FUTURE
+            exec(code, self.module.__dict__)
+        except BaseException as error:
+            return self.describe(error)
+        return None
+
+    def call(self, id: int, name: str, arguments: bytes) -> dict[str, Any]:
+        """Call a function. Tensors that require a gradient reach it as the engine hands them over: as no leaves."""
+        leaves: list[Tensor] = []
+        args, kwargs = _grow(protocol.unpack(arguments), leaves)
+        reply: dict[str, Any] = {}
+        try:
+            with torch.enable_grad():
+                value = getattr(self.module, name)(*args, **kwargs)
+            roots = [tensor for tensor in _tensors(value) if tensor.requires_grad]
+            if leaves and roots:
+                self.graphs[id] = (roots, leaves)
+                if len(self.graphs) > KEPT_GRAPHS:
+                    del self.graphs[min(self.graphs)]
+            reply["value"] = value
+        except BaseException as error:
+            reply["error"] = self.describe(error)
+        try:
+            if protocol.pack([args, kwargs]) != arguments:
+                reply["after"] = [args, kwargs]
+        except NotPlain:
+            reply["after"] = None
+        return reply
+
+    def vjp(self, id: int, gradients: list[Tensor | None]) -> dict[str, Any]:
+        """The vector-Jacobian product of an earlier call: gradients by its arguments, from gradients by its results."""
+        roots, leaves = self.graphs[id]
+        pairs = [(root, gradient) for root, gradient in zip(roots, gradients, strict=True) if gradient is not None]
+        outputs, weights = zip(*pairs, strict=True)
+        found = torch.autograd.grad(outputs, leaves, weights, allow_unused=True, retain_graph=True)
+        return {"gradients": [None if g is None else g.detach() for g in found]}
+
+    def describe(self, error: BaseException) -> list[str]:
+        """[type, message, the line of the student's code that led to it]."""
+        line, trace = "", error.__traceback__
+        while trace is not None:
+            filename = trace.tb_frame.f_code.co_filename
+            if filename.startswith("<code cell "):
+                line = linecache.getline(filename, trace.tb_lineno).strip()
+            trace = trace.tb_next
+        try:
+            text = str(error)
+        except BaseException:
+            text = ""
+        return [type(error).__name__[:80], text[:500], line[:200]]
+
+
+def _grow(value: Any, leaves: list[Tensor]) -> Any:
+    """The value with each tensor that requires a gradient as a copy of a leaf, which is added to `leaves`."""
+    match value:
+        case Tensor() if value.requires_grad:
+            leaves.append(value)
+            return value.clone()
+        case dict():
+            return {key: _grow(entry, leaves) for key, entry in value.items()}
+        case list() | tuple():
+            return type(value)(_grow(entry, leaves) for entry in value)
+    return value
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """The tensors in plain data, in order."""
+    match value:
+        case Tensor():
+            return [value]
+        case dict():
+            return [tensor for entry in value.values() for tensor in _tensors(entry)]
+        case list() | tuple():
+            return [tensor for entry in value for tensor in _tensors(entry)]
+    return []
