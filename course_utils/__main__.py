@@ -4,4 +4,5 @@ import sys
 
 from course_utils.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # not in processes that are spawned from here
+    sys.exit(main())

@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from course_utils.units import PACKAGE
+
 app = typer.Typer(
     name="course",
     help="Deep Learning on a Budget: open a lab, check it, build the notebooks, grade a class, rerun the experiments.",
@@ -21,6 +23,12 @@ INTERRUPTED = 130
 
 class CourseError(Exception):
     """A failure explained in one sentence, what is wrong and what to do; `course` shows it without a traceback."""
+
+
+def not_in_a_kit(command: str) -> None:
+    """CourseError if this is a student kit, which lacks what the command needs."""
+    if not (PACKAGE / "grading" / "run.py").exists():
+        raise CourseError(f"This is a student kit: `course {command}` works in a clone of the course.")
 
 
 @app.callback()
@@ -57,6 +65,7 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Build also what is up to date.")] = False,
 ) -> None:
     """Build solutions, labs and lectures from their text sources, and the map of the course."""
+    not_in_a_kit("build")
     from course_utils.notebooks.build import build_units
     from course_utils.notebooks.course_map import refresh_maps
 
@@ -94,6 +103,7 @@ def grade(
     ] = None,
 ) -> None:
     """Grade a class outside the students' processes; write grades.csv and one feedback page per student."""
+    not_in_a_kit("grade")
     from course_utils.grading.run import grade_class
 
     settings = {"seed": seed, "workers": workers, "trust": trust, "scheduler": scheduler}

@@ -1,4 +1,4 @@
-"""The course's units: which are here, their order and their names.
+"""The course's units: which are here, their order and their names, and where their files lie.
 
 A unit is a room, a folder of this package with a file unit.toml that says its number and its title. Its topic is the
 folder's name, and number and topic make the name, '01_distillation', that its notebooks and folders bear.
@@ -76,6 +76,22 @@ def find_topic(lab: str | Path) -> str:
         f"There is no lab named {name!r}: "
         + (f"did you mean {near[0]!r}?" if near else f"the labs are {', '.join(names)}.")
     )
+
+
+def solution_source(topic: str) -> Path:
+    return ROOT / "solutions" / unit_name(topic) / f"{unit_name(topic)}.md"
+
+
+def lecture_source(topic: str) -> Path:
+    return ROOT / "lectures" / f"{unit_name(topic)}.md"
+
+
+def lab_path(topic: str) -> Path:
+    return ROOT / "labs" / unit_name(topic) / f"{unit_name(topic)}.ipynb"
+
+
+def expected_path(topic: str) -> Path:
+    return PACKAGE / "notebooks" / "expected" / f"{unit_name(topic)}.ipynb"
 
 
 def load_unit(topic: str) -> "Unit":

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 GLANCE = 0.2  # seconds that a call may take unobserved
 
@@ -109,3 +109,13 @@ class Child:
             else:
                 remaining = max(0.1, allowed - (now - before))
         raise TimeoutError
+
+
+class Processes(Protocol):
+    """What starts processes for submissions: a sandbox, or this machine without one."""
+
+    limits: Limits
+
+    def submission(self) -> contextlib.AbstractContextManager[Child]:
+        """A fresh process; it and all that it started are gone when the block ends."""
+        ...

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.grading.collect import Submission
+from course_utils.grading.folders import fresh_folder
 from course_utils.grading.processes import die_with_parent, grade_here
-from course_utils.grading.sandbox import fresh_folder
 from course_utils.grading.work import Work, identify
 
 PART = 12  # submissions of a task at most; each task imports torch twice

@@ -18,9 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 from course_utils.grading.child import Child, Died, Limits
+from course_utils.grading.folders import fresh_folder
 from course_utils.units import PACKAGE, ROOT
 
 START_SECONDS = 120  # torch's first import from a cold disk
@@ -203,20 +202,6 @@ class Sandbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-# --- What it needs on the disk ----------------------------------------------------------------------------------------
-
-PREFIX = "course-sandbox-"
-
-
-def fresh_folder() -> Path:
-    """A temporary folder that bears this process's number; those of processes that were killed are removed."""
-    for stale in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        owner = stale.name.removeprefix(PREFIX).partition("-")[0]
-        if owner.isdecimal() and stale.stat().st_uid == os.getuid() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(stale, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 
 
 # --- What bubblewrap shows --------------------------------------------------------------------------------------------

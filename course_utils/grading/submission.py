@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from course_utils.checks.engine import Exercise, Law, run
+from course_utils.checks.engine import PUBLIC_SEED, Exercise, Law, run
 from course_utils.checks.report import Report
-from course_utils.grading.child import Child, Died
+from course_utils.grading.child import Child, Died, Processes
 from course_utils.grading.collect import Notebook
 from course_utils.grading.protocol import pack
 from course_utils.grading.remote import RemoteFunction
-from course_utils.grading.sandbox import Sandbox
 from course_utils.units import ROOT, available, load_unit
 
 FORESEEN_BYTES = 2**26  # of arguments that are kept
@@ -91,26 +90,28 @@ def unimplemented(exercises: Sequence[Exercise]) -> list[ExerciseResult]:
 
 
 def grade_notebook(
-    sandbox: Sandbox,
+    processes: Processes,
     notebook: Notebook,
     exercises: Sequence[Exercise],
-    extra: dict[str, list[Law]],
+    extra: Mapping[str, list[Law]],
     seed: int,
     foreseen: Mapping[str, Sequence[bytes]],
+    done: Callable[[ExerciseResult], None] = lambda result: None,
 ) -> tuple[str, str, list[ExerciseResult], list[str]]:
     """(status, message, results, notes). One process serves all exercises; one that dies is replaced for the next.
 
-    foreseen: by exercise id, the arguments that the laws will call with (`reference_calls`).
+    foreseen: by exercise id, the arguments that the laws will call with (`reference_calls`). done: called with each
+    result as soon as it is known.
     """
     results = [ExerciseResult(e.id, e.name, e.points) for e in exercises]
-    end = time.monotonic() + sandbox.limits.submission
+    end = time.monotonic() + processes.limits.submission
     waiting = list(zip(exercises, results, strict=True))
     names = [exercise.name for exercise in exercises]
     notes = list(notebook.notes)
     read = False
     while waiting:
-        with sandbox.submission() as child:
-            child.deadline = min(end, time.monotonic() + sandbox.limits.exercise)
+        with processes.submission() as child:
+            child.deadline = min(end, time.monotonic() + processes.limits.exercise)
             try:
                 found = child.request(op="load", cells=notebook.cells, secondary=notebook.secondary, names=names)
                 _check_load(found)
@@ -123,9 +124,10 @@ def grade_notebook(
                 read = True
             while waiting and child.died is None:
                 exercise, result = waiting.pop(0)
-                child.deadline = min(end, time.monotonic() + sandbox.limits.exercise)
+                child.deadline = min(end, time.monotonic() + processes.limits.exercise)
                 calls = foreseen.get(exercise.id, ())
                 _grade_exercise(child, exercise, result, found, extra.get(exercise.id, []), seed, calls)
+                done(result)
     status, message = _status(results, notebook.cells)
     return status, message, results, notes
 
@@ -190,7 +192,8 @@ def _grade_exercise(
     hidden = {law.name for law in extra}
     for law in report.laws:
         entry = {key: _shortened(value) for key, value in dataclasses.asdict(law).items()}
-        entry["input"] = ""  # the inputs are secret: whoever hands in again shall not have learnt them
+        if seed != PUBLIC_SEED:  # the inputs are secret: whoever hands in again shall not have learnt them
+            entry["input"] = ""
         entry["instructor"] = law.name in hidden
         result.laws.append(entry)
 
@@ -207,7 +210,7 @@ def _processor_limit(seconds: float) -> Iterator[list[float]]:
     Yields a list that holds something as soon as that has happened. Signals reach the main thread only.
     """
     expired: list[float] = []
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGPROF"):  # Windows
         yield expired
         return
 
@@ -245,15 +248,22 @@ def _status(results: list[ExerciseResult], cells: list[str]) -> tuple[str, str]:
         return "partly graded", reasons
     outcomes = {result.outcome for result in bad}
     if outcomes == {"not found"}:
-        text = "\n".join(cells)
-        for topic in available():
-            exercises = load_unit(topic).exercises
-            if exercises and sum(f"def {e.name}(" in text for e in exercises) > len(exercises) / 2:
-                return "wrong lab", f"it has the functions of unit {topic!r}"
+        if topic := topic_of(cells):
+            return "wrong lab", f"it has the functions of unit {topic!r}"
         return "no exercise found", "no cell defines one of the lab's functions"
     if len(outcomes) == 1:
         return outcomes.pop(), bad[0].note
     return "not graded", reasons
+
+
+def topic_of(cells: list[str]) -> str | None:
+    """The unit of which a notebook's code defines most functions."""
+    text = "\n".join(cells)
+    for topic in available():
+        exercises = load_unit(topic).exercises
+        if exercises and sum(f"def {e.name}(" in text for e in exercises) > len(exercises) / 2:
+            return topic
+    return None
 
 
 def _parts(value: Any) -> Iterator[Any]:

@@ -31,34 +31,28 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from course_utils.checks.engine import Exercise
 from course_utils.notebooks.source import function_source, stub_message
-from course_utils.units import PACKAGE, ROOT, available, find_topic, load_unit, unit_name
+from course_utils.units import (
+    PACKAGE,
+    ROOT,
+    available,
+    expected_path,
+    find_topic,
+    lab_path,
+    lecture_source,
+    load_unit,
+    solution_source,
+    unit_name,
+)
 
 CELL_TIMEOUT = 300  # seconds; a solution notebook as a whole should take less than 90
 LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python", "pygments_lexer": "ipython3"}
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-EXPECTED = PACKAGE / "notebooks" / "expected"
 # Cells of these kinds show something; they are run by `course check` only if their output is compared
 SHOWS = {"experiment", "figure", "widget"}
 
 
 class BuildError(ValueError):
     """A text source that cannot be built; the message names the file and the cell."""
-
-
-def solution_source(topic: str) -> Path:
-    return ROOT / "solutions" / unit_name(topic) / f"{unit_name(topic)}.md"
-
-
-def lecture_source(topic: str) -> Path:
-    return ROOT / "lectures" / f"{unit_name(topic)}.md"
-
-
-def lab_path(topic: str) -> Path:
-    return ROOT / "labs" / unit_name(topic) / f"{unit_name(topic)}.ipynb"
-
-
-def expected_path(topic: str) -> Path:
-    return EXPECTED / f"{unit_name(topic)}.ipynb"
 
 
 def targets(source: Path, topic: str) -> list[Path]:

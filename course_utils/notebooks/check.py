@@ -1,37 +1,34 @@
-"""`course check`: a student's functions in an answer-free copy of the lab, run under nbval from a fresh start."""
+"""`course check`: a student's notebook, judged as `course grade` judges it, but by the laws that everybody may see.
 
-import contextlib
-import io
+The same code collects, refuses, extracts, limits and reports. What differs by nature is said in GRADING_DIFFERS.
+"""
+
+import ast
+import json
 import os
-import shutil
-import tempfile
+import re
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
-import pytest
-from nbformat import NotebookNode
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
-from course_utils.checks.engine import Exercise
-from course_utils.notebooks.build import expected_path, kernel_environment, lab_path
-from course_utils.notebooks.extract import extract
-from course_utils.units import find_topic, load_unit, unit_name
+from course_utils.checks.engine import PUBLIC_SEED
+from course_utils.grading.child import Died, Processes
+from course_utils.grading.collect import Refused, parse_notebook, read_bytes
+from course_utils.grading.local import LocalProcesses
+from course_utils.grading.protocol import pack
+from course_utils.grading.submission import JUDGED, ExerciseResult, grade_notebook, topic_of
+from course_utils.units import expected_path, find_topic, lab_path, load_unit, unit_name
 
-CELL_TIMEOUT = int(os.environ.get("COURSE_CHECK_TIMEOUT", "60"))  # seconds for one cell
-
-
-@dataclass
-class Verdict:
-    """What nbval said of a cell, and the last text the cell printed."""
-
-    passed: bool
-    text: str
+GRADING_DIFFERS = "Grading tries the same laws, and some more, on other inputs."
 
 
 def find_lab(lab: str | Path) -> tuple[Path, str]:
@@ -43,182 +40,201 @@ def find_lab(lab: str | Path) -> tuple[Path, str]:
         if not inside.exists():
             raise FileNotFoundError(f"The folder {path} holds no {inside.name}: name the notebook file itself.")
         return inside, topic
-    if path.suffix == ".ipynb":
+    if path.suffix.lower() == ".ipynb":
         if not path.exists():
             raise FileNotFoundError(f"There is no file {path}: check the name and the folder you are in.")
-        return path, topic_of(path)
+        return path, find_unit(path)
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        what = "is no notebook" if path.exists() else "is not there"
+        raise ValueError(f"{path} {what}: name a lab, such as 01_distillation, its folder, or an .ipynb file.")
     topic = find_topic(lab)
     if not lab_path(topic).exists():
         raise FileNotFoundError(f"The lab {unit_name(topic)} is not where it should be, {lab_path(topic)}.")
     return lab_path(topic), topic
 
 
-def topic_of(path: Path) -> str:
+def find_unit(path: Path) -> str:
     """The topic of a notebook file: by its name or its folder's, else by the functions that it defines."""
     for name in (path.stem, path.resolve().parent.name):
         try:
             return find_topic(name)
         except ValueError:
             continue
-    raise ValueError(f"{path.name} bears no lab's name: call it by its lab, such as 01_distillation.ipynb.")
-
-
-def read_notebook(path: Path) -> NotebookNode:
     try:
-        return nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)  # some editors begin with a mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}.") from error
-    except Exception as error:
-        raise ValueError(f"{path} is not a Jupyter notebook (its contents are not valid): save it again.") from error
+        topic = topic_of(parse_notebook(read_bytes(path)).cells)
+    except Refused:
+        topic = None
+    if topic is None:
+        raise ValueError(f"{path.name} bears no lab's name: call it by its lab, such as 01_distillation.ipynb.")
+    return topic
 
 
-def merge(student: NotebookNode, copy: NotebookNode, exercises: list[Exercise]) -> NotebookNode:
-    """The answer-free copy with the student's functions, and what they depend on, in place of its stubs."""
-    names = [exercise.name for exercise in exercises]
-    extraction = extract([cell.source for cell in student.cells if cell.cell_type == "code"], names)
-    merged, placed = deepcopy(copy), set()
-    for cell in merged.cells:
-        if cell.id not in names:
-            continue
-        # A statement stands before the first exercise that needs it; a helper of two exercises is not run twice
-        statements = [s for s in extraction.by_exercise.get(cell.id, []) if s not in placed]
-        placed.update(statements)
-        if cell.id not in extraction.missing:
-            cell.source = "\n\n".join(statement.source for statement in statements)
-    return merged
+# --- The lab's own experiments ----------------------------------------------------------------------------------------
 
 
-def lines_of(outputs: list[NotebookNode]) -> list[str]:
+@dataclass(frozen=True)
+class Experiment:
+    """A cell of the lab that uses exercises and shows the same on every machine."""
+
+    id: str
+    source: str  # without its first line, `%%needs …`
+    needs: frozenset[str]
+    expected: list[str]  # lines
+
+
+def code_cells(topic: str) -> list[dict[str, Any]]:
+    """The code cells of the answer-free copy of a lab; `source` is one text."""
+    cells = json.loads(expected_path(topic).read_text(encoding="utf-8"))["cells"]
+    return [cell | {"source": "".join(cell["source"])} for cell in cells if cell["cell_type"] == "code"]
+
+
+def compared_experiments(cells: list[dict[str, Any]]) -> Iterator[Experiment]:
+    """The experiments among a lab's cells that have an output to compare with."""
+    for cell in cells:
+        tags = cell["metadata"].get("tags", [])
+        head, _, body = cell["source"].partition("\n")
+        if "nbval-check-output" in tags and "check" not in tags and head.startswith("%%needs "):
+            yield Experiment(cell["id"], body, frozenset(head.split()[1:]), lines_of(cell["outputs"]))
+
+
+def lines_of(outputs: list[dict[str, Any]]) -> list[str]:
     """The lines of text that a cell shows."""
-    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
-    return "\n".join(texts).splitlines()
+    texts = ["".join(output.get("text") or output.get("data", {}).get("text/plain", "")) for output in outputs]
+    return "\n".join(text.rstrip("\n") for text in texts).splitlines()
 
 
-def only_prints_more(item: Any) -> bool:
-    """Whether an experiment shows every expected line, in order, among others: a student's function may still print.
-
-    A check's own output is compared whole, and a cell that raised has shown an error in place of a line.
-    """
-    if "check" in item.cell.metadata.get("tags", []) or not item.cell.outputs or not item.test_outputs:
-        return False
-    if any(output.output_type == "error" for output in item.test_outputs):
-        return False
-    shown = iter(lines_of(item.test_outputs))
-    return all(line in shown for line in lines_of(item.cell.outputs))
-
-
-class Watcher:
-    """A pytest plugin that notes each cell's verdict and its output, and moves the progress bar."""
-
-    def __init__(self, cells: list[NotebookNode], progress: Progress) -> None:
-        self.cells = [cell for cell in cells if cell.cell_type == "code"]
-        self.verdicts: dict[str, Verdict] = {}
-        self.progress, self.task = progress, progress.add_task("running the checks", total=len(self.cells))
-
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_makereport(self, item, call):
-        outcome = yield
-        if call.when != "call" or not hasattr(item, "cell_num"):
-            return
-        report = outcome.get_result()
-        texts = [
-            output.get("text") or output.get("data", {}).get("text/plain", "") for output in item.test_outputs or []
-        ]
-        if "Timeout of" in str(call.excinfo and call.excinfo.value):
-            texts = [f"stopped after {CELL_TIMEOUT} s: is there an endless loop?"]
-        # After a timeout nbval expects the rest to fail; a cell that passes all the same has passed
-        passed = report.outcome == "passed" or call.excinfo is None or only_prints_more(item)
-        self.verdicts[self.cells[item.cell_num].id] = Verdict(passed, "\n".join(texts).strip())
-        self.progress.advance(self.task)
+def as_function(name: str, source: str) -> str:
+    """A cell as a function of no arguments that returns the text which the cell shows."""
+    *body, last = ast.parse(source).body
+    if isinstance(last, ast.Expr):
+        last = ast.Assign([ast.Name("_value")], last.value, lineno=0)
+    statements = "\n".join(map(ast.unparse, [*body, last]))
+    return f"""def {name}():
+    import contextlib, io
+    _value = None
+    with contextlib.redirect_stdout(io.StringIO()) as _printed:
+{textwrap.indent(statements, " " * 8)}
+    return _printed.getvalue() + ("" if _value is None else repr(_value))
+"""
 
 
-@contextlib.contextmanager
-def no_other_plugins() -> Iterator[None]:
-    """pytest without the plugins that happen to be installed: they cost seconds and may change the outcome."""
-    name = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(name) if before is None else os.environ.update({name: before})
+def run_experiments(
+    processes: Processes,
+    cells: list[dict[str, Any]],
+    experiments: list[Experiment],
+    results: list[ExerciseResult],
+) -> dict[str, str]:
+    """What each experiment shows with the student's functions, by its id; of one that takes too long nothing."""
+    code = {result.name: "\n\n".join(source for *_, source in result.code) for result in results}
+    sources = [
+        re.sub(r"^%%needs.*\n", "", code.get(cell["id"], cell["source"]))
+        for cell in cells
+        if "check" not in cell["metadata"].get("tags", [])
+    ]
+    names = {f"experiment_{number}": experiment for number, experiment in enumerate(experiments)}
+    sources += [as_function(name, experiment.source) for name, experiment in names.items()]
+    shown: dict[str, str] = {}
+    waiting = list(names)
+    while waiting:
+        with processes.submission() as child:  # one for all, unless it dies
+            try:
+                child.request(op="load", cells=sources, secondary=[], names=waiting.copy())
+                while waiting:
+                    name = waiting.pop(0)
+                    child.request(op="define", name=name)
+                    reply = child.request(op="call", id=0, name=name, arguments=pack([[], {}]))
+                    error: Any = reply.get("error")
+                    shown[names[name].id] = f"{error[0]}: {error[1]}" if error else str(reply.get("value"))
+            except Died as died:
+                if died.fate != "timed out":
+                    shown[names[name].id] = str(died)
+    return shown
 
 
-def run_nbval(notebook: NotebookNode) -> dict[str, Verdict]:
-    """Run a notebook under nbval in a folder of its own; the verdict of each code cell by its id."""
-    folder = Path(tempfile.mkdtemp(prefix="course-check-"))
-    try:
-        path = folder / "lab.ipynb"
-        nbformat.write(notebook, path)
-        bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            console=Console(stderr=True, force_jupyter=False),
-            transient=True,
-        )
-        with bar as progress:
-            watcher = Watcher(notebook.cells, progress)
-            options = [
-                "--nbval-lax",
-                "--nbval-current-env",
-                f"--nbval-cell-timeout={CELL_TIMEOUT}",
-                "--rootdir",
-                str(folder),
-                "-c",
-                os.devnull,
-                "--capture=no",
-                "-p",
-                "no:cacheprovider",
-                "-p",
-                "nbval.plugin",
-            ]
-            # nbval needs pytest's terminal reporter, but what that says is not for a student
-            with kernel_environment(), no_other_plugins(), contextlib.redirect_stdout(io.StringIO()):
-                pytest.main([str(path), *options], plugins=[watcher])
-        return watcher.verdicts
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def shows(text: str, expected: list[str]) -> bool:
+    """Whether a text has every expected line, in order, among others: a student's function may still print."""
+    lines = iter(text.splitlines())
+    return all(line in lines for line in expected)
 
 
-def first_fault(text: str) -> str:
-    """The one line of a check's output that says most: what the first failing law says."""
-    lines = text.splitlines()
-    return next((line.strip() for line in lines[1:] if line.strip().startswith("✗")), lines[0] if lines else "")
+# --- The command ------------------------------------------------------------------------------------------------------
+
+
+def verdict(result: ExerciseResult) -> str:
+    """How an exercise went, in a line that begins with ✓, ◐ or ✗."""
+    failed = next((law for law in result.laws if not law["passed"]), None)
+    if result.points == result.max_points:
+        return "✓ holds"
+    if result.outcome not in JUDGED:
+        return f"✗ {result.outcome}: {result.note}"
+    if failed is None:
+        return f"✗ {result.note}"
+    mark = f"◐ {result.points:g} of {result.max_points:g} points: " if result.points else "✗ "
+    return f"{mark}{failed['name']}" + (f": {failed['message']}" if failed["message"] else "")
 
 
 def check_lab(lab: str | Path, console: Console | None = None) -> bool:
-    """Run a lab's checks on the functions in a notebook; print a table; return whether every exercise holds."""
+    """Judge the exercises in a lab's notebook by the public laws; print a table; return whether all of them hold."""
     console = console or Console()
     path, topic = find_lab(lab)
-    exercises = load_unit(topic).exercises
     if not expected_path(topic).exists():
         raise FileNotFoundError(f"The expected outputs of {unit_name(topic)} are missing: run `course build` first.")
-    merged = merge(read_notebook(path), read_notebook(expected_path(topic)), exercises)
-    verdicts = run_nbval(merged)
-    console.print(f"{unit_name(topic)}: {path}", highlight=False)
+    try:
+        notebook = parse_notebook(read_bytes(path))
+    except Refused as refused:
+        raise ValueError(f"{path} would not be graded: {refused.status}, {refused}.") from None
+    exercises = load_unit(topic).exercises
+    cells = code_cells(topic)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        console=Console(stderr=True, force_jupyter=False),
+        transient=True,
+        auto_refresh=False,  # a refreshing thread and forks do not go together
+    )
+    with LocalProcesses(topic) as processes, bar:
+        task = bar.add_task("running the checks", total=len(exercises))
+
+        def advance(result: ExerciseResult) -> None:
+            bar.advance(task)
+            bar.refresh()
+
+        graded = grade_notebook(processes, notebook, exercises, {}, PUBLIC_SEED, {}, advance)
+        status, message, results, notes = graded
+        held = {result.name for result in results if result.points == result.max_points}
+        experiments = [each for each in compared_experiments(cells) if each.needs <= held]
+        shown = run_experiments(processes, cells, experiments, results)
+    console.print(Text(f"{unit_name(topic)}: {path}"))
     table = Table()
     for heading in ("Exercise", "Function", "Verdict"):
         table.add_column(heading)
-    held = 0
-    for exercise in exercises:
-        definition = verdicts.get(exercise.name, Verdict(False, "its cell was not run"))
-        verdict = verdicts.get(f"check_{exercise.name}", Verdict(False, "its check was not run"))
-        holds = definition.passed and verdict.passed
-        held += holds
-        text = "holds" if holds else first_fault(verdict.text if definition.passed else definition.text)
-        text = text.removeprefix("✗ ").removeprefix(f"{exercise.id} {exercise.name}: ")
-        table.add_row(exercise.id, exercise.name, f"{'✓' if holds else '✗'} {text}")
-    own = {exercise.name for exercise in exercises} | {f"check_{exercise.name}" for exercise in exercises}
-    others = [cell_id for cell_id, verdict in verdicts.items() if cell_id not in own and not verdict.passed]
+    for result in results:
+        table.add_row(result.id, result.name, Text(verdict(result)))
     console.print(table)
-    for cell_id in others:
-        console.print(f"The cell {cell_id} gave another result than expected: {first_fault(verdicts[cell_id].text)}")
-    console.print(f"{held} of {len(exercises)} exercises hold.")
-    return held == len(exercises) and not others
+    if status not in ("graded", "partly graded", *JUDGED) and message:
+        console.print(Text(f"{status}: {message}."))
+    for note in notes:
+        console.print(Text(f"Note: {note}."))
+    agree = True
+    for each in experiments:
+        if each.id not in shown:
+            console.print(Text(f"The experiment {each.id} takes too long on this machine to be compared."))
+        elif not shows(shown[each.id], each.expected):
+            agree = False
+            lines = shown[each.id].splitlines() or [""]
+            other = next((line for line in lines if line not in each.expected), lines[0])
+            console.print(Text(f"The experiment {each.id} gave another result than expected: {other}"))
+    console.print(f"{len(held)} of {len(exercises)} exercises hold. {GRADING_DIFFERS if held else ''}".rstrip())
+    return len(held) == len(exercises) and agree
 
 
 def check_saved(name: str) -> None:
-    """A lab's last cell: `course check` on the notebook file that this kernel runs, or on `name` in this folder."""
+    """A lab's last cell: `course check`, from a fresh start, on the notebook file that this kernel runs, or on `name`
+    in this folder."""
     # Jupyter tells a kernel which notebook it serves, so that a renamed copy is found as well
     session = Path(os.environ.get("JPY_SESSION_NAME", name))
-    check_lab(session if session.exists() and session.suffix == ".ipynb" else Path(name), Console(width=110))
+    path = session if session.exists() and session.suffix == ".ipynb" else Path(name)
+    command = [sys.executable, "-m", "course_utils", "check", str(path)]
+    environment = os.environ | {"COLUMNS": "110", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
+    print(done.stdout + done.stderr, end="")

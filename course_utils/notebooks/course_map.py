@@ -11,13 +11,13 @@ from course_utils.units import ROOT, load_unit, rooms, unit_name
 
 BEGIN, END = "<!-- map -->", "<!-- end of map -->"
 PAGES = (Path("README.md"), Path("labs") / "START.md")
-PLANNED = re.compile(r"\| (\d\d) \| (.+?) \| to come \| to come \| *\|")
+ROW = re.compile(r"^\| (\d\d) \| (.+?) \|", re.MULTILINE)
 
 
 def course_map(folder: Path, root: Path = ROOT, planned: Mapping[int, str] | None = None) -> str:
     """The table of all units, with links that work from a page in `folder`; what is not in `root` is 'to come'.
 
-    planned: titles by number of units that have no room yet.
+    planned: titles by number, for units that have no room here.
     """
     titles = dict(planned or {}) | {room.number: room.title for room in rooms().values()}
     topics = {room.number: topic for topic, room in rooms().items()}
@@ -46,13 +46,13 @@ def effort(topic: str) -> str:
 
 
 def with_map(page: Path, root: Path = ROOT) -> str:
-    """The text of a page with the map between its two marks. Units that it announces and that have no room yet stay."""
+    """The text of a page with the map between its two marks. Units that it names and that have no room here stay."""
     text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     table, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{page} has no place for the map: put {BEGIN} and {END} on lines of their own.")
-    planned = {int(number): title for number, title in PLANNED.findall(table)}
+    planned = {int(number): title for number, title in ROW.findall(table)}
     return f"{before}{BEGIN}\n{course_map(page.parent, root, planned)}\n{END}{after}"
 
 

@@ -8,13 +8,14 @@ from course_utils.notebooks.source import stub_room
 from course_utils.units import PACKAGE, ROOT, available, load_unit, unit_name, unit_number
 
 # Of a package's folders that are no rooms: what is taken along
+SESSION = ("__init__.py", "child.py", "locks.py", "protocol.py", "session.py")
 STUDENT = {
     "checks": ("*.py",),
     "lab_settings": ("*.json",),
-    "notebooks": ("__init__.py", "build.py", "check.py", "course_map.py", "extract.py", "source.py"),
+    "grading": (*SESSION, "collect.py", "folders.py", "local.py", "remote.py", "submission.py"),
+    "notebooks": ("*.py",),
     "reproduce": ("*.py",),
 }
-SESSION = ("__init__.py", "child.py", "locks.py", "protocol.py", "session.py")
 SANDBOX = {"grading": (*SESSION, "worker.py"), "notebooks": ("__init__.py", "extract.py")}
 # Of a room, what is not for the sandbox: nobody may learn the laws there, and nothing of it trains for hours
 OUTSIDE = ("laws.py", "reproduce*.py")
@@ -38,8 +39,9 @@ def check(*args, **kwargs):
 def write_package(target: Path, topic: str, *, sandbox: bool = False) -> Path:
     """Write course_utils to `target` as a student of unit `topic` has it; returns the package's folder.
 
-    The exercises of this unit and of later ones are stubs, those of earlier units are whole. With the public laws; for
-    the sandbox, where nobody may learn anything, without laws, checks and results, and with the worker that runs there.
+    The exercises of this unit are stubs, the rooms of earlier units are whole, later ones are not there. With the
+    public laws; for the sandbox, where nobody may learn anything, without laws, checks and results, and with the worker
+    that runs there.
     """
     package = target / "course_utils"
     package.mkdir(parents=True)
@@ -49,11 +51,10 @@ def write_package(target: Path, topic: str, *, sandbox: bool = False) -> Path:
         (package / folder).mkdir()
         for path in [path for pattern in patterns for path in (PACKAGE / folder).glob(pattern)]:
             shutil.copyfile(path, package / folder / path.name)
-    for other in available():
-        ignored = shutil.ignore_patterns("__pycache__", *(OUTSIDE if sandbox else ()))
+    ignored = shutil.ignore_patterns("__pycache__", *(OUTSIDE if sandbox else ()))
+    for other in [other for other in available() if unit_number(other) <= unit_number(topic)]:
         shutil.copytree(PACKAGE / other, package / other, ignore=ignored)
-        if unit_number(other) >= unit_number(topic):
-            stub_room(package / other, load_unit(other).exercises)
+    stub_room(package / topic, load_unit(topic).exercises)
     if sandbox:
         (package / "checks").mkdir()
         (package / "checks" / "__init__.py").write_text(SILENT_CHECKS, encoding="utf-8")
@@ -63,8 +64,9 @@ def write_package(target: Path, topic: str, *, sandbox: bool = False) -> Path:
 def write_kit(through: int, out: Path) -> Path:
     """Write a student kit: labs and lectures up to unit number `through`, and an installable course_utils for them.
 
-    In it the exercises of that unit and of later ones are stubs, those of earlier units are whole; there are no
-    solutions, no tests and no grader. ValueError if there is no such unit, or if the folder `out` is not empty.
+    In it the exercises of that unit are stubs and those of earlier units whole; there are no later units, no solutions,
+    no tests, and of grading only what `course check` shares with it. ValueError if there is no such unit, or if the
+    folder `out` is not empty.
     """
     topics = [topic for topic in available() if unit_number(topic) <= through]
     if not topics or unit_number(topics[-1]) != through:

@@ -17,9 +17,10 @@ from course_utils.checks.engine import Exercise, Law
 from course_utils.cli import main
 from course_utils.grading import submission
 from course_utils.grading.child import Limits
+from course_utils.grading.folders import PREFIX, fresh_folder
 from course_utils.grading.protocol import pack, unpack
 from course_utils.grading.run import _alone_in, grade_class
-from course_utils.grading.sandbox import PREFIX, SandboxUnavailable, fresh_folder
+from course_utils.grading.sandbox import SandboxUnavailable
 from course_utils.units import ROOT
 from tests.grading.notebooks import EXERCISES, STUB, cells, notebook
 

@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from course_utils.checks.engine import Exercise
-from course_utils.notebooks.source import function_source, module_path, stub_source, stubbed_module
+from course_utils.notebooks.source import function_source, module_files, stub_room, stub_source, stubbed_module
 from course_utils.units import available, load_unit
 
 EXERCISES = [(topic, exercise) for topic in available() for exercise in load_unit(topic).exercises]
@@ -30,11 +30,22 @@ def test_module_keeps_what_is_no_exercise():
         "import os\n\n\n@staticmethod\ndef f(x,\n      y):\n    '''Doc.'''\n    # secret\n    return x\n\n\n"
         "def g():\n    return 2\n"
     )
-    stubbed = stubbed_module(source, [exercise])
+    stubbed, names = stubbed_module(source, [exercise])
+    assert names == {"f"}
     assert "secret" not in stubbed and "@staticmethod" in stubbed and "def g():\n    return 2" in stubbed
     assert stubbed.count("NotImplementedError") == 1 and ast.parse(stubbed)
+    assert stubbed_module("x = 1\n", [exercise]) == ("x = 1\n", set())
+
+
+def test_an_exercise_is_stubbed_in_whichever_file_of_its_room_it_stands(tmp_path):
+    exercise = Exercise("9.1", "f", points=1, minutes=1, difficulty=1)
+    (tmp_path / "__init__.py").write_text("from course_utils.toy.inner import f\n")
+    (tmp_path / "inner.py").write_text("def f(x):\n    '''Doc.'''\n    return 'secret'\n")
+    stub_room(tmp_path, [exercise])
+    assert "secret" not in (tmp_path / "inner.py").read_text()
+    (tmp_path / "inner.py").unlink()
     with pytest.raises(ValueError, match="no function f"):
-        stubbed_module("x = 1\n", [exercise])
+        stub_room(tmp_path, [exercise])
 
 
 def test_no_docstring_is_refused():
@@ -42,5 +53,7 @@ def test_no_docstring_is_refused():
         stub_source("def f(x):\n    return x", Exercise("9.1", "f", points=1, minutes=1, difficulty=1))
 
 
-def test_module_path_of_a_nested_module():
-    assert module_path("checks.draw").is_file()
+def test_files_of_a_module_and_of_a_room():
+    assert [path.name for path in module_files("checks.draw")] == ["draw.py"]
+    assert [path.name for path in module_files("moe")][:2] == ["__init__.py", "expert_parallel.py"]
+    assert module_files("nothing") == []
