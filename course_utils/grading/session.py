@@ -22,6 +22,7 @@ from course_utils.grading.protocol import NotPlain
 from course_utils.notebooks.extract import Statement, extract
 
 KEPT_GRAPHS = 256  # results whose gradient can still be asked for
+CELL = "<ipython-code cell "  # how the name of a cell's code begins; numba keeps a cache for such a file only
 PRINTED = 2_000  # characters of a call's output that are kept
 FUTURE = functools.reduce(
     operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
@@ -62,6 +63,7 @@ class Session:
         self.module.__dict__.update(get_ipython=_Shell, display=lambda *args, **kwargs: None)
         self.needed: dict[str, list[Statement]] = {}
         self.done: dict[Statement, list[Any] | None] = {}  # statements that ran, with the error that they raised
+        self.binder: dict[str, Statement] = {}  # what a name's value comes from
         self.flags = 0  # `from __future__` holds for what follows
         self.graphs: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
         self.printed = _Printed()
@@ -103,8 +105,10 @@ class Session:
         """Run what an exercise needs, as far as it has not run yet. A statement that fails costs what depends on it."""
         problems = []
         for statement in self.needed.get(name, []):
-            if statement not in self.done:
+            # Another exercise may have needed another binding of the same name
+            if statement not in self.done or any(self.binder.get(bound) != statement for bound in statement.binds):
                 self.done[statement] = self._run(statement)
+                self.binder |= dict.fromkeys(statement.binds, statement)
             if self.done[statement]:
                 problems.append([statement.cell, statement.line, *self.done[statement]])
         value = getattr(self.module, name, None)
@@ -112,7 +116,7 @@ class Session:
 
     def _run(self, statement: Statement) -> list[Any] | None:
         # IPython and tracebacks find a cell's text by its file name
-        filename = f"<code cell {statement.cell + 1}, line {statement.line}>"
+        filename = f"{CELL}{statement.cell + 1}, line {statement.line}>"
         linecache.cache[filename] = (len(statement.source), None, statement.source.splitlines(keepends=True), filename)
         try:
             code = compile(statement.source, filename, "exec", flags=self.flags, dont_inherit=True)
@@ -158,7 +162,7 @@ class Session:
         line, trace = "", error.__traceback__
         while trace is not None:
             filename = trace.tb_frame.f_code.co_filename
-            if filename.startswith("<code cell "):
+            if filename.startswith(CELL):
                 line = linecache.getline(filename, trace.tb_lineno).strip()
             trace = trace.tb_next
         try:
