@@ -4,7 +4,9 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,7 +122,7 @@ def grade_notebook(
                     result.outcome, result.note = "unreadable code", f"its cells could not be parsed: {error}"
                 break
             if not read:
-                notes += found["notes"]
+                notes += [*found["notes"], *_other_python(notebook.python, found)]
                 read = True
             while waiting and child.died is None:
                 exercise, result = waiting.pop(0)
@@ -130,6 +132,17 @@ def grade_notebook(
                 done(result)
     status, message = _status(results, notebook.cells)
     return status, message, results, notes
+
+
+def _other_python(version: str, found: dict[str, Any]) -> list[str]:
+    """A note, if a syntax error may come from a notebook's newer Python."""
+    here = ".".join(map(str, sys.version_info[:2]))
+    there = re.match(r"3\.\d+", version)
+    if not found["broken"] or there is None or int(there[0][2:]) <= sys.version_info.minor:
+        return []
+    note = f"the notebook was run with Python {there[0]} and is judged by {here}, which does not know newer syntax"
+    found["broken"] = {name: f"{text}; {note}" for name, text in found["broken"].items()}
+    return [note]
 
 
 def _check_load(found: dict[str, Any]) -> None:
