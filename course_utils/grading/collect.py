@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-MAX_FILE_BYTES = 200 * 2**20  # outputs and all: what counts is the code
+MAX_FILE_BYTES = 100 * 2**20  # outputs and all: what counts is the code
 MAX_CODE_CHARACTERS = 500_000
 MAX_CELLS = 2_000
 MAX_CELL_CHARACTERS = 100_000
@@ -166,9 +166,8 @@ def _brought_up_to_date(content: dict[str, Any]) -> dict[str, Any]:
     try:
         return nbformat.convert(nbformat.from_dict(content), 4)
     except Exception as error:  # the file may hold anything
-        raise Refused(
-            "wrong format", f"it has the old notebook format {content['nbformat']} and errors: {error}"[:200]
-        ) from None
+        message = f"it has the old notebook format {content['nbformat']}, and errors: {error}"
+        raise Refused("wrong format", message[:200]) from None
 
 
 def _code_cells(cells: list[Any]) -> Notebook:
@@ -191,9 +190,8 @@ def _code_cells(cells: list[Any]) -> Notebook:
                 notebook.notes.append(f"{where} has the id of an earlier cell, which counts")
             seen.add(identity)
         if len(source) > MAX_CELL_CHARACTERS:
-            notebook.notes.append(
-                f"code cell {len(notebook.cells) + 1} is left out: it has {len(source):,} characters, a pasted log perhaps"
-            )
+            size = f"{len(source):,} characters, a pasted log perhaps"
+            notebook.notes.append(f"code cell {len(notebook.cells) + 1} is left out: it has {size}")
             source = ""
         notebook.cells.append(source)
     if not any(source.strip() for source in notebook.cells):
