@@ -31,6 +31,7 @@ from course_utils.grading.protocol import pack
 from course_utils.grading.submission import JUDGED, ExerciseResult, grade_notebook, topic_of
 from course_utils.units import expected_path, find_topic, lab_path, load_unit, unit_name
 
+SLOW = 2  # times the usual, from which on it is said
 GRADING_DIFFERS = "Grading tries the same laws, and some more, on other inputs."
 
 
@@ -218,6 +219,9 @@ def check_lab(lab: str | Path, console: Console | None = None) -> bool:
         console.print(Text(f"{status}: {message}."))
     for note in notes:
         console.print(Text(f"Note: {note}."))
+    slower = max(processes.slowness.processor, processes.slowness.clock)
+    if slower > SLOW:
+        console.print(f"This machine is slow or busy just now: all limits of time are {slower:.0f} times longer.")
     agree = True
     for each in experiments:
         if each.id not in shown:
