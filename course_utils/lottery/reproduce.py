@@ -86,8 +86,8 @@ def train_masked(
     """Train a masked network until its validation loss has turned.
 
     Returns the validation loss every `check_every` iterations and the iteration of the least; errors on the test digits
-    there, at `settings.iterations`, and untrained; seconds. With `keep` also the weights at `settings.iterations`
-    ('end/NAME') and those at `settings.rewind_to` ('early/NAME').
+    there, at `settings.iterations`, and untrained; seconds. With `keep` also the weights at `settings.iterations`,
+    'end', and those at `settings.rewind_to`, 'early'.
     """
     start = time.perf_counter()
     state = {name: value.clone().requires_grad_() for name, value in state.items()}
@@ -102,14 +102,14 @@ def train_masked(
         return {name: value.detach().clone() for name, value in state.items()}
 
     untrained = wrong(state, digits.test)
-    kept: State = {}
+    kept: dict[str, State] = {}
     losses: list[float] = []
     best: State = {}
     iteration = 0
     while True:
         for index in torch.randperm(len(labels), generator=generator).split(settings.batch_size):
             if keep and iteration == settings.rewind_to:
-                kept |= {f"early/{name}": value for name, value in copied().items()}
+                kept["early"] = copied()
             for parameter in parameters:
                 parameter.grad = None
             F.cross_entropy(mlp_forward(state, images[index]), labels[index]).backward()
@@ -126,7 +126,7 @@ def train_masked(
                 if iteration == settings.iterations:
                     end = wrong(state, digits.test)
                     if keep:
-                        kept |= {f"end/{name}": value for name, value in copied().items()}
+                        kept["end"] = copied()
                 over = iteration >= settings.iterations and iteration - best_iteration >= settings.patience
                 if over or iteration == settings.most_iterations:
                     left = sum(int(mask.sum()) for mask in masks.values())
@@ -199,8 +199,7 @@ def train_condition(
     if number:
         output = list(masks)[-1]
         rates = {name: settings.output_rate if name == output else settings.rate for name in masks}
-        trained, before = ({n: earlier[0][f"{part}/{n}"] for n in masks} for part in ("end", "mask"))
-        masks = lottery.prune_tickets(trained, before, rates)
+        masks = lottery.prune_tickets(earlier[0]["end"], earlier[0]["masks"], rates)
     order = 1_000_000 * seed + 1000 * number + CONDITIONS.index(condition)
     if condition == SHUFFLED:
         masks = lottery.shuffle_masks(masks, order)
@@ -209,10 +208,10 @@ def train_condition(
     elif condition == SIGNS:
         state = redrawn_sizes(initial, masks, order)
     elif condition == REWOUND:
-        state = lottery.rewind({name: earlier[-1][f"early/{name}"] for name in initial}, masks)
+        state = lottery.rewind(earlier[-1]["early"], masks)
     else:
         state = lottery.rewind(initial, masks)
     found = train_masked(state, masks, digits, settings, order, condition == TICKET)
     if condition == TICKET:
-        found |= {f"mask/{name}": mask for name, mask in masks.items()}
+        found["masks"] = masks
     return {"condition": condition, "round": number} | found

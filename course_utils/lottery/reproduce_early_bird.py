@@ -198,33 +198,36 @@ def train_dense(digits: Digits, settings: Settings, seed: int) -> dict[str, Any]
                 )
         looking = time.process_time() - looking
         if not early and settled[f"channels, {settings.cut_to:.0%}"] is not None:
-            early = {f"early/{name}": value.clone() for name, value in model.state_dict().items()}
-            early |= {"early_epochs": epoch, "early_seconds": sum(seconds) + looking * epoch}
+            weights = {name: value.clone() for name, value in model.state_dict().items()}
+            early = {"early": weights, "early_epochs": epoch, "early_seconds": sum(seconds) + looking * epoch}
     if not early:
         raise ValueError(f"The mask has not settled in {settings.epochs} epochs: seed {seed}.")
-    masks = {
-        "settled": settled,
-        "distances": {
-            name: [round(lottery.mask_distance(a, b), 4) for a, b in zip(history[1:], history[:-1], strict=True)]
-            for name, history in histories.items()
-        },
-        "distances_to_last": {
-            name: [round(lottery.mask_distance(mask, history[-1]), 4) for mask in history]
-            for name, history in histories.items()
+    return early | {
+        "end": model.state_dict(),
+        "seconds": sum(seconds),
+        "cost": cost(model, digits, settings, sum(seconds), settings.epochs, settings.epochs),
+        "masks": {
+            "settled": settled,
+            "distances": {
+                name: [round(lottery.mask_distance(a, b), 4) for a, b in zip(history[1:], history[:-1], strict=True)]
+                for name, history in histories.items()
+            },
+            "distances_to_last": {
+                name: [round(lottery.mask_distance(mask, history[-1]), 4) for mask in history]
+                for name, history in histories.items()
+            },
         },
     }
-    seen = {"masks": masks, "cost": cost(model, digits, settings, sum(seconds), settings.epochs, settings.epochs)}
-    return seen | {"seconds": sum(seconds)} | early | {f"end/{name}": v for name, v in model.state_dict().items()}
 
 
 def train_small(digits: Digits, settings: Settings, seed: int, way: str, dense: dict[str, Any]) -> Values:
-    """Train a network of half of the channels, and count what all of it took, what is of the dense one included."""
+    """Train a network of half of the channels to the end, and count what all of it took, the dense one included."""
     model = network(settings.widths)
-    moment = "end" if way == AGAIN else "early"
-    model.load_state_dict({name: dense[f"{moment}/{name}"] for name in model.state_dict()})
+    model.load_state_dict(dense["end" if way == AGAIN else "early"])
     masks = usable(lottery.channel_mask(scales(model), settings.cut_to), model)
     widths = tuple(int(mask.sum()) for mask in masks.values())
     found = dense["early_epochs"]
+    # The network, the epoch that it starts at, and what was spent on the dense one
     small, first, before, epochs_before = {
         AGAIN: lambda: (cut(model, masks), 0, dense["seconds"], settings.epochs),
         EARLY: lambda: (cut(model, masks), found, dense["early_seconds"], found),

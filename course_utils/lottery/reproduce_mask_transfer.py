@@ -346,8 +346,8 @@ def collect(data: Data, settings: Settings, done: Done) -> Values:
 run = Experiment("mask_transfer", Settings, load, pieces, collect).run
 
 
-def pretrain(data: Data, settings: Settings, name: str, seed: int) -> dict[str, Tensor]:
-    """The weights before and after, 'born/NAME' and 'trained/NAME', and the masks after each round, '5/NAME'."""
+def pretrain(data: Data, settings: Settings, name: str, seed: int) -> dict[str, State]:
+    """The weights before and after, and the masks after each round, by its number."""
     source = data[1][name]
     pretraining, a_round, _ = source.iterations
     torch.manual_seed(seed)
@@ -355,23 +355,16 @@ def pretrain(data: Data, settings: Settings, name: str, seed: int) -> dict[str, 
     born = {name: value.clone() for name, value in model.state_dict().items()}
     model, trained = train(model, born, {}, source.loss, pretraining, settings.lr, seed)
     found = find_masks(model, trained, source.loss, max(source.rounds), a_round, settings, 1000 + seed)
-    parts = {"born": born, "trained": trained} | {str(number): masks for number, masks in enumerate(found)}
-    return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+    return {"born": born, "trained": trained} | {str(number): masks for number, masks in enumerate(found)}
 
 
-def try_masks(
-    data: Data, settings: Settings, name: str, task_name: str, seed: int, before: dict[str, Tensor]
-) -> Values:
+def try_masks(data: Data, settings: Settings, name: str, task_name: str, seed: int, before: dict[str, State]) -> Values:
     """Accuracies on a task under the masks of pre-training, and under their controls."""
     source = data[1][name]
     (task,) = (each for each in source.tasks if each.name == task_name)
-
-    def part(key: str) -> dict[str, Tensor]:
-        return {name.removeprefix(f"{key}/"): value for name, value in before.items() if name.startswith(f"{key}/")}
-
-    pretrained, whole = part("trained"), part("0")
+    pretrained, whole = before["trained"], before["0"]
     body = {name: value for name, value in pretrained.items() if name.startswith("body")}
-    first_body = {name: value for name, value in part("born").items() if name in body}
+    first_body = {name: before["born"][name] for name in body}
     torch.manual_seed(100 + seed)
     new = with_head(source.model().body, source.head(task.classes))
     fresh = {name: value.clone() for name, value in new.state_dict().items()} | body
@@ -379,7 +372,7 @@ def try_masks(
     own = find_masks(new, fresh, task_loss, max(source.rounds), source.iterations[2], settings, 2000 + seed)
     rows = []
     for number in (0, *source.rounds):
-        masks = part(str(number))
+        masks = before[str(number)]
         left = lottery.remaining_after(number, settings.rate, {name: mask.numel() for name, mask in masks.items()})
         conditions = {"dense, pre-trained": (body, whole), "dense, from scratch": (first_body, whole)}
         if number:

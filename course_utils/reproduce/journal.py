@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,21 +29,39 @@ class Found:
 
 
 def encode(result: dict[str, Any], place: dict[str, Any], seconds: float) -> bytes:
-    """A result as a safetensors file: its tensors, and in the header, as JSON, what `Found` has, and all its names."""
-    tensors = {name: value.contiguous() for name, value in result.items() if isinstance(value, Tensor)}
-    values = {name: value for name, value in result.items() if name not in tensors}
-    header = {"found": [values, place, seconds], "names": list(result)}
-    return safetensors.torch.save(tensors, {key: json.dumps(value) for key, value in header.items()})
+    """A result as a safetensors file: its tensors and dicts of tensors; in the header, as JSON, what `Found` has."""
+    states = {name: value for name, value in result.items() if isinstance(value, dict) and _is_state(value)}
+    tensors = {name: value for name, value in result.items() if isinstance(value, Tensor)}
+    values = {name: value for name, value in result.items() if name not in states and name not in tensors}
+    tensors |= {f"{name}/{key}": tensor for name, state in states.items() for key, tensor in state.items()}
+    header = {"found": [values, place, seconds], "states": {name: list(state) for name, state in states.items()}}
+    return safetensors.torch.save(
+        {name: tensor.contiguous() for name, tensor in tensors.items()},
+        {name: json.dumps(value) for name, value in header.items()},
+    )
 
 
 def decode(content: bytes) -> dict[str, Any]:
-    """The result that `encode` was given, in its order; tuples are lists."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])["__metadata__"]
+    """The result that `encode` was given; its tuples are lists."""
+    header = _header(content)
     # Copies, which are aligned in memory as computed tensors are: sums of others may be rounded otherwise
-    result = {name: tensor.clone() for name, tensor in safetensors.torch.load(content).items()}
-    result |= json.loads(header["found"])[0]
-    return {name: result[name] for name in json.loads(header["names"])}
+    tensors = {name: tensor.clone() for name, tensor in safetensors.torch.load(content).items()}
+    states = {name: {key: tensors.pop(f"{name}/{key}") for key in keys} for name, keys in header["states"].items()}
+    return header["found"][0] | states | tensors
+
+
+def found_in(content: bytes) -> Found:
+    """What `encode` was given, but for the tensors."""
+    return Found(*_header(content)["found"])
+
+
+def _header(content: bytes) -> dict[str, Any]:
+    length = int.from_bytes(content[:8], "little")
+    return {name: json.loads(text) for name, text in json.loads(content[8 : 8 + length])["__metadata__"].items()}
+
+
+def _is_state(value: dict[str, Any]) -> bool:
+    return any(isinstance(each, Tensor) for each in value.values())
 
 
 class Journal:
@@ -76,9 +95,7 @@ class Journal:
 
     def clear(self) -> None:
         """Forget all pieces: the results are stored, and the next run is to compute again."""
-        for path in self.folder.glob("*"):
-            path.unlink()
-        self.folder.rmdir()
+        shutil.rmtree(self.folder, ignore_errors=True)  # another run of the same may still write there
 
 
 def _digest(text: str) -> str:

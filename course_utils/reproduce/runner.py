@@ -23,7 +23,7 @@ from tqdm import tqdm
 from course_utils.cluster import Misconfigured
 from course_utils.data import Digits
 from course_utils.reproduce import processor, provenance, write_results
-from course_utils.reproduce.journal import Found, Journal, decode, encode
+from course_utils.reproduce.journal import Found, Journal, decode, encode, found_in
 from course_utils.reproduce.processes import Failure, pool
 
 ATTEMPTS = 2  # at a piece whose process died; a neighbour may have been the cause
@@ -35,8 +35,8 @@ class Piece:
     """Work that can be done anywhere once the pieces that it needs are done: one training, as a rule.
 
     function: one of a module, so that other processes find it. It is called as
-    function(data, settings, *arguments, *results of the pieces in `needs`), seeds whatever it draws, and returns a dict
-    of tensors, for the pieces that need them, and of values that JSON knows, for the results file as well.
+    function(data, settings, *arguments, *results of the pieces in `needs`), seeds whatever it draws, and returns a
+    dict: tensors and dicts of tensors, for the pieces that need them, and what JSON knows, for the results file too.
     arguments: plain values, which with the name tell one piece from all others.
     needs: names of pieces that stand before it. group, seed: what the results file counts whole seeds by.
     """
@@ -157,7 +157,7 @@ class Experiment:
                     failures[name] = reply
                 else:
                     journal.store(name, reply)
-                    found[name] = journal.found(name)
+                    found[name] = found_in(reply)
                     store()
                     bar.update()
         if failures:

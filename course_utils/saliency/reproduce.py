@@ -143,47 +143,43 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
 run = Experiment("saliency", Settings, load, pieces, collect).run
 
 
-def train_dense(digits: Digits, settings: Settings, seed: int) -> dict[str, Any]:
-    """The dense network: its weights, and what `measure` says."""
-    set_seed(seed)
-    model = mlp(*settings.sizes)
-    train(model, digits.train, epochs=settings.epochs, lr=settings.lr, **recipe(settings, seed))
-    return measure(model, digits) | model.state_dict()
+def fit(
+    model: nn.Sequential, masks: Masks, epochs: int, lr: float, digits: Digits, settings: Settings, seed: int
+) -> nn.Sequential:
+    common = {"batch_size": settings.batch_size, "schedule": cosine, "seed": seed, "progress": False}
+    train(model, digits.train, epochs=epochs, lr=lr, after_step=hold_masks(masks), **common)
+    return model
 
 
 def restored(dense: dict[str, Any], settings: Settings) -> nn.Sequential:
     model = mlp(*settings.sizes)
-    model.load_state_dict({name: dense[name] for name in model.state_dict()})
+    model.load_state_dict(dense["weights"])
     return model
 
 
-def recipe(settings: Settings, seed: int) -> dict[str, Any]:
-    """What all trainings have in common."""
-    return {"batch_size": settings.batch_size, "schedule": cosine, "seed": seed, "progress": False}
-
-
-def retrain(model: nn.Sequential, masks: Masks, epochs: int, digits: Digits, settings: Settings, seed: int) -> None:
-    common = recipe(settings, seed)
-    train(model, digits.train, epochs=epochs, lr=settings.retrain_lr, after_step=hold_masks(masks), **common)
+def train_dense(digits: Digits, settings: Settings, seed: int) -> dict[str, Any]:
+    """A network, and what `measure` says of it."""
+    set_seed(seed)
+    model = fit(mlp(*settings.sizes), {}, settings.epochs, settings.lr, digits, settings, seed)
+    return measure(model, digits) | {"weights": model.state_dict()}
 
 
 def cut_at_once(digits: Digits, settings: Settings, seed: int, criterion: str, dense: dict[str, Any]) -> Values:
-    """The network cut by a criterion to each fraction: what the second derivatives foretell, and what it comes to."""
-    rows = []
+    """The network cut by a criterion to each fraction, without retraining and with it."""
     by_criterion = criteria(restored(dense, settings), digits.train, seed)
-    saliencies = by_criterion[criterion]
-    foretelling = saliencies if criterion.startswith("OBD") else by_criterion["OBD, exact diagonal"]
+    saliencies, rows = by_criterion[criterion], []
+    predicting = saliencies if criterion.startswith("OBD") else by_criterion["OBD, exact diagonal"]
     for deleted in settings.deleted:
         masks = cut(saliencies, 1 - deleted)
         model = restored(dense, settings)
         apply_masks(model, masks)
         row = {
             "deleted": deleted,
-            "predicted_increase": float(saliency.predicted_loss_increase(foretelling, masks)),
+            "predicted_increase": float(saliency.predicted_loss_increase(predicting, masks)),
             "cut": measure(model, digits),
         }
         if criterion in RETRAINED:
-            retrain(model, masks, settings.retrain_epochs, digits, settings, seed)
+            fit(model, masks, settings.retrain_epochs, settings.retrain_lr, digits, settings, seed)
             row["retrained"] = measure(model, digits)
         rows.append(row)
     return {"rows": rows}
@@ -195,15 +191,15 @@ def cut_in_rounds(digits: Digits, settings: Settings, seed: int, criterion: str,
     for number, deleted in enumerate(settings.deleted):
         masks = cut(criteria(model, digits.train, seed + 1000 * number)[criterion], 1 - deleted, masks)
         apply_masks(model, masks)
-        retrain(model, masks, settings.round_epochs, digits, settings, seed)
+        fit(model, masks, settings.round_epochs, settings.retrain_lr, digits, settings, seed)
         rows.append({"deleted": deleted, "retrained": measure(model, digits)})
     return {"rows": rows}
 
 
 def train_on(digits: Digits, settings: Settings, seed: int, dense: dict[str, Any]) -> Values:
-    """As many epochs as the rounds have, with nothing deleted."""
+    """The control: as many epochs as the rounds have, with nothing deleted."""
     model, rows = restored(dense, settings), []
     for _ in settings.deleted:
-        retrain(model, {}, settings.round_epochs, digits, settings, seed)
+        fit(model, {}, settings.round_epochs, settings.retrain_lr, digits, settings, seed)
         rows.append(measure(model, digits))
     return {"rows": rows}

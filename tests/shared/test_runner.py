@@ -2,10 +2,12 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import psutil
@@ -14,6 +16,7 @@ import torch
 
 from course_utils import cli, reproduce
 from course_utils.lottery import reproduce as lottery
+from course_utils.reproduce import processes
 from course_utils.reproduce.journal import Journal, decode, encode
 from course_utils.reproduce.runner import Done, Piece, PieceFailed
 from course_utils.units import ROOT
@@ -114,6 +117,15 @@ def test_a_dask_cluster_finds_the_same_though_a_worker_dies(folder, tmp_path):
     assert numbers(together) == numbers(toy.run(2, tmp_path))
 
 
+def test_a_process_of_another_version_or_whose_work_nobody_wants_is_given_up(monkeypatch):
+    with closing(processes.Crew()) as crew:
+        with pytest.raises(processes.WorkerDied):
+            crew.call(600, pickle.dumps((time.sleep,)), wanted=lambda: False)
+        monkeypatch.setattr(processes, "identity", lambda: ("another",))
+        with pytest.raises(OSError, match="another version"):
+            crew.call(0, pickle.dumps((time.sleep,)))
+
+
 def test_a_scheduler_that_is_not_there():
     pytest.importorskip("distributed")
     with pytest.raises(OSError, match="no Dask scheduler"):
@@ -164,20 +176,15 @@ def test_the_lottery_draws_the_same_tickets_on_two_workers(few_digits, tmp_path,
 
 
 def test_a_result_is_read_as_it_was_returned():
-    result = {
-        "z": torch.arange(6.0).view(2, 3).T,
-        "rows": [{"loss": 0.1, "settled": None}],
-        "mask": torch.tensor([True, False]),
-        "a": torch.tensor(3),
-        "name": "séance",
-    }
-    read = decode(encode(result, {"host": "here"}, 1.5))
-    assert list(read) == list(result) and {k: v for k, v in read.items() if k in ("rows", "name")} == {
-        "rows": result["rows"],
-        "name": "séance",
-    }
-    for name in ("z", "mask", "a"):
-        assert torch.equal(read[name], result[name]) and read[name].data_ptr() % 64 == 0
+    values = {"rows": [{"loss": 0.1, "settled": None}], "name": "séance", "empty": {}}
+    tensors = {"z": torch.arange(6.0).view(2, 3).T, "a": torch.tensor(3)}
+    masks = {"2.weight": torch.tensor([True, False]), "0.weight": torch.ones(3, dtype=torch.bool)}
+    read = decode(encode({**values, **tensors, "masks": masks}, {"host": "here"}, 1.5))
+    assert {name: read.pop(name) for name in values} == values
+    assert list(read["masks"]) == list(masks)  # a shuffle would draw others for others
+    for got, wanted in ((read.pop("masks"), masks), (read, tensors)):
+        assert got.keys() == wanted.keys()
+        assert all(torch.equal(got[name], wanted[name]) and got[name].data_ptr() % 64 == 0 for name in wanted)
 
 
 def test_a_piece_is_done_again_if_it_is_damaged_or_was_changed(tmp_path):
