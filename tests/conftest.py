@@ -17,9 +17,9 @@ def one_thread():
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     """Journals go to a folder of the test's own."""
-    from course_utils import reproduce
+    from course_utils.reproduce import journal
 
-    monkeypatch.setattr(reproduce, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(journal, "cache_folder", lambda: tmp_path / "cache")
 
 
 @pytest.fixture(scope="session")
