@@ -37,6 +37,13 @@ class Submission:
     status: str = ""
     message: str = ""
 
+    def content(self) -> bytes | None:
+        """What the file holds; None if there is none that can be read."""
+        try:
+            return read_bytes(self.path) if self.path is not None else None
+        except Refused:
+            return None
+
 
 @dataclass
 class Notebook:
