@@ -25,6 +25,8 @@ NEEDS_CPU_INDEX := import sys; sys.exit(sys.platform != "linux")
 REACHABLE := import signal, urllib.request; signal.alarm(4); urllib.request.urlopen("$(CPU_INDEX)/torch/", timeout=3)
 
 # A stamp holds the folder it was made in: scripts of a .venv that was moved or copied do not work.
+# The shell reads the folder's name from the environment, where no quote or dollar sign in it means anything.
+export CURDIR
 ifneq ($(shell cat .venv/lab.stamp 2>/dev/null),$(CURDIR))
 .venv/lab.stamp: remade
 endif
@@ -58,12 +60,12 @@ help:
 
 .venv/lab.stamp: pyproject.toml constraints.txt
 	@$(call install,.)
-	@echo '$(CURDIR)' > $@
+	@printf '%s\n' "$$CURDIR" > $@
 
 .venv/test.stamp: pyproject.toml constraints.txt
 	@$(call install,.[test])
-	@echo '$(CURDIR)' > .venv/lab.stamp
-	@echo '$(CURDIR)' > $@
+	@printf '%s\n' "$$CURDIR" > .venv/lab.stamp
+	@printf '%s\n' "$$CURDIR" > $@
 
 define install
 set -e; python=; \
@@ -77,7 +79,7 @@ if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
   echo "$$python cannot make environments: install its venv module (on Debian and Ubuntu: sudo apt install python3-venv)." >&2; exit 1; \
 fi; \
 echo "Installing the course and what it needs into .venv with $$python: once, a few minutes."; \
-if [ "$$(cat .venv/lab.stamp 2>/dev/null)" != '$(CURDIR)' ]; then "$$python" -m venv --clear .venv; fi; \
+if [ "$$(cat .venv/lab.stamp 2>/dev/null)" != "$$CURDIR" ]; then "$$python" -m venv --clear .venv; fi; \
 index=; \
 if "$$python" -c '$(NEEDS_CPU_INDEX)'; then \
   if "$$python" -c '$(REACHABLE)' >/dev/null 2>&1; then index='--extra-index-url $(CPU_INDEX)'; \

@@ -1,5 +1,7 @@
 """The `course` command. Each subcommand only reads its arguments here; the work is done in the module it names."""
 
+import codecs
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +21,10 @@ app = typer.Typer(
 )
 errors = Console(stderr=True)
 INTERRUPTED = 130
+# What terminals show that know no such signs: Windows' in cp1252, or a pipe in ASCII
+PLAIN_SIGNS = str.maketrans(
+    {"✓": "+", "✗": "x", "◐": "~", "○": "o", "…": "...", "−": "-", "–": "-", "×": "x", "·": ".", "≤": "<=", "≥": ">="}
+)
 
 
 class CourseError(Exception):
@@ -155,11 +161,25 @@ def doctor() -> None:
     raise typer.Exit(0 if examine() else 1)
 
 
+def plain_signs(error: UnicodeError) -> tuple[str, int]:
+    """A codec's error handler: what cannot be written is replaced by a sign that can, or by a question mark."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end].translate(PLAIN_SIGNS)
+    return "".join(sign if sign.isascii() else "?" for sign in signs), error.end
+
+
+codecs.register_error("plain_signs", plain_signs)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; turn an expected failure into one sentence and exit status 1."""
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
     argv = [word for word in argv if word != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain_signs")
     try:
         return app(argv, prog_name="course", standalone_mode=True) or 0
     except SystemExit as ended:

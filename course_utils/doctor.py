@@ -225,7 +225,7 @@ def examine(console: Console | None = None) -> bool:
     """Print what was found, in plain words; return whether the course can run."""
     console = console or Console()
     findings: dict[str, Finding] = {}
-    with console.status("") as status:
+    with console.status("", spinner="line") as status:  # every terminal has these signs
         for subject, look in EXAMINATIONS.items():
             status.update(f"looking at: {subject}")
             try:

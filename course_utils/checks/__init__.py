@@ -1,5 +1,6 @@
 """`check(function)`: which laws of its exercise a function obeys."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +19,12 @@ def check(function: Callable[..., Any], exercise: str | None = None, seed: int |
 
     The exercise is found by the function's name, or given by its id (`exercise="1.1"`), so that any callable can be
     checked. A seed changes the random inputs, never the laws. A wrong function raises nothing: the report says what is
-    wrong.
+    wrong. (Under nbgrader's Validate it raises AssertionError, as all that does not raise is a success there.)
     """
     name = exercise or getattr(function, "__name__", None)
     if name is None:
         raise ValueError(f"{function!r} has no name: say which exercise it is, as in check(f, exercise='1.1').")
-    return run(find_exercise(name), function, PUBLIC_SEED if seed is None else seed)
+    report = run(find_exercise(name), function, PUBLIC_SEED if seed is None else seed)
+    if "NBGRADER_EXECUTION" in os.environ and not report.passed:
+        raise AssertionError(f"{report}")
+    return report

@@ -42,7 +42,8 @@ def put_odd_files(folder, elsewhere):
     (folder / "other lab" / "00_budget").mkdir(parents=True)
     (folder / "other lab" / "00_budget" / "00_budget.ipynb").write_bytes(NEIGHBOUR)
     (folder / "renamed" / LAB).mkdir(parents=True)
-    (folder / "renamed" / LAB / "Untitled1.ipynb").write_bytes(NEIGHBOUR)
+    for name in ("Untitled1.ipynb", "Untitled2.ipynb"):
+        (folder / "renamed" / LAB / name).write_bytes(NEIGHBOUR)
     (folder / "strays" / LAB).mkdir(parents=True)
     (folder / "strays" / LAB / os.fsdecode(b"\xff\xfe.py")).write_bytes(b"x")
     (folder / "essay.docx").write_bytes(b"PK")

@@ -222,6 +222,30 @@ def test_make_installs_again_in_a_clone_that_was_moved(clone):
     assert "pip install" in make("-n", "lab", cwd=clone).stdout
 
 
+PRETENDER = """#!/bin/sh
+case "$*" in
+  *"venv --clear"*) mkdir -p .venv/bin && cp python .venv/bin/python ;;
+  *"course_utils lab") echo "the lab opens" ;;
+  *sys.platform*) exit 1 ;;
+esac
+"""
+
+
+@needs_make
+@pytest.mark.parametrize("name", ["Prof's course", 'a "b"  c', "$HOME #1 & $(date)", "x; y (1, 2)"])
+def test_make_works_in_folders_of_any_name(name, clone):
+    """With a Python that installs nothing: what is quoted wrongly ends in an error, or in a second installation."""
+    folder = clone / name
+    folder.mkdir()
+    for file in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copyfile(clone / file, folder / file)
+    (folder / "python").write_text(PRETENDER)
+    (folder / "python").chmod(0o755)
+    first, second = (make("lab", "PYTHON=./python", cwd=folder) for _ in range(2))
+    assert first.returncode == 0 and "Installing" in first.stdout, first.stderr
+    assert second.stdout == "the lab opens\n" and second.stderr == ""
+
+
 # --- nothing of the machine it was written on -------------------------------------------------------------------------
 
 
