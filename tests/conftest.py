@@ -1,6 +1,14 @@
 """What tests of several folders share."""
 
+from collections.abc import Callable
+
 import pytest
+
+
+@pytest.fixture(scope="session")
+def depth(request) -> Callable:
+    """`depth(quick, deep)` is how far a test goes under `make test` and under `make prove`, which runs whoever asks."""
+    return lambda quick, deep: deep if request.config.getoption("prove") else quick
 
 
 @pytest.fixture(autouse=True, scope="session")
