@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ def locate(path: Path, lab: str) -> Path:
     notebooks = [file for file in files if is_notebook(file.name)]
     if (named := _called(f"{lab}.ipynb", notebooks)) is not None:
         return named
-    if len(notebooks) == 1 and _defines_most(notebooks[0], lab):
+    if len(notebooks) == 1 and defines_most(parse_notebook(read_bytes(notebooks[0])).cells, find_topic(lab)):
         return notebooks[0]
     if not (notebooks or (inside and files)):
         raise Refused("not handed in", "the folder is empty" if inside else "nothing of this lab is there")
@@ -144,11 +145,10 @@ def _called(name: str, entries: list[Path]) -> Path | None:
     return next((entry for entry in alike if entry.name == name), alike[0] if len(alike) == 1 else None)
 
 
-def _defines_most(notebook: Path, lab: str) -> bool:
-    """Whether a notebook has most of the lab's functions, done or not. Refused if it cannot be read."""
-    code = "\n".join(parse_notebook(read_bytes(notebook)).cells)
-    functions = lab_functions(find_topic(lab))
-    return 2 * len(set(re.findall(r"\bdef +(\w+)", code)).intersection(functions)) > len(functions)
+def defines_most(cells: Sequence[str], topic: str) -> bool:
+    """Whether a notebook has most of a lab's functions, done or not."""
+    functions = lab_functions(topic)
+    return 2 * len(set(re.findall(r"\bdef +(\w+)", "\n".join(cells))).intersection(functions)) > len(functions)
 
 
 def read_bytes(path: Path) -> bytes:
