@@ -86,7 +86,7 @@ def _by_network(results: Mapping[str, Any]) -> dict[tuple[str, int], list[dict[s
 
 
 def _written(values: Mapping[int, float], digits: int = 0, factor: float = 1.0) -> str:
-    return plots.mean_and_range([factor * value for value in values.values()], digits)
+    return plots.mean_and_range([factor * value for value in values.values()], digits) if values else "—"
 
 
 def results_table(results: Mapping[str, Any]) -> plots.Table:
