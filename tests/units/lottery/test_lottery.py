@@ -269,7 +269,7 @@ def test_masks_hold_in_pre_training_and_leave_embeddings_whole():
 
 def test_ticket_explorer_follows_its_slider():
     masks = [{"a": torch.rand(5, 784) < p, "b": torch.rand(4, 5) < p} for p in (1.0, 0.5, 0.2)]
-    slider, image = ticket_explorer(masks, {"ticket": [1.0, 2.0, 3.0], "control": [1.0, 4.0, 9.0]}).children
+    slider, image = ticket_explorer(masks, {"ticket": {0: 1.0, 1: 2.0, 2: 3.0}, "control": {1: 4.0}}).children
     pictures = set()
     for number in range(3):
         slider.value = number
