@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,13 @@ def stored_results(name: str) -> dict[str, Any]:
     if not path.exists():
         raise ValueError(f"There are no results at {path}: make them with 'course reproduce {name}'.")
     return json.loads(path.read_text())
+
+
+def fewer_seeds(counts: Mapping[str, int]) -> str:
+    """Which results have fewer seeds than the others, as one sentence; "" if all have the same. counts: by name."""
+    most = max(counts.values(), default=0)
+    fewer = ", ".join(f"{name} {count}" for name, count in counts.items() if count < most)
+    return f"Fewer seeds than the others: {fewer} (the others {most})." if fewer else ""
 
 
 class Journal:
