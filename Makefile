@@ -2,7 +2,7 @@
 # Both make the environment .venv if it is missing, and again when pyproject.toml or constraints.txt has changed.
 
 .DEFAULT_GOAL := help
-.PHONY: lab test build clean help remade
+.PHONY: lab test prove build clean help remade
 SHELL := /bin/sh
 
 # The first of these that is new enough, unless you name one: make lab PYTHON=python3.13
@@ -17,6 +17,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 BIN := .venv/bin
 RUN := $(BIN)/python -m course_utils
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # PyPI's PyTorch for Linux brings gigabytes of CUDA libraries; PyTorch's own index has a build for the CPU alone.
 # Its version ends in +cpu, so pip prefers it. Where that index cannot be reached, one question now saves pip minutes of retries.
@@ -42,8 +43,11 @@ test: .venv/test.stamp  ## check style, look for stale notebooks, run every test
 	printf '\n== 1 of 2: style (ruff)\n'; \
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . || failed="$$failed style"; \
 	printf '\n== 2 of 2: all tests, every notebook among them, and whether it is up to date (pytest and nbval, on all cores)\n'; \
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS) || failed="$$failed tests"; \
+	$(PYTEST) $(ARGS) || failed="$$failed tests"; \
 	if [ -n "$$failed" ]; then printf '\nFailed:%s\n' "$$failed"; exit 1; fi
+
+prove: .venv/test.stamp  ## try checks and grading more deeply, for an hour; one unit or folder: make prove ARGS=07
+	@$(PYTEST) --prove $(ARGS)
 
 build: .venv/lab.stamp  ## build solutions, labs and lectures from their text sources; one unit: make build ARGS=01
 	@$(RUN) build $(ARGS)

@@ -144,11 +144,18 @@ def reproduce(
     name: Annotated[str, typer.Argument(help="What to rerun at paper scale, such as 'distillation'.")],
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
     out: Annotated[Path | None, typer.Option(help="Where to store the results; lectures/results if left out.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes at work at the same time, each with one thread.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="The address of a Dask scheduler whose workers compute, as tcp://host:8786.")
+    ] = None,
 ) -> None:
-    """Rerun a paper's experiment at its own scale, and store the results as JSON."""
+    """Rerun a paper's experiment at its own scale, and store the results as JSON.
+
+    What is done is stored at once: a run that was stopped goes on with the same command.
+    """
     from course_utils.reproduce import reproduce_experiment
 
-    reproduce_experiment(name, seeds=seeds, out=out)
+    reproduce_experiment(name, seeds=seeds, out=out, workers=workers, scheduler=scheduler)
 
 
 @app.command()

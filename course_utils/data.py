@@ -52,6 +52,10 @@ class Digits:
     validation: Split
     test: Split
 
+    def summary(self) -> dict[str, str | int]:
+        """The name, and how many examples each split has."""
+        return {"name": self.name} | {part: len(getattr(self, part)) for part in ("train", "validation", "test")}
+
 
 def cache_folder() -> Path:
     """The user's own folder for what the course can make or download again. OSError if there is no home for it."""

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 GLANCE = 0.2  # seconds that a call may take unobserved
@@ -25,6 +25,39 @@ class Limits:
     memory: int = 6 * 2**30  # address space; torch alone needs 3 GB of it
     file_size: int = 64 * 2**20
     processes: int = 64
+
+    def on(self, machine: "Slowness") -> "Limits":
+        """The same work's limits on a slower machine."""
+        return replace(
+            self,
+            call=self.call * machine.processor,
+            define=self.define * machine.processor,
+            exercise=self.exercise * machine.clock,
+            submission=self.submission * machine.clock,
+        )
+
+
+PROBE_SECONDS = 0.02  # what the probe takes on the machine that the limits were chosen on, with nothing else to do
+
+
+@dataclass(frozen=True)
+class Slowness:
+    """How many times longer work takes here, at least 1: by the processor's time, and by the clock, if it is busy."""
+
+    processor: float = 1
+    clock: float = 1
+
+    @classmethod
+    def measured(cls) -> "Slowness":
+        """By three runs of a small piece of work, of which the quickest counts."""
+
+        def probe() -> tuple[float, float]:
+            processor, clock = time.process_time(), time.perf_counter()
+            sum(number * number for number in range(400_000))
+            return time.process_time() - processor, time.perf_counter() - clock
+
+        probes = [probe() for _ in range(3)]
+        return cls(*(max(1, min(times) / PROBE_SECONDS) for times in zip(*probes, strict=True)))
 
 
 class Died(Exception):

@@ -1,20 +1,24 @@
 """Finds the submissions in a folder and reads their notebooks, which may be anything but notebooks."""
 
+import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import stat
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from course_utils.units import find_topic, lab_functions
 
-MAX_FILE_BYTES = 25 * 2**20
+MAX_FILE_BYTES = 100 * 2**20  # outputs and all: what counts is the code
 MAX_CODE_CHARACTERS = 500_000
 MAX_CELLS = 2_000
+MAX_CELL_CHARACTERS = 100_000
 MAX_NAME_BYTES = 200
 # What systems and Gradescope leave in a folder; nobody is called so
 LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini", "submission_metadata.yml")
@@ -52,6 +56,7 @@ class Notebook:
     cells: list[str]
     secondary: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    python: str = ""  # the version that ran it last
 
 
 def collect(folder: Path, lab: str) -> list[Submission]:
@@ -121,7 +126,7 @@ def locate(path: Path, lab: str) -> Path:
     notebooks = [file for file in files if is_notebook(file.name)]
     if (named := _called(f"{lab}.ipynb", notebooks)) is not None:
         return named
-    if len(notebooks) == 1 and _defines_most(notebooks[0], lab):
+    if len(notebooks) == 1 and defines_most(parse_notebook(read_bytes(notebooks[0])).cells, find_topic(lab)):
         return notebooks[0]
     if not (notebooks or (inside and files)):
         raise Refused("not handed in", "the folder is empty" if inside else "nothing of this lab is there")
@@ -140,11 +145,10 @@ def _called(name: str, entries: list[Path]) -> Path | None:
     return next((entry for entry in alike if entry.name == name), alike[0] if len(alike) == 1 else None)
 
 
-def _defines_most(notebook: Path, lab: str) -> bool:
-    """Whether a notebook has most of the lab's functions, done or not. Refused if it cannot be read."""
-    code = "\n".join(parse_notebook(read_bytes(notebook)).cells)
-    functions = lab_functions(find_topic(lab))
-    return 2 * len(set(re.findall(r"\bdef +(\w+)", code)).intersection(functions)) > len(functions)
+def defines_most(cells: Sequence[str], topic: str) -> bool:
+    """Whether a notebook has most of a lab's functions, done or not."""
+    functions = lab_functions(topic)
+    return 2 * len(set(re.findall(r"\bdef +(\w+)", "\n".join(cells))).intersection(functions)) > len(functions)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -160,7 +164,8 @@ def read_bytes(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise Refused("wrong file", "it is not a regular file")
         if status.st_size > MAX_FILE_BYTES:
-            raise Refused("too large", f"{status.st_size / 2**20:.0f} MB; {MAX_FILE_BYTES // 2**20} MB are allowed")
+            size = math.ceil(status.st_size / 2**20)
+            raise Refused("too large", f"{size} MB; {MAX_FILE_BYTES // 2**20} MB are allowed")
         with open(descriptor, "rb", closefd=False) as file:
             return file.read(MAX_FILE_BYTES)
     finally:
@@ -168,7 +173,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parse_notebook(data: bytes) -> Notebook:
-    """The code cells of a notebook file of format 4. Refused, with a status that says why, if it is none."""
+    """The code cells of a notebook file. Refused, with a status that says why, if it is none."""
     if not data.strip():
         raise Refused("empty", "the file has no content")
     try:
@@ -178,15 +183,43 @@ def parse_notebook(data: bytes) -> Notebook:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Refused("not a notebook", f"it is not JSON: {str(error)[:100]}") from None
+        raise Refused("not a notebook", _what_it_is(text) or f"it is not JSON: {str(error)[:100]}") from None
     if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
         raise Refused("not a notebook", "it is JSON, but no notebook")
+    if content["nbformat"] < 4:
+        content = _brought_up_to_date(content)
     if content["nbformat"] != 4:
-        advice = "open it in JupyterLab and save it" if content["nbformat"] < 4 else "save it as nbformat 4"
-        raise Refused("wrong format", f"it has notebook format {content['nbformat']}, not 4: {advice}")
+        raise Refused("wrong format", f"it has notebook format {content['nbformat']}: save it as format 4")
     if not isinstance(content.get("cells"), list):
         raise Refused("not a notebook", "it has no list of cells")
-    return _code_cells(content["cells"])
+    notebook = _code_cells(content["cells"])
+    with contextlib.suppress(KeyError, TypeError):
+        version = content["metadata"]["language_info"]["version"]
+        notebook.python = version[:20] if isinstance(version, str) else ""
+    return notebook
+
+
+def _what_it_is(text: str) -> str:
+    """The usual things that lie under a notebook's name; nothing if it is none of them."""
+    head = text[:1000].lstrip().lower()
+    if re.search(r"^<{7} ", text, re.MULTILINE):
+        return "it holds a merge conflict (<<<<<<<) that git left: resolve it, or take one side's file"
+    if head.startswith("version https://git-lfs"):
+        return "it is a pointer of Git LFS, not the file: fetch the file with `git lfs pull`"
+    if head.startswith(("<!doctype", "<html", "<?xml")):
+        return "it is a web page (a sign-in page, perhaps), saved under the notebook's name: download it again"
+    return ""
+
+
+def _brought_up_to_date(content: dict[str, Any]) -> dict[str, Any]:
+    """A notebook of an older format, as JupyterLab would open it."""
+    import nbformat
+
+    try:
+        return nbformat.convert(nbformat.from_dict(content), 4)
+    except Exception as error:  # the file may hold anything
+        message = f"it has the old notebook format {content['nbformat']}, and errors: {error}"
+        raise Refused("wrong format", message[:200]) from None
 
 
 def _code_cells(cells: list[Any]) -> Notebook:
@@ -208,10 +241,15 @@ def _code_cells(cells: list[Any]) -> Notebook:
                 where = f"code cell {len(notebook.cells) + 1}"
                 notebook.notes.append(f"{where} has the id of an earlier cell, which counts")
             seen.add(identity)
+        if len(source) > MAX_CELL_CHARACTERS:
+            size = f"{len(source):,} characters, a pasted log perhaps"
+            notebook.notes.append(f"code cell {len(notebook.cells) + 1} is left out: it has {size}")
+            source = ""
         notebook.cells.append(source)
     if not any(source.strip() for source in notebook.cells):
         raise Refused("empty", "it has no code")
     characters = sum(map(len, notebook.cells))
     if characters > MAX_CODE_CHARACTERS or len(notebook.cells) > MAX_CELLS:
-        raise Refused("too large", f"{len(notebook.cells):,} code cells with {characters:,} characters")
+        most = f"{MAX_CELLS:,} with {MAX_CODE_CHARACTERS:,} are allowed"
+        raise Refused("too large", f"{len(notebook.cells):,} code cells with {characters:,} characters; {most}")
     return notebook

@@ -20,7 +20,7 @@ import psutil
 import torch
 from threadpoolctl import threadpool_limits
 
-from course_utils.grading.child import Child, Limits
+from course_utils.grading.child import Child, Limits, Slowness
 from course_utils.grading.folders import fresh_folder
 from course_utils.grading.session import Session
 from course_utils.notebooks.kit import write_package
@@ -34,7 +34,8 @@ class LocalProcesses:
     """Starts processes for submissions, as `sandbox.Sandbox` does, without a guard around them."""
 
     def __init__(self, topic: str, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+        self.slowness = Slowness.measured()
+        self.limits = (limits or Limits()).on(self.slowness)
         self.folder = fresh_folder()
         write_package(self.folder / "kit", topic, sandbox=True)
 

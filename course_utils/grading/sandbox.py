@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from course_utils.grading.child import Child, Died, Limits
+from course_utils.grading.child import Child, Died, Limits, Slowness
 from course_utils.grading.folders import fresh_folder
 from course_utils.units import PACKAGE, ROOT
 
@@ -35,7 +35,8 @@ class Sandbox:
     """A process that has imported torch, and forks a child for each submission. `wait` until it is ready."""
 
     def __init__(self, topic: str, limits: Limits | None = None, trust: bool = False) -> None:
-        self.topic, self.limits, self.trust = topic, limits or Limits(), trust
+        self.topic, self.trust = topic, trust
+        self.limits = (limits or Limits()).on(Slowness.measured())
         if not hasattr(os, "fork"):
             raise SandboxUnavailable("Grading needs Linux or macOS; on Windows use WSL 2.")
         self.folder: Path | None = None  # without bubblewrap, what the process needs stands in a folder

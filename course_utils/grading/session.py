@@ -9,8 +9,10 @@ import functools
 import io
 import linecache
 import operator
+import os
 import socket
 import sys
+import threading
 import types
 from typing import Any
 
@@ -22,6 +24,7 @@ from course_utils.grading.protocol import NotPlain
 from course_utils.notebooks.extract import Statement, extract
 
 KEPT_GRAPHS = 256  # results whose gradient can still be asked for
+CELL = "<ipython-code cell "  # how the name of a cell's code begins; numba keeps a cache for such a file only
 PRINTED = 2_000  # characters of a call's output that are kept
 FUTURE = functools.reduce(
     operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
@@ -46,6 +49,24 @@ class _Printed(io.TextIOBase):
         return text
 
 
+def _no_thread(thread: threading.Thread) -> None:
+    """In place of Thread.start: a progress bar's thread just never runs, work in threads is refused."""
+    if not thread.daemon:
+        raise RuntimeError("can't start new thread: grading has one thread for you")
+
+
+def _no_compiler(model: Any = None, **options: Any) -> Any:
+    """In place of torch.compile, also as a decorator: the same function, which is as right."""
+    return (lambda other: other) if model is None else model
+
+
+# What the student may not know of the place where the error happened
+HINTS = {
+    ModuleNotFoundError: " (only the notebook is graded, with what the course installs: put helpers into a cell)",
+    FileNotFoundError: " (only the notebook is graded: files beside it are not there)",
+}
+
+
 class _Shell:
     """Stands in for IPython's `get_ipython()`: magics do nothing here."""
 
@@ -62,6 +83,7 @@ class Session:
         self.module.__dict__.update(get_ipython=_Shell, display=lambda *args, **kwargs: None)
         self.needed: dict[str, list[Statement]] = {}
         self.done: dict[Statement, list[Any] | None] = {}  # statements that ran, with the error that they raised
+        self.binder: dict[str, Statement] = {}  # what a name's value comes from
         self.flags = 0  # `from __future__` holds for what follows
         self.graphs: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
         self.printed = _Printed()
@@ -69,6 +91,10 @@ class Session:
     def serve(self) -> None:
         sys.modules["__main__"] = self.module
         sys.stdout = sys.stderr = self.printed
+        sys.path.append(os.getcwd())  # where %%writefile writes
+        threading.Thread.start, threading.Thread.is_alive = _no_thread, lambda thread: False
+        threading.Thread.join = lambda thread, timeout=None: None
+        torch.compile = _no_compiler
         torch.set_num_threads = lambda number: (
             None
         )  # the sandbox has one thread, and libgomp would die of asking for more
@@ -103,8 +129,10 @@ class Session:
         """Run what an exercise needs, as far as it has not run yet. A statement that fails costs what depends on it."""
         problems = []
         for statement in self.needed.get(name, []):
-            if statement not in self.done:
+            # Another exercise may have needed another binding of the same name
+            if statement not in self.done or any(self.binder.get(bound) != statement for bound in statement.binds):
                 self.done[statement] = self._run(statement)
+                self.binder |= dict.fromkeys(statement.binds, statement)
             if self.done[statement]:
                 problems.append([statement.cell, statement.line, *self.done[statement]])
         value = getattr(self.module, name, None)
@@ -112,7 +140,7 @@ class Session:
 
     def _run(self, statement: Statement) -> list[Any] | None:
         # IPython and tracebacks find a cell's text by its file name
-        filename = f"<code cell {statement.cell + 1}, line {statement.line}>"
+        filename = f"{CELL}{statement.cell + 1}, line {statement.line}>"
         linecache.cache[filename] = (len(statement.source), None, statement.source.splitlines(keepends=True), filename)
         try:
             code = compile(statement.source, filename, "exec", flags=self.flags, dont_inherit=True)
@@ -158,14 +186,14 @@ class Session:
         line, trace = "", error.__traceback__
         while trace is not None:
             filename = trace.tb_frame.f_code.co_filename
-            if filename.startswith("<code cell "):
+            if filename.startswith(CELL):
                 line = linecache.getline(filename, trace.tb_lineno).strip()
             trace = trace.tb_next
         try:
             text = str(error)
         except BaseException:
             text = ""
-        return [type(error).__name__[:80], text[:500], line[:200]]
+        return [type(error).__name__[:80], text[:400] + HINTS.get(type(error), ""), line[:200]]
 
 
 def _grow(value: Any, leaves: list[Tensor]) -> Any:

@@ -4,7 +4,9 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +19,7 @@ import torch
 from course_utils.checks.engine import PUBLIC_SEED, Exercise, Law, run
 from course_utils.checks.report import Report
 from course_utils.grading.child import Child, Died, Processes
-from course_utils.grading.collect import Notebook
+from course_utils.grading.collect import Notebook, defines_most
 from course_utils.grading.protocol import pack
 from course_utils.grading.remote import RemoteFunction
 from course_utils.units import ROOT, available, load_unit
@@ -120,7 +122,7 @@ def grade_notebook(
                     result.outcome, result.note = "unreadable code", f"its cells could not be parsed: {error}"
                 break
             if not read:
-                notes += found["notes"]
+                notes += [*found["notes"], *_other_python(notebook.python, found)]
                 read = True
             while waiting and child.died is None:
                 exercise, result = waiting.pop(0)
@@ -130,6 +132,17 @@ def grade_notebook(
                 done(result)
     status, message = _status(results, notebook.cells)
     return status, message, results, notes
+
+
+def _other_python(version: str, found: dict[str, Any]) -> list[str]:
+    """A note, if a syntax error may come from a notebook's newer Python."""
+    here = ".".join(map(str, sys.version_info[:2]))
+    there = re.match(r"3\.\d+", version)
+    if not found["broken"] or there is None or int(there[0][2:]) <= sys.version_info.minor:
+        return []
+    note = f"the notebook was run with Python {there[0]} and is judged by {here}, which does not know newer syntax"
+    found["broken"] = {name: f"{text}; {note}" for name, text in found["broken"].items()}
+    return [note]
 
 
 def _check_load(found: dict[str, Any]) -> None:
@@ -258,12 +271,7 @@ def _status(results: list[ExerciseResult], cells: list[str]) -> tuple[str, str]:
 
 def topic_of(cells: list[str]) -> str | None:
     """The unit of which a notebook's code defines most functions."""
-    text = "\n".join(cells)
-    for topic in available():
-        exercises = load_unit(topic).exercises
-        if exercises and sum(f"def {e.name}(" in text for e in exercises) > len(exercises) / 2:
-            return topic
-    return None
+    return next((topic for topic in available() if defines_most(cells, topic)), None)
 
 
 def _parts(value: Any) -> Iterator[Any]:

@@ -4,12 +4,15 @@ The same code collects, refuses, extracts, limits and reports. What differs by n
 """
 
 import ast
+import contextlib
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +31,7 @@ from course_utils.grading.protocol import pack
 from course_utils.grading.submission import JUDGED, ExerciseResult, grade_notebook, topic_of
 from course_utils.units import expected_path, find_topic, lab_path, load_unit, unit_name
 
+SLOW = 2  # times the usual, from which on it is said
 GRADING_DIFFERS = "Grading tries the same laws, and some more, on other inputs."
 
 
@@ -215,6 +219,9 @@ def check_lab(lab: str | Path, console: Console | None = None) -> bool:
         console.print(Text(f"{status}: {message}."))
     for note in notes:
         console.print(Text(f"Note: {note}."))
+    slower = max(processes.slowness.processor, processes.slowness.clock)
+    if slower > SLOW:
+        console.print(f"This machine is slow or busy just now: all limits of time are {slower:.0f} times longer.")
     agree = True
     for each in experiments:
         if each.id not in shown:
@@ -228,12 +235,56 @@ def check_lab(lab: str | Path, console: Console | None = None) -> bool:
     return len(held) == len(exercises) and agree
 
 
+# --- The lab's last cell ----------------------------------------------------------------------------------------------
+
+
+def this_notebook(name: str, namespace: dict[str, Any]) -> tuple[Path, str]:
+    """The file of the notebook whose kernel has this namespace, and how that is known; else `name` in this folder.
+
+    VS Code tells the kernel in a variable, Jupyter in the environment, where the name may have a mark of JupyterLab's
+    collaboration or of VS Code, and may be relative to a folder above.
+    """
+    if isinstance(told := namespace.get("__vsc_ipynb_file__"), str) and Path(told).is_file():
+        return Path(told), "VS Code says that it is this notebook"
+    session = os.environ.get("JPY_SESSION_NAME", "").removeprefix("RTC:")
+    session = re.sub(r"-jvsc-[0-9a-f-]{36}", "", session)
+    if session.endswith(".ipynb"):
+        here = Path.cwd()
+        for path in (here / session, here / Path(session).name, *(above / session for above in here.parents)):
+            if path.is_file():
+                return path, "Jupyter says that it is this notebook"
+    return Path(name), "nothing tells which notebook this is"
+
+
+def not_in_the_file(path: Path, namespace: dict[str, Any], topic: str) -> list[str]:
+    """The exercises that stand otherwise in this kernel than in the file."""
+    try:
+        text = "\n\n".join(parse_notebook(read_bytes(path)).cells)
+    except Refused:
+        return []
+    differ = []
+    for exercise in load_unit(topic).exercises:
+        with contextlib.suppress(KeyError, OSError, TypeError):  # not defined here, or not in a cell
+            if inspect.getsource(namespace[exercise.name]).strip() not in text:
+                differ.append(exercise.name)
+    return differ
+
+
 def check_saved(name: str) -> None:
-    """A lab's last cell: `course check`, from a fresh start, on the notebook file that this kernel runs, or on `name`
-    in this folder."""
-    # Jupyter tells a kernel which notebook it serves, so that a renamed copy is found as well
-    session = Path(os.environ.get("JPY_SESSION_NAME", name))
-    path = session if session.exists() and session.suffix == ".ipynb" else Path(name)
+    """A lab's last cell: `course check`, from a fresh start, on the notebook's saved file."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    namespace = shell.user_ns if shell is not None else {}
+    path, reason = this_notebook(name, namespace)
+    if not path.is_file():
+        print(f"There is no file {name} in {Path.cwd()}: save the notebook, and in a terminal say `course check FILE`.")
+        return
+    minutes = (time.time() - path.stat().st_mtime) / 60
+    ago = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
+    print(f"Checking {path.resolve()}, saved {'just now' if minutes < 2 else ago + ' ago'}: {reason}.")
+    if differ := not_in_the_file(path, namespace, find_lab(path)[1]):
+        print(f"What you ran is not what this file holds ({', '.join(differ)}): save first, or is it another file?")
     command = [sys.executable, "-m", "course_utils", "check", str(path)]
     environment = os.environ | {"COLUMNS": "110", "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")

@@ -19,9 +19,16 @@ MUTATING_METHODS = frozenset(
     {"append", "appendleft", "extend", "insert", "update", "add", "setdefault", "pop", "remove", "discard", "clear"}
     | {"sort", "reverse", "register", "fill"}
 )
+# Calls that set something for the whole process: they belong to every function below them
+PROCESS_WIDE = frozenset(
+    {"sys.setrecursionlimit", "sys.set_int_max_str_digits", "numpy.seterr"}
+    | {f"torch.{name}" for name in ("set_default_dtype", "set_grad_enabled", "set_flush_denormal")}
+)
+SHOWING = frozenset({"print", "check", "display", "plt", "plots", "help"})  # calls that nobody misses in a function
 COMPREHENSIONS = frozenset({"listcomp", "setcomp", "dictcomp", "genexpr"})
 SALVAGE_SPAN = 60  # how many lines in the first column one statement of a broken cell may have
 SALVAGE_PARSES = 3_000  # attempts at one broken cell
+MOST_STEPS = 5_000  # from function to caller, in looking for what calls change
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +44,9 @@ class Statement:
     later: frozenset[str] = frozenset()  # names that its functions need when they are called
     changes: frozenset[str] = frozenset()  # names whose value it changes in place
     stub: bool = False  # a function that only raises NotImplementedError
+    calls: str = ""  # the dotted name of what it calls, if it is nothing but a call
+    sets: frozenset[str] = frozenset()  # global names that it binds when it is called, being a function
+    alters: frozenset[str] = frozenset()  # global names whose value it changes in place when it is called
 
 
 @dataclass
@@ -57,13 +67,16 @@ class Extraction:
 def extract(cells: Sequence[str], names: Sequence[str], secondary: Collection[int] = ()) -> Extraction:
     """Find, for each name, its definition and all that this depends on.
 
-    cells: sources of the code cells, in order. Of several definitions the last one counts, but a stub never hides an
-    implementation, and a variable never hides a function, class or import of the same name. Cells whose index is in
-    `secondary`, and experiments (`%%needs`), count only where no other cell defines a name.
+    cells: sources of the code cells, in order. Of several definitions of a name in `names` the last one counts, but a
+    stub never hides an implementation. Of anything else that a function needs the last binding counts that stands above
+    the function's own check, `check(name)`, and one below only if there is none above; a variable never hides a
+    function, class or import of the same name. Cells whose index is in `secondary`, and experiments (`%%needs`), count
+    only where no other cell defines a name.
     """
     notebook = _Notebook(names, secondary)
     for index, cell in enumerate(cells):
         notebook.read(index, cell)
+    notebook.follow_calls()
     result = Extraction(notes=notebook.notes)
     for name in names:
         if (defined := notebook.definition(name)) is None:
@@ -71,6 +84,7 @@ def extract(cells: Sequence[str], names: Sequence[str], secondary: Collection[in
             if name in notebook.broken:
                 result.broken[name] = notebook.broken[name]
             continue
+        notebook.stand_at_check(name, notebook.statements[defined].cell)
         needed = result.by_exercise[name] = notebook.closure(defined)
         counts = notebook.statements[defined]
         others = [s for i in notebook.binders[name] if name in (s := notebook.statements[i]).firmly and s not in needed]
@@ -78,6 +92,9 @@ def extract(cells: Sequence[str], names: Sequence[str], secondary: Collection[in
             where = f"the one in code cell {counts.cell + 1} counts"
             result.notes.append(f"{name} is defined {len(others) + 1} times; {where}")
         result.notes += [f"{name} uses {unknown}, which no cell defines" for unknown in notebook.unknown(defined)]
+        result.notes += notebook.bound_again(name, needed)
+    result.notes += notebook.left_out(result.statements)
+    result.notes = list(dict.fromkeys(result.notes))
     return result
 
 
@@ -91,18 +108,28 @@ class _Notebook:
         self.changers: dict[str, list[int]] = {}
         self.stars: list[int] = []
         self.futures: list[int] = []  # they hold for every statement that follows
+        self.checks: dict[str, list[int]] = {}  # cells that check a name
+        self.modules: dict[str, str] = {}  # what imported names stand for
+        self.settings: list[int] = []
+        self.until = float("inf")  # the last cell whose bindings count
         self.notes: list[str] = []
         self.broken: dict[str, str] = {}
 
     def read(self, index: int, cell: str) -> None:
         cell = _cleaned(cell)
         magic = re.match(r"\s*%%(\w+)[^\n]*\n?", cell)
+        if magic and magic[1] in ("writefile", "file"):
+            self.write_file(index, *cell[magic.start(1) :].partition("\n")[::2])
         if magic:
             if magic[1] not in PYTHON_MAGICS:
                 return
             if magic[1] == "needs":
                 self.secondary.add(index)
             cell = "\n" * magic[0].count("\n") + cell[magic.end() :]
+        for name in re.findall(r"^[^#\n]*\bcheck\(\s*(\w+)", cell, re.MULTILINE):
+            self.checks.setdefault(name, []).append(index)
+        if re.search(r"^<{7} .*^>{7} ", cell, re.MULTILINE | re.DOTALL):
+            self.notes.append(f"code cell {index + 1} holds both sides of a merge conflict (<<<<<<<): resolve it")
         statements, errors = _parse_cell(index, cell)
         for line, text, source in errors:
             note = f"code cell {index + 1} has a syntax error in line {line}: {text}"
@@ -110,27 +137,111 @@ class _Notebook:
             for name in re.findall(r"\bdef\s+(\w+)", source):
                 self.broken[name] = note
         for statement in statements:
-            number = len(self.statements)
-            alias = re.fullmatch(r"(\w+)\s*=\s*(\w+)", statement.source)
-            if alias and any(alias[2] in self.statements[i].firmly for i in self.binders.get(alias[2], ())):
-                statement = replace(statement, firmly=statement.binds)  # another name for a function
-            self.statements.append(statement)
-            for name in statement.binds:
-                self.binders.setdefault(name, []).append(number)
-            for name in statement.changes:
+            self.add(statement)
+
+    def add(self, statement: Statement) -> None:
+        number = len(self.statements)
+        alias = re.fullmatch(r"(\w+)\s*=\s*(\w+)", statement.source)
+        if alias and any(alias[2] in self.statements[i].firmly for i in self.binders.get(alias[2], ())):
+            statement = replace(statement, firmly=statement.binds)  # another name for a function
+        self.statements.append(statement)
+        for name in statement.binds:
+            self.binders.setdefault(name, []).append(number)
+        for name in statement.changes:
+            self.changers.setdefault(name, []).append(number)
+        if "*" in statement.binds:
+            self.stars.append(number)
+        if _is_import(statement) and len(words := statement.source.split()) > 1:
+            module = f"{words[1]}.{words[3]}" if words[0] == "from" and len(words) > 3 else words[1]
+            self.modules[words[-1]] = module
+        if statement.source.startswith("from __future__ "):
+            self.futures.append(number)
+
+    def write_file(self, index: int, head: str, text: str) -> None:
+        """A cell that writes a module: a statement that an import of the module needs."""
+        name = head.split()[-1]
+        if name.endswith(".py") and name.removesuffix(".py").isidentifier():
+            source = f"open({name!r}, 'w').write({text!r})"
+            self.add(Statement(index, 1, source, binds=frozenset({f"%{name.removesuffix('.py')}"})))
+
+    def follow_calls(self) -> None:
+        """A call of a function that fills a table, or sets a global, does that itself; so does one that sets something
+        for the whole process."""
+        effects = self.effects()
+        for number, statement in enumerate(self.statements):
+            if not statement.calls and (not statement.binds or statement.sets or statement.alters):
+                continue
+            reached = set().union(*(effects[name] for name in statement.now if name in effects))
+            if sets := {name for kind, name in reached if kind == "sets"} - statement.binds:
+                self.statements[number] = replace(statement, binds=statement.binds | sets)
+            for name in sets:
+                self.binders[name] = sorted([*self.binders.get(name, ()), number])
+            for name in {name for kind, name in reached if kind == "alters"}:
                 self.changers.setdefault(name, []).append(number)
-            if "*" in statement.binds:
-                self.stars.append(number)
-            if statement.source.startswith("from __future__ "):
-                self.futures.append(number)
+            base, dot, rest = statement.calls.partition(".")
+            if self.modules.get(base, base) + dot + rest in PROCESS_WIDE:
+                self.settings.append(number)
+
+    def effects(self) -> dict[str, set[tuple[str, str]]]:
+        """What calling each function sets and alters, itself or by what it calls."""
+        effects: dict[str, set[tuple[str, str]]] = {}
+        callers: dict[str, set[str]] = {}
+        for statement in self.statements:
+            for name in statement.firmly:
+                for other in statement.later:
+                    callers.setdefault(other, set()).add(name)
+                own = {("sets", other) for other in statement.sets} | {("alters", other) for other in statement.alters}
+                if own:
+                    effects.setdefault(name, set()).update(own)
+        waiting, steps = list(effects), 0
+        while waiting and (steps := steps + 1) < MOST_STEPS:
+            name = waiting.pop()
+            for caller in callers.get(name, ()):
+                if not effects[name] <= effects.setdefault(caller, set()):
+                    effects[caller] |= effects[name]
+                    waiting.append(caller)
+        return effects
+
+    def stand_at_check(self, name: str, defined: int) -> None:
+        """From now on what is bound below the check that follows the definition does not count."""
+        self.until = next((cell for cell in self.checks.get(name, ()) if cell >= defined), float("inf"))
+
+    def bound_again(self, name: str, needed: Sequence[Statement]) -> list[str]:
+        """Notes on names that mean something else at the notebook's end."""
+        notes = []
+        for statement in needed:
+            for other in sorted(statement.binds - self.names):
+                last = self.statements[self.binders[other][-1]]
+                if last.cell > self.until and last.source != statement.source and other in self.wanted(needed):
+                    notes.append(
+                        f"{other} is bound again in code cell {last.cell + 1}, below the check of {name}: "
+                        f"for {name} the one in code cell {statement.cell + 1} counts"
+                    )
+        return notes
+
+    @staticmethod
+    def wanted(statements: Sequence[Statement]) -> set[str]:
+        return {name for statement in statements for name in statement.now | statement.later}
+
+    def left_out(self, needed: Collection[Statement]) -> list[str]:
+        """Notes on calls beside what is needed, and about it, that are not run."""
+        cells = {s.cell for s in needed if not _is_import(s)}
+        names = self.wanted(needed) | {name for s in needed for name in s.binds}
+        return [
+            f"code cell {s.cell + 1}, line {s.line} is left out: {s.source[:60]}"
+            for s in self.statements
+            if s.calls and s.cell in cells and s.cell not in self.secondary and s not in needed
+            and (base := s.calls.partition(".")[0]) in names and base not in SHOWING
+        ]  # fmt: skip
 
     def definition(self, name: str, before: int | None = None) -> int | None:
         """The statement that counts as the name's definition."""
 
-        def rank(number: int) -> tuple[bool, bool, bool, int]:
+        def rank(number: int) -> tuple[bool, bool, bool, bool, int]:
             statement = self.statements[number]
             implemented = name not in self.names or not statement.stub
-            return implemented, name in statement.firmly, statement.cell not in self.secondary, number
+            above = name in self.names or statement.cell <= self.until
+            return implemented, above, name in statement.firmly, statement.cell not in self.secondary, number
 
         found = [i for i in self.binders.get(name, ()) if before is None or i < before]
         if hasattr(builtins, name):  # a variable named `sum` or `input` in an experiment does not hide the built-in
@@ -151,13 +262,22 @@ class _Notebook:
         statement = self.statements[number]
         if self.stars:
             return []
-        known = {*self.binders, *dir(builtins), "__name__", "__file__", "__doc__", "get_ipython", "display"}
+        known = {
+            *self.binders,
+            *(name for name in statement.now if name.startswith("%")),
+            *dir(builtins),
+            "__name__",
+            "__file__",
+            "__doc__",
+            "get_ipython",
+            "display",
+        }
         return sorted((statement.now | statement.later) - known)
 
     def closure(self, start: int) -> list[Statement]:
         """The statement with all that it needs, in notebook order save where a later one must run first."""
         needed: set[int] = set()
-        waiting = [start]
+        waiting = [start, *(i for i in self.settings if self.statements[i].cell <= self.until)]
         while waiting:
             number = waiting.pop()
             if number in needed:
@@ -165,15 +285,17 @@ class _Notebook:
             needed.add(number)
             waiting += [i for group in self.needs(number) for i in group]
             statement = self.statements[number]
-            if any(
-                name not in self.binders and not hasattr(builtins, name) for name in statement.now | statement.later
-            ):
+            names = statement.now | statement.later
+            if any(not n.startswith("%") and n not in self.binders and not hasattr(builtins, n) for n in names):
                 waiting += self.stars
             for name in statement.binds:
                 waiting += [
                     i
                     for i in self.changers.get(name, ())
-                    if i > number and self.statements[i].cell not in self.secondary and not _is_import(statement)
+                    if i > number
+                    and self.statements[i].cell not in self.secondary
+                    and self.statements[i].cell <= self.until
+                    and not _is_import(statement)
                 ]
         order: dict[int, None] = {}
 
@@ -222,7 +344,8 @@ def _error(source: str) -> tuple[int, str]:
             warnings.simplefilter("ignore")
             ast.parse(source)
     except SyntaxError as error:
-        return error.lineno or 1, error.msg
+        copied = " (a no-break space, copied from a page or a PDF: type a plain one)" if "U+00A0" in error.msg else ""
+        return error.lineno or 1, error.msg + copied
     except (ValueError, RecursionError, MemoryError) as error:
         return 1, str(error) or type(error).__name__
     return 1, ""
@@ -286,6 +409,12 @@ def _statement(index: int, source: str, node: ast.stmt, offset: int) -> Iterator
     """The statement, if it can define or change something. A `%%` line or what stands above it shifts by `offset`."""
     if isinstance(node, ast.Pass | ast.Delete):
         return
+    if isinstance(node, ast.Import | ast.ImportFrom) and len(node.names) > 1:  # one that fails costs the others nothing
+        for alias in node.names:
+            single = type(node)(**{**dict(ast.iter_fields(node)), "names": [alias]})
+            text = ast.unparse(single)
+            yield from _statement(index, text, ast.parse(text).body[0], offset + node.lineno - 1)
+        return
     decorators = getattr(node, "decorator_list", [])
     first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
     if decorators:
@@ -298,9 +427,13 @@ def _statement(index: int, source: str, node: ast.stmt, offset: int) -> Iterator
         return
     parts = list(_here(node))
     now |= {p.target.id for p in parts if isinstance(p, ast.AugAssign) and isinstance(p.target, ast.Name)}
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        now |= {f"%{module.partition('.')[0]}" for module in [getattr(node, "module", None) or node.names[0].name]}
     changes = frozenset(_changed(node, parts)) - binds
-    if not binds and not changes:
+    calls = _dotted(node.value.func) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else ""
+    if not binds and not changes and not calls:
         return
+    sets, alters = _effects(node, later)
     yield Statement(
         index,
         offset + first,
@@ -311,7 +444,30 @@ def _statement(index: int, source: str, node: ast.stmt, offset: int) -> Iterator
         frozenset(later),
         changes,
         _is_stub(node),
+        calls,
+        sets,
+        alters,
     )
+
+
+def _dotted(node: ast.AST) -> str:
+    """'np.random.seed' for that expression, nothing for what is no dotted name."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=value, attr=attr) if base := _dotted(value):
+            return f"{base}.{attr}"
+    return ""
+
+
+def _effects(node: ast.stmt, later: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Global names that a function binds when it is called, and those whose value it changes in place."""
+    if not isinstance(node, ast.FunctionDef):
+        return frozenset(), frozenset()
+    inside = [part for statement in node.body for part in ast.walk(statement)]
+    declared = {name for part in inside if isinstance(part, ast.Global) for name in part.names}
+    bound = {part.id for part in inside if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+    return frozenset(declared & bound), frozenset(set(_changed(node, inside)) & set(later)) - declared
 
 
 def _names(source: str) -> tuple[set[str], set[str], set[str]]:

@@ -215,7 +215,7 @@ def f():
         "subprocess.run(['/bin/true'])",
         "os.posix_spawn('/bin/true', ['true'], {})",
         "os.execv('/bin/true', ['true'])",
-        "threading.Thread(target=time.sleep, args=(100,), daemon=True).start()",
+        "_thread.start_new_thread(time.sleep, (100,))",
         "[threading.Thread(target=time.sleep, args=(100,)).start() for _ in range(10_000)]",
         "multiprocessing.get_context('fork').Process(target=print).start()",
         "concurrent.futures.ThreadPoolExecutor().submit(print).result()",
@@ -226,7 +226,7 @@ def f():
 )
 def test_no_process_or_thread_or_namespace_is_made(guarded, attempt):
     code = f"""
-import concurrent.futures, ctypes, multiprocessing, os, subprocess, threading, time
+import _thread, concurrent.futures, ctypes, multiprocessing, os, subprocess, threading, time
 def call(name, *args):
     libc = ctypes.CDLL(None, use_errno=True)
     if getattr(libc, name)(*args) != 0:
@@ -241,6 +241,19 @@ def f():
     with pytest.raises(StudentError) as caught:
         ask(guarded, code)
     assert caught.value.kind in ("PermissionError", "BlockingIOError", "RuntimeError", "OSError"), caught.value
+
+
+def test_a_progress_bars_thread_just_never_runs(sandbox):
+    code = """
+import threading
+def f():
+    ran = []
+    thread = threading.Thread(target=ran.append, args=(1,), daemon=True)
+    thread.start()
+    thread.join()
+    return ran, thread.is_alive(), threading.active_count()
+"""
+    assert ask(sandbox, code) == ([], False, 1)
 
 
 def test_what_it_started_ends_with_it(trusted):

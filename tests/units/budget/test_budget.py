@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from course_utils import budget, models, plots, widgets
+from course_utils import budget, models, plots
+from course_utils.budget import widgets
 from course_utils.checks.engine import run
 from course_utils.units import load_unit
 
