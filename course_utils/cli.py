@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from course_utils.lab import some_home
 from course_utils.units import PACKAGE
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
+@some_home()
 def lab(
     args: Annotated[
         list[str] | None, typer.Argument(help="Arguments for JupyterLab, such as --no-browser or --port=9000.")
@@ -65,6 +67,7 @@ def check(
 
 
 @app.command()
+@some_home()
 def build(
     unit: Annotated[str | None, typer.Argument(help="A unit's name, topic or number; all units if left out.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Build nothing; say what is stale.")] = False,
@@ -92,6 +95,7 @@ def release(
 
 
 @app.command()
+@some_home()
 def grade(
     lab: Annotated[str, typer.Argument(help="The lab's name, topic or number.")],
     submissions: Annotated[Path, typer.Argument(help="A folder of STUDENT/LAB/LAB.ipynb or STUDENT.ipynb.")],
@@ -122,6 +126,7 @@ def grade(
 
 
 @app.command()
+@some_home()
 def export(
     platform: Annotated[str, typer.Argument(help="Who imports the file: canvas or moodle.")],
     gradebook: Annotated[str, typer.Argument(help="nbgrader's gradebook.db, or its URL.")],

@@ -1,6 +1,9 @@
 """Finding and reading submissions: everybody's ends with a status, whatever lies in the folder."""
 
 import os
+import re
+import shutil
+import subprocess
 import unicodedata
 
 import pytest
@@ -8,7 +11,7 @@ import pytest
 from course_utils.grading.collect import MAX_FILE_BYTES, Refused, collect, is_notebook, parse_notebook, read_bytes
 from course_utils.grading.tables import spreadsheet_text
 from course_utils.grading.work import write
-from course_utils.units import available, lab_functions, load_unit
+from course_utils.units import ROOT, available, lab_functions, load_unit
 from tests.grading.notebooks import SOLUTION, cells, notebook, raw
 
 LAB = "01_distillation"
@@ -99,6 +102,19 @@ def test_what_platforms_download_is_a_class(tmp_path):
     put(export / "submission_metadata.yml", b"submission_987:\n  :submitters:\n  - :name: Ada\n")
     put(export / "submission_987" / f"{LAB} (1).ipynb")
     assert statuses(export) == {"submission_987": f"submission_987/{LAB} (1).ipynb"}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash on this machine")
+def test_the_readmes_lines_shorten_platforms_names(tmp_path):
+    lines = re.findall(r"^for each in .*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(lines) == 2
+    put(tmp_path / "Zoë O'Neil_4711_assignsubmission_file_" / f"{LAB} (1).ipynb")
+    put(tmp_path / f"lovelaceada_LATE_4712_90210_{LAB}-1.ipynb")
+    subprocess.run(["bash", "-ec", "\n".join(lines)], cwd=tmp_path, check=True)
+    assert statuses(tmp_path) == {
+        "Zoë O'Neil_4711": f"Zoë O'Neil_4711/{LAB} (1).ipynb",
+        "lovelaceada_LATE_4712": "lovelaceada_LATE_4712.ipynb",
+    }
 
 
 def test_names_are_the_same_in_every_unicode_form(tmp_path):

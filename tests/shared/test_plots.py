@@ -1,5 +1,9 @@
 """Figures carry their description, change nothing global, and tables are Markdown."""
 
+import os
+import subprocess
+import sys
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -9,12 +13,21 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 
 from course_utils import plots
+from course_utils.units import ROOT
 
 
 @pytest.fixture(autouse=True)
 def no_figures_left():
     yield
     plt.close("all")
+
+
+def test_without_a_home_to_write_to_nothing_is_said():
+    """What matplotlib has to say about its cache would stand in every lab."""
+    environment = os.environ | {"HOME": os.devnull, "PYTHONPATH": str(ROOT)}
+    environment.pop("MPLCONFIGDIR", None)
+    done = subprocess.run([sys.executable, "-c", "import course_utils.plots"], env=environment, capture_output=True)
+    assert done.returncode == 0 and done.stderr == b""
 
 
 def shown(monkeypatch, alt):
