@@ -43,20 +43,28 @@ def train_students(
         torch.tensor([getattr(way, name) for way in ways.values()])[:, None, None] for name in ("temperature", "alpha")
     )
     labels = F.one_hot(transfer.labels, CLASSES).log()  # a teacher who is sure
-    parameters = _first_weights(seeds, len(ways))
-    weight1, bias1, weight2, bias2 = parameters
-    stepper = ADAM(parameters, lr=LR)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    pixels = transfer.images.flatten(1)
+    # The weights of a pixel that is white in all digits never move: about a fifth of the first layer
+    inked = pixels.any(dim=0) if jitter == 0 else torch.ones(PIXELS, dtype=torch.bool)
+    pixels = pixels[:, inked]
+
+    def batch_of(index: Tensor) -> Tensor:  # [s, b] -> [s, b, p]
+        if jitter == 0:
+            return pixels[index]
+        pairs = zip(transfer.images[index], generators, strict=True)
+        return torch.stack([jitter_images(images, jitter, generator) for images, generator in pairs]).flatten(2)
+
+    first = _first_weights(seeds, len(ways))
+    parameters = [first[0][:, inked], *first[1:]]
+    weight1, bias1, weight2, bias2 = (parameter.requires_grad_() for parameter in parameters)
+    stepper = ADAM(parameters, lr=LR)
     row = torch.arange(len(seeds)).unsqueeze(1)
     for epoch in range(epochs):
         stepper.param_groups[0]["lr"] = LR * cosine(epoch / epochs)
         orders = torch.stack([torch.randperm(len(transfer), generator=generator) for generator in generators])
         for index in orders.split(BATCH_SIZE, dim=1):  # [s, b]
-            images = transfer.images[index]
-            if jitter:
-                pairs = zip(images, generators, strict=True)
-                images = torch.stack([jitter_images(batch, jitter, generator) for batch, generator in pairs])
-            hidden = torch.baddbmm(bias1, images.flatten(2), weight1).relu()  # [s, b, w·h]
+            hidden = torch.baddbmm(bias1, batch_of(index), weight1).relu()  # [s, b, w·h]
             outputs = hidden.unflatten(2, (len(ways), HIDDEN)).transpose(1, 2) @ weight2 + bias2  # [s, w, b, c]
             with torch.no_grad():  # the gradient of `distillation_loss` by the student's logits
                 from_teacher = distillation_gradient(outputs, teachers[row, index].transpose(1, 2), temperatures)
@@ -65,7 +73,8 @@ def train_students(
             stepper.zero_grad()
             outputs.backward(gradient / index.shape[1])
             stepper.step()
-    return {way: [_student(parameters, s, w) for s in range(len(seeds))] for w, way in enumerate(ways)}
+    first[0][:, inked] = weight1.detach()
+    return {way: [_student([first[0], *parameters[1:]], s, w) for s in range(len(seeds))] for w, way in enumerate(ways)}
 
 
 def _first_weights(seeds: Sequence[int], ways: int) -> list[Tensor]:
@@ -79,10 +88,10 @@ def _first_weights(seeds: Sequence[int], ways: int) -> list[Tensor]:
         students.append([parameter.detach() for parameter in mlp(PIXELS, HIDDEN, CLASSES).parameters()])
     weight1, bias1, weight2, bias2 = (torch.stack(several) for several in zip(*students, strict=True))
     return [
-        weight1.transpose(1, 2).repeat(1, 1, ways).requires_grad_(),
-        bias1.unsqueeze(1).repeat(1, 1, ways).requires_grad_(),
-        weight2.transpose(1, 2).unsqueeze(1).repeat(1, ways, 1, 1).requires_grad_(),
-        bias2[:, None, None].repeat(1, ways, 1, 1).requires_grad_(),
+        weight1.transpose(1, 2).repeat(1, 1, ways),
+        bias1.unsqueeze(1).repeat(1, 1, ways),
+        weight2.transpose(1, 2).unsqueeze(1).repeat(1, ways, 1, 1),
+        bias2[:, None, None].repeat(1, ways, 1, 1),
     ]
 
 
