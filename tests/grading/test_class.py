@@ -16,6 +16,7 @@ from course_utils.grading.sandbox import SandboxUnavailable
 from course_utils.grading.submission import instructor_laws
 from course_utils.grading.tables import spreadsheet_text
 from tests.checks.catalogue import VARIANTS
+from tests.grading.conftest import without_sandbox
 from tests.grading.notebooks import EXERCISES, HEAD, SOLUTION, STUB, TOPIC, cells, notebook, raw, variant_cell
 
 importlib.import_module(f"tests.units.{TOPIC}.mutants")
@@ -172,7 +173,7 @@ def grade(folder, out, trust=False, **kwargs):
     except SandboxUnavailable as error:
         if trust:
             raise
-        pytest.skip(str(error))
+        without_sandbox(error)
 
 
 @pytest.fixture(scope="module")
