@@ -6,12 +6,12 @@ the grader runs this inside its sandbox too.
 
 import ast
 import builtins
+import functools
 import re
 import symtable
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 # The cell magics whose body is Python; a cell with another one (%%bash, %%html, ...) holds no Python
 PYTHON_MAGICS = frozenset({"time", "timeit", "capture", "prun", "needs", "python", "python3", "pypy"})
@@ -58,7 +58,7 @@ class Extraction:
     notes: list[str] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
 
-    @cached_property
+    @functools.cached_property
     def statements(self) -> list[Statement]:
         """Every statement that some name needs, once, in an order in which they can be run."""
         return list(dict.fromkeys(statement for needed in self.by_exercise.values() for statement in needed))
@@ -417,10 +417,7 @@ def _statement(index: int, source: str, node: ast.stmt, offset: int) -> Iterator
         return
     decorators = getattr(node, "decorator_list", [])
     first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
-    if decorators:
-        text = "\n".join(source.split("\n")[first - 1 : node.end_lineno])
-    else:
-        text = ast.get_source_segment(source, node) or ""
+    text = _text(source, node, first)
     try:
         binds, now, later = _names(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -448,6 +445,19 @@ def _statement(index: int, source: str, node: ast.stmt, offset: int) -> Iterator
         sets,
         alters,
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _lines(source: str) -> list[str]:
+    return source.split("\n")
+
+
+def _text(source: str, node: ast.stmt, first: int) -> str:
+    """A statement's text from its first line on; `ast.get_source_segment` splits the whole source for each."""
+    lines = _lines(source)[first - 1 : node.end_lineno]
+    lines[-1] = lines[-1].encode()[: node.end_col_offset].decode()
+    lines[0] = lines[0].encode()[node.col_offset :].decode()
+    return "\n".join(lines)
 
 
 def _dotted(node: ast.AST) -> str:
