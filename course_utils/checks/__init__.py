@@ -1,10 +1,12 @@
 """`check(function)`: which laws of its exercise a function obeys."""
 
-from collections.abc import Callable
+import contextlib
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from course_utils.checks import needs
-from course_utils.checks.engine import PUBLIC_SEED, run
+from course_utils.checks.engine import PUBLIC_SEED, Exercise, run
 from course_utils.checks.report import LawResult, Report
 from course_utils.units import find_exercise
 
@@ -16,11 +18,21 @@ needs.register()
 def check(function: Callable[..., Any], exercise: str | None = None, seed: int | None = None) -> Report:
     """Try the laws of an exercise on a function; the report shows itself in a notebook.
 
-    The exercise is found by the function's name, or given by its id (`exercise="1.1"`), so that any callable can be
-    checked. A seed changes the random inputs, never the laws. A wrong function raises nothing: the report says what is
-    wrong.
+    The exercise is found by the function's name, or by the name that it is bound to where it is checked, or given by
+    its id (`exercise="1.1"`), so that any callable can be checked. A seed changes the random inputs, never the laws. A
+    wrong function raises nothing: the report says what is wrong.
     """
-    name = exercise or getattr(function, "__name__", None)
-    if name is None:
+    found = find_exercise(exercise) if exercise else _exercise_of(function, sys._getframe(1).f_globals)
+    return run(found, function, PUBLIC_SEED if seed is None else seed)
+
+
+def _exercise_of(function: Any, namespace: Mapping[str, Any]) -> Exercise:
+    """The exercise of a function, which may be a lambda, a partial or an object: `soft_targets = partial(mine)`."""
+    own = getattr(function, "__name__", None)
+    names = [*filter(None, [own]), *(name for name, value in namespace.items() if value is function)]
+    if not names:
         raise ValueError(f"{function!r} has no name: say which exercise it is, as in check(f, exercise='1.1').")
-    return run(find_exercise(name), function, PUBLIC_SEED if seed is None else seed)
+    for name in names:
+        with contextlib.suppress(ValueError):
+            return find_exercise(name)
+    return find_exercise(names[0])  # says what is like it
