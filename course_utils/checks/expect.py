@@ -21,7 +21,8 @@ SHOWN = 12  # entries of a tensor that are written out; of a larger one the firs
 
 
 def describe(value: Any, limit: int = SHOWN) -> str:
-    """A short, portable text for a value: floats to 4 digits, large tensors by shape and first entries."""
+    """A short, portable text for a value: floats to 4 digits, or as many as tell them from integers, large tensors by
+    shape and first entries."""
     match value:
         case Tensor() | np.ndarray():
             name = "tensor" if isinstance(value, Tensor) else "array"
@@ -36,7 +37,10 @@ def describe(value: Any, limit: int = SHOWN) -> str:
             return f"an int of {value.bit_length()} bits"
         case float():
             text = f"{value:.4g}" if abs(value) < 1e16 or not math.isfinite(value) else f"{value:.3e}"
-            return f"{text}.0" if text.lstrip("-").isdigit() else text  # a float is seen to be one
+            if not text.lstrip("-").isdigit():
+                return text
+            more = f"{value:.9g}"  # 1.0000001 is not 1.0, and a law may turn on it
+            return f"{text}.0" if more.lstrip("-").isdigit() else more
         case str() | bytes():
             return repr(value) if len(value) <= 60 else f"{value[:60]!r}… ({len(value)} long)"
         case dict():

@@ -47,7 +47,7 @@ class LocalProcesses:
         outside, inside = socket.socketpair()
         with outside:
             process = multiprocessing.get_context(METHOD).Process(
-                target=_serve, args=(inside, self.folder / "kit", scratch, self.limits), daemon=True
+                target=_serve, args=(inside, self.folder / "kit", scratch, self.limits)
             )
             with inside:
                 process.start()

@@ -85,6 +85,7 @@ FORBIDDEN: dict[str, tuple[int, int | None]] = {
     "clone": (56, 220),
     "fork": (57, None),
     "vfork": (58, None),
+    "connect": (42, 203),
     "execve": (59, 221),
     "execveat": (322, 281),
     "ptrace": (101, 117),
@@ -118,7 +119,7 @@ CLONE3 = 435  # answered with 'no such call', so that the C library falls back t
 
 
 def forbid_system_calls() -> None:
-    """A seccomp filter: no processes, no threads, no namespaces. On other processors the limits must do."""
+    """A seccomp filter: no processes, threads, namespaces, connections. On other processors the limits must do."""
     _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if platform.machine() not in ARCHITECTURES:
         return

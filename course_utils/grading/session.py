@@ -5,6 +5,8 @@ It knows no law, no expected value, no seed, and runs on every system. How that 
 
 import __future__
 
+import ast
+import asyncio
 import functools
 import io
 import linecache
@@ -21,7 +23,8 @@ from torch import Tensor
 
 from course_utils.grading import protocol
 from course_utils.grading.protocol import NotPlain
-from course_utils.notebooks.extract import Statement, extract
+from course_utils.notebooks.extract import extract
+from course_utils.notebooks.statements import Statement
 
 KEPT_GRAPHS = 256  # results whose gradient can still be asked for
 CELL = "<ipython-code cell "  # how the name of a cell's code begins; numba keeps a cache for such a file only
@@ -29,6 +32,7 @@ PRINTED = 2_000  # characters of a call's output that are kept
 FUTURE = functools.reduce(
     operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 )
+AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 
 class _Printed(io.TextIOBase):
@@ -51,7 +55,7 @@ class _Printed(io.TextIOBase):
 
 def _no_thread(thread: threading.Thread) -> None:
     """In place of Thread.start: a progress bar's thread just never runs, work in threads is refused."""
-    if not thread.daemon:
+    if not thread.daemon or type(thread).run is threading.Thread.run:
         raise RuntimeError("can't start new thread: grading has one thread for you")
 
 
@@ -64,6 +68,7 @@ def _no_compiler(model: Any = None, **options: Any) -> Any:
 HINTS = {
     ModuleNotFoundError: " (only the notebook is graded, with what the course installs: put helpers into a cell)",
     FileNotFoundError: " (only the notebook is graded: files beside it are not there)",
+    PermissionError: " (grading has one process for you, and no network)",
 }
 
 
@@ -128,11 +133,15 @@ class Session:
     def define(self, name: str) -> dict[str, Any]:
         """Run what an exercise needs, as far as it has not run yet. A statement that fails costs what depends on it."""
         problems = []
-        for statement in self.needed.get(name, []):
-            # Another exercise may have needed another binding of the same name
-            if statement not in self.done or any(self.binder.get(bound) != statement for bound in statement.binds):
+        needed = self.needed.get(name, [])
+        binder = {bound: statement for statement in needed for bound in statement.binds}
+        # Another exercise may have needed another binding of the same name
+        if any(self.binder.get(bound, statement) is not statement for bound, statement in binder.items()):
+            self.done = {statement: error for statement, error in self.done.items() if statement not in needed}
+        self.binder |= binder
+        for statement in needed:
+            if statement not in self.done:
                 self.done[statement] = self._run(statement)
-                self.binder |= dict.fromkeys(statement.binds, statement)
             if self.done[statement]:
                 problems.append([statement.cell, statement.line, *self.done[statement]])
         value = getattr(self.module, name, None)
@@ -143,9 +152,10 @@ class Session:
         filename = f"{CELL}{statement.cell + 1}, line {statement.line}>"
         linecache.cache[filename] = (len(statement.source), None, statement.source.splitlines(keepends=True), filename)
         try:
-            code = compile(statement.source, filename, "exec", flags=self.flags, dont_inherit=True)
+            code = compile(statement.source, filename, "exec", flags=self.flags | AWAIT, dont_inherit=True)
             self.flags |= code.co_flags & FUTURE
-            exec(code, self.module.__dict__)
+            if (value := eval(code, self.module.__dict__)) is not None:
+                asyncio.run(value)
         except BaseException as error:
             return self.describe(error)
         return None

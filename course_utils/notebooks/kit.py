@@ -16,7 +16,7 @@ STUDENT = {
     "notebooks": ("*.py",),
     "reproduce": ("*.py",),
 }
-SANDBOX = {"grading": (*SESSION, "worker.py"), "notebooks": ("__init__.py", "extract.py")}
+SANDBOX = {"grading": (*SESSION, "worker.py"), "notebooks": ("__init__.py", "extract.py", "statements.py")}
 # Of a room, what is not for the sandbox: nobody may learn the laws there, and nothing of it trains for hours
 OUTSIDE = ("laws.py", "reproduce*.py")
 

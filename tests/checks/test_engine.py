@@ -174,6 +174,28 @@ def test_something_that_is_no_function(doubling):
         check(3)
 
 
+def test_numbers_that_are_no_integers_do_not_look_like_some():
+    texts = [expect.describe(value) for value in (1.0, -3.0, 0.5, 1234.4, 1.0000001, 2e5, 1 + 1e-12, float("inf"))]
+    assert texts == ["1.0", "-3.0", "0.5", "1234.4", "1.0000001", "2e+05", "1.0", "inf"]
+    assert "1.00000012, 1.0" in expect.describe(torch.tensor([1 + 2**-23, 1.0]))
+
+
+def test_a_function_without_a_name_of_its_own_is_checked_under_the_name_that_it_has_here():
+    right = distillation.virtual_teacher
+    for made in ("partial(right)", "lambda *args: right(*args)", "Teacher.call", "Teacher()"):
+        space = {"right": right, "check": check}
+        exec(
+            "from functools import partial\n"
+            "class Teacher:\n    call = staticmethod(lambda *args: right(*args))\n"
+            "    def __call__(self, *args): return right(*args)\n"
+            f"virtual_teacher = {made}\nreport = check(virtual_teacher)",
+            space,
+        )
+        assert space["report"].passed and space["report"].exercise == "1.4"
+    exec("virtual_teacher = 3.5\nreport = check(virtual_teacher)", space)
+    assert space["report"].note == "a float, not a function"
+
+
 def test_exercise_is_found_by_name_and_by_id():
     assert find_exercise("1.1") is find_exercise("soft_targets")
     assert check(lambda z, temperature=1.0: distillation.soft_targets(z, temperature), exercise="1.1").passed
