@@ -122,13 +122,13 @@ def locate(path: Path, lab: str) -> Path:
     if folder is not None and folder.is_symlink():
         raise Refused("symbolic link", f"{folder.name} points elsewhere; hand in the folder itself")
     inside = folder is not None and folder.is_dir()
-    files = _visible(folder if inside else path)
+    files = [file for file in _visible(folder if inside else path) if inside or not file.is_dir()]
     notebooks = [file for file in files if is_notebook(file.name)]
     if (named := _called(f"{lab}.ipynb", notebooks)) is not None:
         return named
     if len(notebooks) == 1 and defines_most(parse_notebook(read_bytes(notebooks[0])).cells, find_topic(lab)):
         return notebooks[0]
-    if not (notebooks or (inside and files)):
+    if not files:
         raise Refused("not handed in", "the folder is empty" if inside else "nothing of this lab is there")
     names = ", ".join(file.name for file in (notebooks or files)[:3])
     raise Refused("wrong file", f"found {names}, expected {lab}.ipynb or one notebook with most of its functions")
@@ -187,7 +187,7 @@ def parse_notebook(data: bytes) -> Notebook:
     if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
         raise Refused("not a notebook", "it is JSON, but no notebook")
     if content["nbformat"] < 4:
-        content = _brought_up_to_date(content)
+        content = brought_up_to_date(content)
     if content["nbformat"] != 4:
         raise Refused("wrong format", f"it has notebook format {content['nbformat']}: save it as format 4")
     if not isinstance(content.get("cells"), list):
@@ -211,8 +211,8 @@ def _what_it_is(text: str) -> str:
     return ""
 
 
-def _brought_up_to_date(content: dict[str, Any]) -> dict[str, Any]:
-    """A notebook of an older format, as JupyterLab would open it."""
+def brought_up_to_date(content: dict[str, Any]) -> dict[str, Any]:
+    """A notebook of an older format, as JupyterLab would open it. Refused if it has errors."""
     import nbformat
 
     try:

@@ -12,7 +12,7 @@ from typing import Any
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
-from course_utils.grading.collect import MAX_CELLS
+from course_utils.grading.collect import MAX_CELLS, Refused, brought_up_to_date
 from course_utils.grading.feedback import sign
 from course_utils.grading.submission import JUDGED, ExerciseResult, Result, shown
 
@@ -49,35 +49,21 @@ def _student_cells(data: bytes | None) -> list[dict[str, Any]]:
     """The cells that are cells, their source as one text."""
     try:
         content = json.loads((data or b"").decode("utf-8-sig"))
-        found = (content["cells"] if "cells" in content else _cells_of_format_3(content))[:MAX_CELLS]
-    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        if content["nbformat"] < 4:
+            content = brought_up_to_date(content)
+        found = content["cells"][:MAX_CELLS]
+    except (ValueError, RecursionError, TypeError, KeyError, Refused):
         return []
     cells = []
     for cell in found if isinstance(found, list) else []:
         if not isinstance(cell, dict) or cell.get("cell_type") not in ("code", "markdown", "raw"):
             continue
-        source = _joined(cell.get("source", ""))
+        source = cell.get("source", "")
+        if isinstance(source, list) and all(isinstance(line, str) for line in source):
+            source = "".join(source)
         if isinstance(source, str):  # lone surrogates could not be written to a file
             cells.append(cell | {"source": source.encode("utf-8", "backslashreplace").decode()})
     return cells
-
-
-def _cells_of_format_3(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """The cells of a notebook that old Jupyter wrote, as new Jupyter has them."""
-    cells = []
-    for cell in (cell for sheet in content["worksheets"] for cell in sheet["cells"]):
-        if cell["cell_type"] == "code":
-            cell["source"] = cell.get("input", "")
-        elif cell["cell_type"] == "heading":
-            cell |= {"cell_type": "markdown", "source": f"{'#' * min(cell['level'], 6)} {_joined(cell['source'])}"}
-        cells.append(cell)
-    return cells
-
-
-def _joined(source: Any) -> Any:
-    """A text that a notebook file holds as a list of lines."""
-    lines = isinstance(source, list) and all(isinstance(line, str) for line in source)
-    return "".join(source) if lines else source
 
 
 def _places(cells: list[dict[str, Any]], wanted: dict[str, NotebookNode]) -> dict[str, int]:
