@@ -184,7 +184,7 @@ def parse_notebook(data: bytes) -> Notebook:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Refused("not a notebook", _what_it_is(text) or f"it is not JSON: {str(error)[:100]}") from None
-    if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
+    if not isinstance(content, dict) or type(content.get("nbformat")) is not int:
         raise Refused("not a notebook", "it is JSON, but no notebook")
     if content["nbformat"] < 4:
         content = brought_up_to_date(content)

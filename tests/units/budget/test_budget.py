@@ -192,6 +192,7 @@ def other_value(control):
 
 
 def test_energy_meter_starts_at_its_default_and_follows_its_sliders(monkeypatch):
+    plt.close("all")  # what other tests left open
     shown = []
     monkeypatch.setattr(plots, "show", lambda figure, alt: shown.append((plt.close(figure), alt)))
     *controls, image = widgets.energy_meter().children
