@@ -56,32 +56,39 @@ class SubmissionExporter(NotebookExporter):
 
 
 def _find_hand_ins(converter: Any) -> dict[str, Any]:
-    """What `course grade` would find in submitted/, by the folder that nbgrader looks for it in.
-
-    Folders are given the names that students have in the gradebook. NbGraderException if one of them is taken.
-    """
-    from nbgrader.converters import NbGraderException
-
+    """What `course grade` would find in submitted/, by the folder that nbgrader looks for it in."""
     from course_utils.grading.collect import collect
 
     course, lab = converter.coursedir, converter.coursedir.assignment_id
     submitted = Path(course.format_path(course.submitted_directory, ".", "."))
-    for folder in submitted.iterdir():
-        name = normalize("NFC", folder.name)
-        if name != folder.name:
-            if any(other.name == name for other in submitted.iterdir()):
-                converter.log.error("There are two folders %s, which only Unicode tells apart: leave one.", name)
-                raise NbGraderException(name)
-            folder.rename(submitted / name)
-    found = {
-        course.format_path(course.submitted_directory, each.student, lab): each
-        for each in collect(submitted, lab)
-        if _is_wanted(course, each.student) and (submitted / each.student).is_dir() and each.status != "not handed in"
-    }
-    for each in found.values():
+    _name_folders(submitted, converter.log)
+    found = {}
+    for each in collect(submitted, lab):
+        if not _is_wanted(course, each.student) or each.status == "not handed in":
+            continue
+        if not (submitted / each.student).is_dir():
+            reason = each.message or "it is not in a folder of its own"
+            converter.log.warning("%s is not graded: %s", each.student, reason)
+            continue
         if each.path is not None and each.path.name != f"{lab}.ipynb":
             converter.log.warning("%s: %s is taken for %s.ipynb", each.student, each.path.name, lab)
+        found[course.format_path(course.submitted_directory, each.student, lab)] = each
     return found
+
+
+def _name_folders(submitted: Path, log: Any) -> None:
+    """Give folders the names that students have in the gradebook. NbGraderException if one of them is taken."""
+    from nbgrader.converters import NbGraderException
+
+    names = os.listdir(submitted)
+    for name in names:
+        wanted = normalize("NFC", name)
+        if wanted == name:
+            continue
+        if wanted in names:
+            log.error("There are two folders %s in submitted, which only Unicode tells apart: leave one.", wanted)
+            raise NbGraderException(wanted)
+        (submitted / name).rename(submitted / wanted)
 
 
 def _is_wanted(course: Any, student: str) -> bool:
