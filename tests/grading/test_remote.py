@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from course_utils.checks.engine import StudentError, clone, same
-from course_utils.grading.child import Died
+from course_utils.grading.child import Died, Limits
 from course_utils.grading.protocol import pack
 from course_utils.grading.remote import AHEAD_CALLS, RemoteFunction
 
@@ -160,10 +160,11 @@ def test_prints_are_shown(remote, capsys):
     assert capsys.readouterr().out == "value 3\n"
 
 
-def test_a_dead_process_stays_dead(sandbox):
+def test_a_dead_process_stays_dead(sandbox, depth):
     code = "import os\ndef f(x):\n    os._exit(0)\ndef g(x):\n    while True:\n        pass"
     for name, fate in (("f", "crashed"), ("g", "timed out")):
         with sandbox.submission() as child:
+            child.limits = Limits(call=depth(1, 3), patience=20)
             child.request(op="load", cells=[code], secondary=[], names=["f", "g"])
             child.request(op="define", name=name)
             function = RemoteFunction(child, name)
@@ -172,7 +173,7 @@ def test_a_dead_process_stays_dead(sandbox):
                 with pytest.raises(StudentError):
                     function(1)
             assert child.died.fate == fate
-            assert time.monotonic() - start < sandbox.limits.patience * sandbox.limits.call + 2
+            assert time.monotonic() - start < child.limits.patience * child.limits.call + 2
             with pytest.raises(Died):
                 child.request(op="define", name="f")
 
