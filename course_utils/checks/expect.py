@@ -17,6 +17,7 @@ class LawViolation(Exception):
         self.message, self.expected, self.got = message, expected, got
 
 
+HALVES = (torch.float16, torch.bfloat16)
 SHOWN = 12  # entries of a tensor that are written out; of a larger one the first four are
 
 
@@ -108,8 +109,18 @@ def same_kind(got: Any, expected: Any, what: str = "the result") -> None:
         raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", expected, got)
 
 
+def _array(value: Any) -> np.ndarray:
+    """A number, an array or a tensor as an array; half precision as float32, for NumPy has no bfloat16."""
+    if not isinstance(value, Tensor):
+        return np.asarray(value)
+    return np.asarray(value.detach().float() if value.dtype in HALVES else value.detach())
+
+
 def close(got: Any, expected: Any, what: str = "the result", rtol: float = 1e-4, atol: float = 1e-6) -> None:
-    """Equal up to rounding, entry by entry, after type, shape and dtype. Works through lists, tuples and dicts."""
+    """Equal up to rounding, entry by entry, after type, shape and dtype. Works through lists, tuples and dicts.
+
+    Where half precision is expected, rtol is at least four units in its last place, unless it is 0.
+    """
     same_kind(got, expected, what)
     if isinstance(expected, Mapping):
         for key in expected:
@@ -124,8 +135,9 @@ def close(got: Any, expected: Any, what: str = "the result", rtol: float = 1e-4,
         return
     if type(got) is type(expected) is float and abs(got - expected) <= atol + rtol * abs(expected) < math.inf:
         return
-    g = np.asarray(got.detach() if isinstance(got, Tensor) else got)
-    e = np.asarray(expected.detach() if isinstance(expected, Tensor) else expected)
+    g, e = _array(got), _array(expected)
+    if rtol and isinstance(expected, Tensor) and expected.dtype in HALVES:
+        rtol = max(rtol, 4 * torch.finfo(expected.dtype).eps)
     if g.dtype.kind == e.dtype.kind == "f" and np.isfinite(e).all():
         good = (np.abs(g - e) <= atol + rtol * np.abs(e)).all()  # np.allclose takes four times as long
     else:

@@ -23,11 +23,11 @@ def prune_tickets(
 ) -> dict[str, Tensor]:
     """One pruning step: of the weights that are still there, the smallest magnitudes go (Frankle 2019, section 1).
 
-    weights: trained weights by name, at least those that have a mask. masks: what is still there. rates: from 0 to 1,
-    by name, each tensor pruned by itself at its own rate (a name without a rate keeps its mask); or one number, and all
-    tensors are ranked together. Of the n weights still there, in a tensor or in all, exactly `round(rate * n)` go
+    weights: trained weights by name, of any float dtype, at least those that have a mask. masks: what is still there.
+    rates: from 0 to 1, by name, each tensor pruned by itself at its own rate (a name without a rate keeps its mask); or
+    one number, and all tensors are ranked together. Of the n weights still there, in a tensor or in all, exactly `round(rate * n)` go
     (Python's round): the smallest |w|, and of equals the last, in the order of `masks` and, in a tensor, row by row. A
-    weight once pruned stays pruned, whatever `weights` holds there. Returns new masks by the same names.
+    weight once pruned stays pruned, whatever `weights` holds there, NaN too. Returns new masks by the same names.
     """
     if isinstance(rates, int | float):
         groups = [(list(masks), rates)]
@@ -48,8 +48,9 @@ def prune_tickets(
 def rewind(initial: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
     """The ticket f(x; m ⊙ θ₀): a network at its first values, without the pruned weights (Frankle 2019, section 1).
 
-    initial: a whole state by name, biases and counters too. masks: for some of its tensors. Returns a whole new state:
-    under a mask the initial value where it is True and exactly 0 where it is False; tensors without a mask as they are.
+    initial: a whole state by name, biases and counters too. masks: for some of its tensors. Returns a whole new state,
+    which shares no memory with the initial one: under a mask the initial value where it is True and exactly 0 where it
+    is False, whatever stands there; tensors without a mask as they are; dtypes as they were.
     """
     # A copy of the rest too: training works in place, and would move the initial state along
     return {
@@ -62,8 +63,9 @@ def reinitialize(initial: dict[str, Tensor], masks: dict[str, Tensor], seed: int
 
     initial, masks: as for `rewind`. Every tensor with a mask is drawn anew, each entry for itself, from a normal
     distribution with mean 0 and the standard deviation of that tensor's own initial values (all of them, at least two;
-    those outside the mask too), and is then 0 outside its mask; all else is as in `initial`. The same seed gives the
-    same draw, another seed another one. Returns a whole new state, dtypes as they were.
+    those outside the mask too), and is then 0 outside its mask; all else is as in `initial`. The same seed, 0 too,
+    gives the same draw, in every process, another seed another one. Returns a whole new state, dtypes as they were,
+    which shares no memory with the initial one.
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = {
@@ -78,7 +80,8 @@ def shuffle_masks(masks: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
     """The control of a mask: as many weights in each tensor, elsewhere (the shuffling ablation of Frankle 2021).
 
     masks: bool tensors by name. In each tensor the entries are permuted, all positions alike, by a permutation of its
-    own. The same seed gives the same permutations, another seed others. Returns masks by the same names.
+    own, all orders equally likely. The same seed, 0 too, gives the same permutations, in every process, another seed
+    others. Returns new masks by the same names.
     """
     generator = torch.Generator().manual_seed(seed)
     return {
@@ -90,19 +93,23 @@ def shuffle_masks(masks: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
 def remaining_after(rounds: int, rates: Mapping[str, float] | float, sizes: Mapping[str, int]) -> float:
     """P_m, the fraction of all weights that is left after some rounds of pruning, not rounded to whole weights.
 
-    rounds: how often each tensor loses its rate of what it has left. rates: by tensor name, or one number for all.
+    rounds: how often each tensor loses its rate of what it has left, 0 or more. rates: from 0 to 1, by tensor name (a
+    name without a rate loses nothing), or one number for all.
     sizes: weights of each tensor, by name. Returns a fraction from 0 to 1.
     """
     # P_m = Σ_l n_l (1 − p_l)^r / Σ_l n_l
-    left = [n * (1 - (rates if isinstance(rates, int | float) else rates[name])) ** rounds for name, n in sizes.items()]
+    left = [
+        n * (1 - (rates if isinstance(rates, int | float) else rates.get(name, 0))) ** rounds
+        for name, n in sizes.items()
+    ]
     return sum(left) / sum(sizes.values())
 
 
 def mask_distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
     """How far two masks are apart: the fraction of all positions, of all tensors together, where they differ.
 
-    a, b: bool tensors by the same names, in any order, of the same shapes. Returns a float from 0 to 1 (the Hamming
-    distance of You 2020, section 3.2, divided by the number of positions).
+    a, b: bool tensors by the same names, in any order, of the same shapes, with at least one position. Returns a float
+    from 0 to 1 (the Hamming distance of You 2020, section 3.2, divided by the number of positions).
     """
     return sum(int((a[name] != b[name]).sum()) for name in a) / sum(mask.numel() for mask in a.values())
 
@@ -111,18 +118,20 @@ def is_early_bird(history: Sequence[dict[str, Tensor]], epsilon: float = 0.1, wi
     """Whether the mask has settled, so that training may stop and pruning begin (You 2020, algorithm 1).
 
     history: masks, oldest first, one each time that it was looked at, at least one. True if the newest is nearer than
-    epsilon to each of the `window` masks just before it; False as long as there are fewer than these.
+    epsilon to each of the `window` masks just before it (with a window of 0 there is none that could be too far); False
+    as long as there are fewer than these.
     """
     *past, newest = history
-    return len(past) >= window and all(mask_distance(newest, mask) < epsilon for mask in past[-window:])
+    return len(past) >= window and all(mask_distance(newest, mask) < epsilon for mask in past[len(past) - window :])
 
 
 def channel_mask(bn_scales: dict[str, Tensor], keep_fraction: float) -> dict[str, Tensor]:
     """Which channels to keep by their batch-normalization scales, all layers together (You 2020, section 3.1).
 
-    bn_scales: γ [channels] by layer, n channels in all. keep_fraction: from 0 to 1. Returns bool masks [channels] by
-    the same names with exactly `round(keep_fraction * n)` entries True (Python's round): those of the largest |γ|, and
-    of equals the first, in the order of the dict and in each layer from its first channel on.
+    bn_scales: γ [channels] by layer, of any float dtype, n channels in all. keep_fraction: from 0 to 1. Returns bool
+    masks [channels] by the same names with exactly `round(keep_fraction * n)` entries True (Python's round), in some
+    layers perhaps none: those of the largest |γ|, and of equals the first, in the order of the dict and in each layer
+    from its first channel on.
     """
     sizes = torch.cat([scale.abs() for scale in bn_scales.values()])
     largest_first = torch.sort(sizes, descending=True, stable=True).indices
@@ -135,10 +144,10 @@ def channel_mask(bn_scales: dict[str, Tensor], keep_fraction: float) -> dict[str
 def transplant(masks: dict[str, Tensor], target: dict[str, Tensor], exclude: Sequence[str]) -> dict[str, Tensor]:
     """Masks that were found on one network, for the state of another: masks move, heads stay (Chen 2020).
 
-    masks: by name. target: the other network's tensors by name. exclude: names that are not pruned there, such as its
-    new head's. Returns bool masks for the names of `masks`: True everywhere, in the target's shape, for an excluded
-    name (left out if the target has no such tensor), the given mask otherwise. ValueError if a name that is not
-    excluded is missing in the target, or has another shape there.
+    masks: by name. target: the other network's tensors by name. exclude: whole names that are not pruned there, such as
+    its new head's. Returns new bool masks for the names of `masks` and no other: True everywhere, in the target's
+    shape, for an excluded name (left out if the target has no such tensor), the given mask otherwise. ValueError if a
+    name that is not excluded is missing in the target, or has another shape there.
     """
     moved = {}
     for name, mask in masks.items():
@@ -158,7 +167,8 @@ def imp_round(
     """One round of iterative magnitude pruning: prune what was trained, go back to the start (Frankle 2019, section 2).
 
     initial: the state before training; trained: the same tensors after it; masks: those that it was trained with;
-    rates: as for `prune_tickets`. Returns (state, masks): the whole state that the next round trains, and its masks.
+    rates: as for `prune_tickets`. Returns (state, masks), both new: the whole state that the next round trains, as from
+    `rewind`, and its masks.
     """
     pruned = prune_tickets(trained, masks, rates)
     return rewind(initial, masks=pruned), pruned
