@@ -12,16 +12,16 @@ from course_utils.checks.draw import Draw
 from course_utils.checks.engine import StudentError, Unit
 
 unit = Unit("lottery")
-prune_tickets = unit.exercise("7.1", "prune_tickets", points=4, minutes=20, difficulty=4)
-rewind = unit.exercise("7.2", "rewind", points=2, minutes=5, difficulty=1)
-reinitialize = unit.exercise("7.3a", "reinitialize", points=2, minutes=10, difficulty=2)
-shuffle_masks = unit.exercise("7.3b", "shuffle_masks", points=2, minutes=10, difficulty=2)
+prune_tickets = unit.exercise("7.1", "prune_tickets", points=4, minutes=20, difficulty=4, fresh=True)
+rewind = unit.exercise("7.2", "rewind", points=2, minutes=5, difficulty=1, fresh=True)
+reinitialize = unit.exercise("7.3a", "reinitialize", points=2, minutes=10, difficulty=2, draws=True, fresh=True)
+shuffle_masks = unit.exercise("7.3b", "shuffle_masks", points=2, minutes=10, difficulty=2, draws=True, fresh=True)
 remaining_after = unit.exercise("7.4", "remaining_after", points=2, minutes=5, difficulty=1)
 mask_distance = unit.exercise("7.5a", "mask_distance", points=2, minutes=5, difficulty=1)
 is_early_bird = unit.exercise("7.5b", "is_early_bird", points=3, minutes=10, difficulty=3)
 channel_mask = unit.exercise("7.6", "channel_mask", points=3, minutes=10, difficulty=3)
-transplant = unit.exercise("7.7", "transplant", points=3, minutes=10, difficulty=2)
-imp_round = unit.exercise("7.8", "imp_round", points=4, minutes=10, difficulty=2)
+transplant = unit.exercise("7.7", "transplant", points=3, minutes=10, difficulty=2, fresh=True)
+imp_round = unit.exercise("7.8", "imp_round", points=4, minutes=10, difficulty=2, fresh=True)
 
 Tensors = dict[str, Tensor]
 ALL_FLOATS = (torch.float32, torch.float64, *expect.HALVES)
@@ -406,8 +406,8 @@ def shuffle_seed(function, draw):
 
 @shuffle_masks.law(
     "a weight can end up anywhere, also where it was, each place as often; neighbours do not stay neighbours",
-    hint="Permute all positions of a tensor: torch.randperm of its number of entries. A loop of swaps goes from the last "
-    "entry to the second, and swaps each with one of those up to it, itself included.",
+    hint="Permute all positions of a tensor: torch.randperm of its number of entries. A loop of swaps goes from the "
+    "last entry to the second, and swaps each with one of those up to it, itself included.",
     trials=1,
 )
 def shuffle_everywhere(function, draw):
@@ -430,8 +430,8 @@ def shuffle_everywhere(function, draw):
 
 @shuffle_masks.law(
     "of a large tensor whose second half is kept, as much is kept before the middle as behind it",
-    hint="All orders are equally likely. Sorting by random numbers of which many are equal, or swapping each entry with "
-    "any other, prefers some.",
+    hint="All orders are equally likely. Sorting by random numbers of which many are equal, or swapping each entry "
+    "with any other, prefers some.",
     trials=1,
 )
 def shuffle_halves(function, draw):
@@ -479,8 +479,8 @@ def remaining_one_rate(function, draw):
 
 @remaining_after.law(
     "two layers leave what each leaves alone, weighted by their sizes",
-    hint="Add up the weights that are left, and divide by all weights: no mean over layers. A name without a rate keeps "
-    "all that it has.",
+    hint="Add up the weights that are left, and divide by all weights: no mean over layers. A name without a rate "
+    "keeps all that it has.",
 )
 def remaining_weighted(function, draw):
     sizes = {"large": draw.integer(100, 999) * 2 ** (0, 0, 40)[draw.trial], "small": draw.integer(1, 50)}
@@ -726,8 +726,8 @@ def donor(draw: Draw) -> tuple[Tensors, Tensors]:
 
 @transplant.law(
     "the body's masks come over unchanged; an excluded head is whole, in the shape that it has in the target",
-    hint="torch.ones of the target's shape, dtype bool, for excluded names: whole names, not parts of them, as they are "
-    "written, and only those that have a mask.",
+    hint="torch.ones of the target's shape, dtype bool, for excluded names: whole names, not parts of them, as they "
+    "are written, and only those that have a mask.",
 )
 def transplant_body(function, draw):
     masks, target = donor(draw)
