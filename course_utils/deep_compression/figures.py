@@ -8,6 +8,7 @@ from torch import Tensor
 
 from course_utils import plots
 
+NAMES = {"lenet_300_100": "LeNet-300-100", "lenet5": "LeNet-5"}
 FROM_DENSE = "paper's"  # the recipe whose dense network was trained to the end before it was cut
 Results = Mapping[str, Any]  # of `course reproduce deep-compression`
 STAGES = {"pruned": "pruned", "quantized": "+ shared", "huffman": "+ Huffman", "arithmetic": "or arithmetic coding"}
@@ -147,7 +148,8 @@ def error_and_bytes(results: Results) -> None:
         axis.plot(
             *zip(before, after, strict=True), linestyle="", marker="*", markersize=12, color="black", label="Han 2016"
         )
-        axis.set(xscale="log", xlabel="bytes of the file (thousands)", ylabel="test error (%)", title=network)
+        axis.set(xscale="log", xlabel="bytes of the file (thousands)", ylabel="test error (%)", title=NAMES[network])
+        axis.margins(y=0.2)
         axis.set_xticks([10, 30, 100, 300, 1000], ["10", "30", "100", "300", "1,000"])
         axis.minorticks_off()
         axis.invert_xaxis()
