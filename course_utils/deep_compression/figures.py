@@ -153,7 +153,7 @@ def error_and_bytes(results: Results) -> None:
         axis.set_xticks([10, 30, 100, 300, 1000], ["10", "30", "100", "300", "1,000"])
         axis.minorticks_off()
         axis.invert_xaxis()
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, loc="lower left")
     plots.show(
         figure,
         "Test error against the size of the file on a logarithmic axis that falls to the right, for both networks. The "
