@@ -231,9 +231,10 @@ def pack_place(function, draw):
     for place in {0, length - 1, draw.integer(0, length - 1), 31, 32}:
         signs = -np.ones((1, length), np.float32)
         signs[0, place] = 1
-        (got,) = function(signs)
         wanted = [2 ** (place % 64) if word == place // 64 else 0 for word in range(-(-length // 64))]
-        expect.equal(got, np.array(wanted, np.uint64), f"the words of a row with +1 at place {place} only")
+        expect.equal(
+            function(signs), np.array([wanted], np.uint64), f"the array of words of a row with +1 at place {place} only"
+        )
 
 
 @pack_bits.law(
@@ -247,14 +248,16 @@ def pack_unpack(function, draw):
     words = random_words(draw, rows, length)
     signs = signs_in(words, length)
     for dtype in (np.float16, np.float32, np.int8, np.int64) if draw.trial < 3 else (np.float64,):
-        expect.equal(function(signs.astype(dtype)), words, f"the words of signs in {np.dtype(dtype)}")
+        expect.equal(function(signs.astype(dtype)), words, f"the array of words of signs in {np.dtype(dtype)}")
 
 
 @pack_bits.law("no rows or no columns: no words", hint="⌈0/64⌉ is 0.", trials=1)
 def pack_nothing(function, draw):
     for rows, length in ((0, 5), (3, 0), (0, 0)):
         wanted = np.zeros((rows, -(-length // 64)), np.uint64)
-        expect.equal(function(np.ones((rows, length), np.float32)), wanted, f"the words of a [{rows}, {length}] array")
+        expect.equal(
+            function(np.ones((rows, length), np.float32)), wanted, f"the array of words of a [{rows}, {length}] array"
+        )
 
 
 # --- 5.4b xnor_popcount_matmul ----------------------------------------------------------------------------------------
@@ -285,7 +288,7 @@ def product_float(function, draw):
     ):
         a, b = random_words(draw, rows, length), random_words(draw, columns, length)
         wanted = (signs_in(a, length) @ signs_in(b, length).T).astype(np.int32)
-        expect.equal(function(a, b, length), wanted, "the products")
+        expect.equal(function(a, b, length), wanted, "the array of products")
 
 
 @xnor_popcount_matmul.law(
@@ -295,7 +298,7 @@ def product_float(function, draw):
 )
 def product_nothing(function, draw):
     got = function(np.zeros((2, 0), np.uint64), np.zeros((3, 0), np.uint64), 0)
-    expect.equal(got, np.zeros((2, 3), np.int32), "the products")
+    expect.equal(got, np.zeros((2, 3), np.int32), "the array of products")
 
 
 @xnor_popcount_matmul.law(
@@ -358,7 +361,9 @@ def fold_torch(function, draw):
         result = F.batch_norm(sums, mean.double(), var.double(), gamma.double(), beta.double(), eps=eps)
         got = signs_of(*fold(function, gamma, beta, mean, var, eps), sums)
         clear = result.abs() > 1e-9  # nearer to 0, rounding decides
-        expect.equal(torch.where(clear, got, 0.0), torch.where(clear, result.sign(), 0.0), "the signs of −60 … 60")
+        expect.equal(
+            torch.where(clear, got, 0.0), torch.where(clear, result.sign(), 0.0), "the answer for the sums −60 … 60"
+        )
 
 
 @fold_batchnorm_sign.law(
@@ -375,7 +380,7 @@ def fold_ties(function, draw):
     threshold, direction = fold(function, gamma, beta, mean, sigma**2 - 0.25, 0.25)
     sums = crossing.double() + torch.tensor([[-1.0], [0.0], [1.0]]).double()
     wanted = torch.stack([-gamma.sign(), torch.ones(channels), gamma.sign()]).double()
-    expect.equal(signs_of(threshold, direction, sums), wanted, "the signs one below, at and one above the crossing")
+    expect.equal(signs_of(threshold, direction, sums), wanted, "the answer one below, at and one above the crossing")
 
 
 @fold_batchnorm_sign.law(
@@ -403,7 +408,7 @@ def fold_precision(function, draw):
     threshold, direction = fold(function, gamma, beta, mean, torch.full((5,), 0.75), 0.25)
     sums = torch.tensor([[5.0, 5.0, 5.0, 5.0, -2.0], [5.0, 5.0, 5.0, 5.0, -3.0]]).double()
     wanted = torch.tensor([[-1.0, 1, -1, 1, 1], [-1, 1, -1, 1, -1]]).double()
-    expect.equal(signs_of(threshold, direction, sums), wanted, "the signs of the sums 5, 5, 5, 5 and −2 or −3")
+    expect.equal(signs_of(threshold, direction, sums), wanted, "the answer for the sums 5, 5, 5, 5 and −2 or −3")
     # beta / gamma in float32 is 1/3 rounded up, and var + eps in float32 is 1: both move the crossing over an integer
     gamma, beta, mean, var = (
         torch.tensor([3.0, 1.0]),
@@ -432,7 +437,7 @@ def fold_scales(function, draw):
     up, down = (wanted + wanted.abs() * 1e-4).ceil(), (wanted - wanted.abs() * 1e-4).floor()
     right = torch.tensor([[1.0, -1.0, 1.0, 1.0], [-1.0, 1.0, -1.0, -1.0]], dtype=torch.float64)
     expect.equal(
-        signs_of(threshold, direction, torch.stack([up, down])), right, "the signs above and below the crossing"
+        signs_of(threshold, direction, torch.stack([up, down])), right, "the answer above and below the crossing"
     )
 
 
@@ -493,8 +498,8 @@ def scale_found(function, draw):
         weight = sign * scale.view(-1, *[1] * (sign.dim() - 1))
         got_sign, got_scale = expect_pair(function(weight), weight)
         expect.close(got_scale, scale, "scale", rtol=CLOSE[dtype]["rtol"], atol=0)
-        expect.equal(got_sign[:2], sign[:2], "the signs")
-        expect.equal(got_sign[2], torch.ones_like(sign[2]), "the signs of zeros")
+        expect.equal(got_sign[:2], sign[:2], "the tensor of signs")
+        expect.equal(got_sign[2], torch.ones_like(sign[2]), "the sign of zeros")
 
 
 # --- 5.7 binary_forward -----------------------------------------------------------------------------------------------
@@ -535,7 +540,7 @@ def forward_one(function, draw):
     net = Net(draw, (draw.size(5, 90), draw.integer(1, 5)))
     for batch in (1, draw.integer(2, 4), 0):
         words = random_words(draw, batch, net.layers[0][1])
-        expect.equal(function(words, net.layers), net.sums(words), "the sums")
+        expect.equal(function(words, net.layers), net.sums(words), "the array of sums")
 
 
 @binary_forward.law(
@@ -549,7 +554,7 @@ def forward_example(function, draw):
     layers = [(weights, 2, threshold, torch.tensor([1, 1])), (weights, 2, None, None)]
     # Inputs (+1, +1), (+1, −1), (−1, −1): sums (2, 0), (0, 2), (−2, 0); signs (+, +), (−, +), (−, +)
     got = function(np.array([[3], [1], [0]], np.uint64), layers)
-    expect.equal(got, np.array([[2, 0], [0, -2], [0, -2]], np.int32), "the sums")
+    expect.equal(got, np.array([[2, 0], [0, -2], [0, -2]], np.int32), "the array of sums")
 
 
 @binary_forward.law(
@@ -562,7 +567,7 @@ def forward_net(function, draw):
     net = Net(draw, sizes)
     for batch in (1, draw.integer(2, 6)):
         words = random_words(draw, batch, sizes[0])
-        expect.equal(function(words, net.layers), net.sums(words), "the sums")
+        expect.equal(function(words, net.layers), net.sums(words), "the array of sums")
 
 
 @binary_forward.law(
@@ -572,7 +577,7 @@ def forward_net(function, draw):
 def forward_directions(function, draw):
     net = Net(draw, (5, 12, 12, 12), ((0,), (-1,), (-1, 0))[draw.trial])
     words = random_words(draw, 9, 5)
-    expect.equal(function(words, net.layers), net.sums(words), "the sums")
+    expect.equal(function(words, net.layers), net.sums(words), "the array of sums")
 
 
 @binary_forward.law(
@@ -587,7 +592,7 @@ def forward_extremes(function, draw):
     for turn in (1, -1):
         net.layers[0] = (weight_words, length, huge, torch.full((8,), turn))
         words = random_words(draw, 20, 7)
-        expect.equal(function(words, net.layers), net.sums(words), "the sums")
+        expect.equal(function(words, net.layers), net.sums(words), "the array of sums")
 
 
 @binary_forward.law(

@@ -16,18 +16,18 @@ from course_utils.checks.engine import Exercise, Unit
 unit = Unit("moe")
 noisy_top_k = unit.exercise("10.1a", "noisy_top_k", points=3, minutes=15, difficulty=2)
 switch_gate = unit.exercise("10.1b", "switch_gate", points=2, minutes=8, difficulty=2)
-load_probability = unit.exercise("10.2", "load_probability", points=4, minutes=20, difficulty=4)
+load_probability = unit.exercise("10.2", "load_probability", points=4, minutes=25, difficulty=4)
 importance_loss = unit.exercise("10.3a", "importance_loss", points=1, minutes=5, difficulty=1)
 load_loss = unit.exercise("10.3b", "load_loss", points=1, minutes=3, difficulty=1)
-switch_loss = unit.exercise("10.3c", "switch_loss", points=2, minutes=10, difficulty=2)
-dispatch = unit.exercise("10.4", "dispatch", points=4, minutes=20, difficulty=4)
+switch_loss = unit.exercise("10.3c", "switch_loss", points=2, minutes=15, difficulty=2)
+dispatch = unit.exercise("10.4", "dispatch", points=4, minutes=25, difficulty=4)
 combine = unit.exercise("10.5", "combine", points=2, minutes=10, difficulty=2)
 capacity = unit.exercise("10.6", "capacity", points=1, minutes=3, difficulty=1)
 expert_choice = unit.exercise("10.7", "expert_choice", points=2, minutes=8, difficulty=2)
 hash_route = unit.exercise("10.8", "hash_route", points=1, minutes=5, difficulty=1)
 reinforce_loss = unit.exercise("10.9", "reinforce_loss", points=2, minutes=8, difficulty=2)
 effective_rank = unit.exercise("10.10", "effective_rank", points=2, minutes=8, difficulty=2)
-moe_layer = unit.exercise("10.11", "moe_layer", points=5, minutes=25, difficulty=4)
+moe_layer = unit.exercise("10.11", "moe_layer", points=5, minutes=35, difficulty=4)
 
 DOUBLE = torch.float64
 
@@ -96,7 +96,7 @@ def all_experts(function, draw):
     clean = apart(draw, draw.size(2, 4), 6)
     zeros, noise = torch.zeros_like(clean), draw.normal(*clean.shape, dtype=DOUBLE)
     precise(function(clean, zeros + 1, zeros, 6), softmax(clean))
-    precise(function(clean, zeros, noise, 6), softmax(clean), "the gates at noise_std = 0")
+    precise(function(clean, zeros, noise, 6), softmax(clean), "the tensor of gates at noise_std = 0")
     precise(function(clean, zeros, zeros, 1), torch.nn.functional.one_hot(clean.argmax(-1), 6).double())
 
 
@@ -114,12 +114,16 @@ def noise_chooses(function, draw):
     wanted = torch.tensor([[high, 1 - high, 0.0], [0.0, middle, 1 - middle]], dtype=DOUBLE)
     precise(function(clean, std, noise, 2), wanted)
     for shift in (draw.uniform(-9, 9), -4096.0, 4096.0):
-        precise(function(clean + shift, std, noise, 2), wanted, f"the gates after adding {shift:.4g} to all logits")
+        precise(
+            function(clean + shift, std, noise, 2),
+            wanted,
+            f"the tensor of gates after adding {shift:.4g} to all logits",
+        )
     far = torch.tensor([[0.0, 15.0, -30.0, 45.0]], dtype=DOUBLE)
     precise(function(far, 0 * far, far, 3), torch.from_numpy(special.softmax([[0, 15, -np.inf, 45]], -1)), "tiny gates")
     little = torch.tensor([[1e-4, 2e-4]], dtype=DOUBLE)  # noise that is small, and still decides
     got = function(torch.zeros(1, 2, dtype=DOUBLE), little, torch.tensor([[3.0, 1.0]], dtype=DOUBLE), 1)
-    expect.equal(got, torch.tensor([[1.0, 0.0]], dtype=DOUBLE), "the gates that little noise decides")
+    expect.equal(got, torch.tensor([[1.0, 0.0]], dtype=DOUBLE), "the tensor of gates that little noise decides")
     clean, std, noise = (draw.normal(3, 7, dtype=DOUBLE) for _ in range(3))
     noisy = torch.addcmul(clean, std.abs(), noise)
     got = function(clean, std.abs(), noise, 3)
@@ -128,7 +132,7 @@ def noise_chooses(function, draw):
     for row, gates in zip(noisy, got, strict=True):
         chosen = gates > 0
         expect.true(row[chosen].min() > row[~chosen].max(), "a gate is not at one of the k largest noisy logits")
-        precise(gates[chosen], softmax(row[chosen]), "the gates that are not 0")
+        precise(gates[chosen], softmax(row[chosen]), "the tensor of gates that are not 0")
 
 
 @noisy_top_k.law(
@@ -220,16 +224,18 @@ def others_threshold(function, draw):
     clean, std = torch.tensor([[0.5, -0.5, 0.0]], dtype=DOUBLE), torch.tensor([[1.0, 0.5, 2.0]], dtype=DOUBLE)
     for k, z in ((1, [-1.5, -7.0, -1.5]), (2, [-0.5, -5.0, -0.5])):
         wanted = torch.from_numpy(special.ndtr([z]))
-        precise(function(clean, std, noisy, k), wanted, f"the probabilities for k = {k}")
+        precise(function(clean, std, noisy, k), wanted, f"the tensor of probabilities for k = {k}")
         expect.close(function(clean.float(), std.float(), noisy.float(), k), wanted.float())
         for shift in (-4096.0, 4096.0):
             shifted = function(clean + shift, std, noisy + shift, k)
-            precise(shifted, wanted, f"the probabilities for k = {k}, {shift:g} added to all logits")
+            precise(shifted, wanted, f"the tensor of probabilities for k = {k}, {shift:g} added to all logits")
         scaled = function(clean / 1024, std / 1024, noisy / 1024, k)
-        precise(scaled, wanted, f"the probabilities for k = {k}, all tensors divided by 1024")
+        precise(scaled, wanted, f"the tensor of probabilities for k = {k}, all tensors divided by 1024")
     noisy = torch.tensor([[1.0, 2.0, 2.0, 0.0]], dtype=DOUBLE)  # the second and the third are equal
     got = function(torch.ones(1, 4, dtype=DOUBLE), torch.ones(1, 4, dtype=DOUBLE), noisy, 1)
-    precise(got, torch.from_numpy(special.ndtr([[-1.0, -1.0, -1.0, -1.0]])), "the probabilities of equal logits")
+    precise(
+        got, torch.from_numpy(special.ndtr([[-1.0, -1.0, -1.0, -1.0]])), "the tensor of probabilities of equal logits"
+    )
 
 
 @load_probability.law(
@@ -248,7 +254,7 @@ def redrawn(function, draw):
         above[:, torch.arange(experts), torch.arange(experts)] = False
         wanted = (above.sum(2) < k).double().mean(-1)
         got = function(clean, std, noisy, k)
-        expect.close(got, wanted, f"the probabilities for k = {k}", rtol=0, atol=2.5e-3)
+        expect.close(got, wanted, f"the tensor of probabilities for k = {k}", rtol=0, atol=2.5e-3)
 
 
 @load_probability.law(
@@ -262,7 +268,7 @@ def certain(function, draw):
     expect.equal(function(clean, torch.ones_like(clean), noisy, experts), torch.ones_like(clean), "k = E")
     far = torch.tensor([[1e4, -1e4, 0.0, 0.5]])
     got = function(far, torch.tensor([[1e-2, 1e-2, 1e-2, 0.5]]), torch.tensor([[1e4, -1e4, 0.0, 1.0]]), 2)
-    expect.close(got[:, :3], torch.tensor([[1.0, 0.0, 0.0]]), "the first three probabilities")
+    expect.close(got[:, :3], torch.tensor([[1.0, 0.0, 0.0]]), "the row of the first three probabilities")
     expect.close(got[:, 3], torch.from_numpy(special.ndtr([1.0])).float(), "the fourth probability")
 
 
@@ -386,9 +392,12 @@ def dispatch_example(function, draw):
     wanted = torch.zeros(4, 2, 2)
     wanted[2, 0], wanted[2, 1], wanted[0, 0] = tokens[0], tokens[2], tokens[1]
     got, positions = pair(
-        function(tokens, torch.tensor([2, 0, 2, 2, 2]), 4, 2), wanted, torch.zeros(5).long(), ("buffer", "positions")
+        function(tokens, torch.tensor([2, 0, 2, 2, 2]), 4, 2),
+        wanted,
+        torch.zeros(5).long(),
+        ("buffer", "the tensor of positions"),
     )
-    expect.equal(positions, torch.tensor([0, 0, 1, -1, -1]), "positions")
+    expect.equal(positions, torch.tensor([0, 0, 1, -1, -1]), "the tensor of positions")
     expect.equal(got, wanted, "the buffer")
 
 
@@ -408,14 +417,14 @@ def first_come(function, draw):
             function(tokens, assignment, experts, slots),
             torch.zeros(experts, slots, width, dtype=dtype),
             assignment,
-            ("the buffer", "positions"),
+            ("the buffer", "the tensor of positions"),
         )
         for expert in range(experts):
             mine = tokens[assignment == expert]
             kept = min(slots, len(mine))
             wanted = torch.cat([torch.arange(kept), torch.full((len(mine) - kept,), -1)])
-            expect.equal(positions[assignment == expert], wanted, f"the positions of expert {expert}'s tokens")
-            expect.equal(buffer[expert, :kept], mine[:kept], f"the slots of expert {expert} that are taken")
+            expect.equal(positions[assignment == expert], wanted, f"the list of positions of expert {expert}'s tokens")
+            expect.equal(buffer[expert, :kept], mine[:kept], f"the part of expert {expert}'s slots that is taken")
             expect.true(not buffer[expert, kept:].any(), f"empty slots of expert {expert} are not 0")
 
 
@@ -538,11 +547,16 @@ def best_tokens(function, draw):
     )
     for slots in (1, draw.integer(1, tokens), tokens, 0):
         shape = torch.zeros(experts, slots)
-        index, gates = pair(function(scores, slots), shape.long(), shape.to(scores.dtype), ("the tokens", "the gates"))
+        index, gates = pair(
+            function(scores, slots),
+            shape.long(),
+            shape.to(scores.dtype),
+            ("the table of tokens", "the tensor of gates"),
+        )
         for expert in range(experts):
             ranked = np.argsort(-scores[:, expert].numpy())[:slots]
-            expect.equal(index[expert], torch.from_numpy(ranked), f"the tokens of expert {expert}")
-            expect.equal(gates[expert], scores[ranked, expert], f"the gates of expert {expert}")
+            expect.equal(index[expert], torch.from_numpy(ranked), f"the list of tokens of expert {expert}")
+            expect.equal(gates[expert], scores[ranked, expert], f"the row of gates of expert {expert}")
 
 
 @expert_choice.law(
@@ -553,9 +567,9 @@ def best_tokens(function, draw):
 def popular_token(function, draw):
     scores = torch.tensor([[0.1, 0.2, 0.3], [0.9, 0.8, 0.7], [0.2, 0.1, 0.0], [0.3, 0.5, 0.4]])
     index, _ = pair(
-        function(scores, 2), torch.zeros(3, 2).long(), torch.zeros(3, 2), ("the tokens", "the gates")
+        function(scores, 2), torch.zeros(3, 2).long(), torch.zeros(3, 2), ("the table of tokens", "the tensor of gates")
     )  # token 2 is nobody's
-    expect.equal(index, torch.tensor([[1, 3], [1, 3], [1, 3]]), "the tokens")
+    expect.equal(index, torch.tensor([[1, 3], [1, 3], [1, 3]]), "the table of tokens")
 
 
 @expert_choice.law("gradients flow from the gates to the scores", hint="No .detach(), no .numpy().", trials=1)
@@ -591,10 +605,10 @@ def hash_structure(function, draw):
     whole = 2**32
     left, right, both = (function(ids, whole) for ids in (a, b, a + b))
     expect.same_kind(left, a)
-    expect.equal(both, (left + right) % whole, "the hash of the sums")
+    expect.equal(both, (left + right) % whole, "the hash of the sum")
     expect.equal(function(torch.tensor([1]), whole), torch.tensor([2654435761]), "the hash of 1")
     experts = draw.integer(2, 64)
-    expect.equal(function(a, experts), left % experts, f"the experts of {experts}")
+    expect.equal(function(a, experts), left % experts, f"the choice among {experts}")
 
 
 # --- 10.9 reinforce_loss ----------------------------------------------------------------------------------------------
@@ -754,7 +768,7 @@ def layer_gates(function, draw):
         chosen = logits >= rest[:, -k:][:, :1]
         expect.equal(gates > 0, chosen, f"which gates are positive for k = {k}")
         base = logits if k == 1 else logits.masked_fill(~chosen, -torch.inf)
-        precise(gates, softmax(base) * chosen, f"the gates for k = {k}")
+        precise(gates, softmax(base) * chosen, f"the tensor of gates for k = {k}")
 
 
 @moe_layer.law(
@@ -794,7 +808,7 @@ def layer_capacity(function, draw):
             mine.sort(key=lambda token: (int((free[token] > free[token, expert]).sum()), token))
             wanted = torch.zeros(count, dtype=DOUBLE)
             wanted[mine[:slots]] = free[mine[:slots], expert]
-            precise(full[:, expert], wanted, f"the gates of expert {expert}, k = {k}, {slots} slots")
+            precise(full[:, expert], wanted, f"the row of gates of expert {expert}, k = {k}, {slots} slots")
 
 
 @moe_layer.law(
