@@ -428,12 +428,12 @@ def fold_precision(function, draw):
     trials=1,
 )
 def fold_scales(function, draw):
-    gamma, beta = torch.tensor([1.0, -1e-3, 2.0, 1e-12]), torch.tensor([5.0, 8.0, 3.0, 1.0])
+    gamma, beta = torch.tensor([1e-4, -1e-3, 2.0, 1e-12]), torch.tensor([5.0, 8.0, 3.0, 1.0])
     mean, var = torch.tensor([0.0, 0.0, 1.0, 0.0]), torch.tensor([1e-10, 1.0, 4.0, 1.0])
     threshold, direction = fold(function, gamma, beta, mean, var, 0.0)
     expect.equal(direction, torch.tensor([1, -1, 1, 1]), "direction")
     # Where s − mean is −beta / gamma standard deviations; the sums are the integers above and below, clear of rounding
-    wanted = torch.tensor([-5e-5, 8e3, -2.0, -1e12], dtype=torch.float64)
+    wanted = torch.tensor([-0.5, 8e3, -2.0, -1e12], dtype=torch.float64)
     up, down = (wanted + wanted.abs() * 1e-4).ceil(), (wanted - wanted.abs() * 1e-4).floor()
     right = torch.tensor([[1.0, -1.0, 1.0, 1.0], [-1.0, 1.0, -1.0, -1.0]], dtype=torch.float64)
     expect.equal(
