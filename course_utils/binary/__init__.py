@@ -32,7 +32,8 @@ def binarize(real: Tensor) -> Tensor:
 def straight_through(gradient: Tensor, real: Tensor) -> Tensor:
     """The gradient by `real` from that by its sign: straight through, with cancelling.
 
-    gradient, real: the same shape, each of any float dtype; gradient has any values.
+    gradient, real: the same shape, each of any float dtype; gradient has any values, real
+    no NaN.
     Returns gradient · 1[|real| ≤ 1] (Courbariaux 2016, eq. 4), of the gradient's dtype:
     handed on where |real| is at most 1, and exactly 0 elsewhere, in place of an infinity or
     NaN too.

@@ -27,9 +27,10 @@ def prune_tickets(
     masks: what is still there. rates: from 0 to 1, by name, each tensor pruned by itself at
     its own rate (a name without a rate keeps its mask); or one number, and all tensors are
     ranked together. Of the n weights still there, in a tensor or in all, exactly
-    `round(rate * n)` go (Python's round): the smallest |w|, and of equals the last, in the
-    order of `masks` and, in a tensor, row by row. A weight once pruned stays pruned,
-    whatever `weights` holds there, NaN too. Returns new masks by the same names.
+    `round(rate * n)` go (Python's round): the smallest |w|. Of equal ones the last go
+    first, as they stand in the order of `masks` and row by row in each tensor. A weight
+    once pruned stays pruned, whatever `weights` holds there, NaN too. Returns new masks by
+    the same names.
     """
     if isinstance(rates, int | float):
         groups = [(list(masks), rates)]

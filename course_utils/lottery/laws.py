@@ -112,7 +112,15 @@ def tickets_count(function, draw):
     trials=1,
 )
 def tickets_rounding(function, draw):
-    for n, rate, gone in ((100, 0.29, 29), (5, 0.5, 2), (7, 0.5, 4), (4, 0.65, 3), (1, 0.5, 0), (6, 1.0, 6)):
+    for n, rate, gone in (
+        (100, 0.29, 29),
+        (5, 0.5, 2),
+        (7, 0.5, 4),
+        (4, 0.65, 3),
+        (30, 0.65, 20),
+        (1, 0.5, 0),
+        (6, 1.0, 6),
+    ):
         weights = {"w": draw.normal(n)}
         for rates in (rate, {"w": rate}):
             kept = count(expect_masks(function(weights, whole(weights), rates), weights))
@@ -150,6 +158,7 @@ def tickets_nested(function, draw):
     weights = {name: w * 10.0 ** (12 * draw.trial) for name, w in layers(draw).items()}
     masks = {name: draw.mask(*w.shape, keep=0.6) for name, w in weights.items()}
     masks["conv"][:] = False  # a tensor that has nothing left to lose
+    weights["empty"], masks["empty"] = torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.bool)
     rates = 0.3 if draw.trial else dict.fromkeys(weights, 0.3)
     wanted = expect_masks(function(weights, masks, rates), masks)
     for name, mask in masks.items():
@@ -170,7 +179,7 @@ def tickets_nested(function, draw):
     trials=2,
 )
 def tickets_ties(function, draw):
-    rows, columns = draw.size(3, 30), draw.size(4, 25)
+    rows, columns = (draw.integer(3, 5), 45)[draw.trial], (draw.integer(4, 6), 35)[draw.trial]
     masks = {
         "z": draw.mask(rows, columns, keep=0.8),
         "a": draw.mask(columns, rows, keep=0.8).t(),
@@ -179,6 +188,11 @@ def tickets_ties(function, draw):
     signs = {name: torch.where(draw.mask(*masks[name].shape), 1.0, -1.0) for name in ("m", "z", "a")}
     weights = {name: sign * draw.integer(1, 3) for name, sign in signs.items()}
     weights["z"] = weights["z"] * torch.from_numpy(draw.rng.integers(1, 4, masks["z"].shape))
+    alike = {"b": torch.ones(3), "a": -torch.ones(2)}
+    got = expect_masks(function(alike, {name: whole(alike)[name] for name in ("a", "b")}, 0.4), alike)
+    expect.equal(
+        got, {"a": torch.tensor([True, True]), "b": torch.tensor([True, False, False])}, "masks of equals, a before b"
+    )
     left, n = flat(masks), count(masks)
     sizes = flat({name: weights[name] for name in masks}).abs()[left]
     for gone in (2, n // 2, n - 3):
@@ -288,6 +302,10 @@ def rewind_extremes(function, draw):
     wanted = state | {name: torch.zeros_like(state[name]) for name in masks}
     expect.equal(expect_state(function(state, nothing), state), wanted, "the state under masks that keep nothing")
     expect.equal(expect_state(function(state, {}), state), state, "the state without masks")
+    odd = {"w": torch.tensor([torch.inf, torch.nan, 1.0])}
+    wanted = {"w": torch.tensor([torch.inf, torch.nan, 0.0])}
+    kept = {"w": torch.tensor([True, True, False])}
+    expect.equal(expect_state(function(odd, kept), odd), wanted, "the state with what is not finite")
 
 
 # --- 7.3a reinitialize ------------------------------------------------------------------------------------------------
@@ -347,13 +365,13 @@ def reinitialize_seed(function, draw):
 def reinitialize_normal(function, draw):
     n = 6000
     state = {
-        "wide": draw.rand(60, 100, low=-4, high=4),
+        "wide": draw.rand(60, 100, low=-4, high=4) * torch.linspace(0.3, 1, 60).unsqueeze(1),
         "narrow": draw.rand(n, low=-5e-4, high=7e-4) + 1.0,
         "two": torch.tensor([1.0, 3.0]),
     }
     # The largest are kept, as after pruning: their own standard deviation is another one
     masks = {name: value > value.mean() - 0.3 * value.std() for name, value in state.items()}
-    masks["wide"], masks["two"] = state["wide"].abs() > 1.5, torch.tensor([True, True])
+    masks["wide"], masks["two"] = state["wide"].abs() > 0.5, torch.tensor([True, True])
     got = expect_state(function(state, masks, draw.seed()), state)
     farthest = 0.0
     for name in ("wide", "narrow"):
@@ -381,6 +399,7 @@ def reinitialize_normal(function, draw):
 def shuffle_count(function, draw):
     masks = {name: draw.mask(*w.shape, keep=draw.uniform()) for name, w in layers(draw).items()}
     masks |= {"all": torch.ones(3, dtype=torch.bool), "none": torch.zeros(2, 2, dtype=torch.bool)}
+    masks |= {"scalar": torch.tensor(True), "empty": torch.zeros(0, 3, dtype=torch.bool)}
     got = expect_masks(function(masks, draw.seed()), masks)
     for name, mask in masks.items():
         wanted, kept = int(mask.sum()), int(got[name].sum())
@@ -527,8 +546,9 @@ def distance_example(function, draw):
 )
 def distance_counted(function, draw):
     masks = {name: draw.mask(*w.shape, keep=draw.uniform()) for name, w in layers(draw).items()}
+    masks |= {"scalar": torch.tensor(True), "empty": torch.zeros(0, 3, dtype=torch.bool)}
     if draw.trial == 2:
-        masks["large"] = draw.mask(30, 40)  # more than half precision or a byte can count
+        masks["large"] = draw.mask(60, 50)  # more than half precision or a byte can count
     n = len(flat(masks))
     for k in (draw.integer(n // 2, n - 1) | 1, n, 0):
         other = flipped(masks, draw.permutation(n)[:k])
@@ -611,6 +631,8 @@ def bird_strict(function, draw):
     expect_answer(function, True, "9 of 100 positions are less than 0.1", history_of(draw, [order[:9]] * 5))
     expect_answer(function, False, "25 of 100 at 0.25", history_of(draw, [order[:25]] * 5), 0.25, 5)
     expect_answer(function, True, "24 of 100 at 0.25", history_of(draw, [order[:24]] * 5), epsilon=0.25)
+    small_layer = history_of(draw, [list(range(9))] * 5)  # a quarter of its 37 positions
+    expect_answer(function, True, "9 of 100 positions, all in one layer, are less than 0.1", small_layer)
     large = draw.permutation(1000).tolist()
     for flips, epsilon, wanted in ((98, 0.1, True), (104, 0.101, False)):  # no rounding to hundredths
         history = history_of(draw, [large[:flips]] * 2, (370, 630))
@@ -667,6 +689,7 @@ def channels_example(function, draw):
 def channels_count(function, draw):
     for dtype in (torch.float32, torch.float64):
         scales = {f"norm{i}": draw.normal(draw.integer(3, 9), scale=4.0**i, dtype=dtype) for i in (2, 0, 1)}
+        scales["without channels"] = torch.zeros(0, dtype=dtype)
         n = len(flat(scales))
         for keep_fraction in (draw.uniform(), draw.integer(1, n - 1) / n, 0, 1, 0.5 / n):
             got = expect_masks(function(scales, keep_fraction), scales)
