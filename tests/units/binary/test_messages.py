@@ -6,6 +6,7 @@ import torch
 
 from course_utils import binary
 from course_utils.checks import check
+from course_utils.units import solution_source
 
 
 def broken_law(report, name=""):
@@ -59,3 +60,22 @@ def test_references_hold_without_rows_columns_and_words():
     assert binary.pack_bits(np.ones((0, 3))).shape == (0, 1) and binary.pack_bits(np.ones((2, 0))).shape == (2, 0)
     nothing = np.zeros((2, 0), np.uint64)
     assert binary.xnor_popcount_matmul(nothing, nothing, 0).tolist() == [[0, 0], [0, 0]]
+
+
+def test_the_race_of_the_lab_has_as_many_threads_on_both_sides():
+    text = solution_source("binary").read_text(encoding="utf-8")
+    assert "torch.set_num_threads(1)" in text
+    race = text[text.index("import numba") : text.index("figures.kernels_table")]
+    assert "numba.set_num_threads(1)" in race
+
+
+def test_a_missing_helper_is_named_once():
+    def pack_bits(signs):
+        raise NotImplementedError("Exercise 5.4a pack_bits")
+
+    def forward(words, layers):
+        return binary.binary_forward(words, layers) if len(layers) == 1 else pack_bits(words)
+
+    report = str(check(forward, exercise="5.7"))
+    assert report.count("needs Exercise 5.4a pack_bits, which is not implemented yet") == 1
+    assert "NotImplementedError" not in report
