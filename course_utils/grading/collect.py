@@ -195,7 +195,7 @@ def _code_cells(cells: list[Any]) -> Notebook:
             source = ""
         notebook.cells.append(source)
     if not any(source.strip() for source in notebook.cells):
-        raise Refused("empty", "it has no code")
+        raise Refused("empty", "; ".join(["it has no code", *notebook.notes]))
     characters = sum(map(len, notebook.cells))
     if characters > MAX_CODE_CHARACTERS or len(notebook.cells) > MAX_CELLS:
         most = f"{MAX_CELLS:,} with {MAX_CODE_CHARACTERS:,} are allowed"

@@ -1,16 +1,20 @@
 """`course check` on the real labs: red on the untouched lab, green on a solved one, red with one exercise wrong."""
 
+import linecache
 import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import IPython
 import nbformat
 import pytest
 
 from course_utils import cli
+from course_utils.grading.child import Slowness
 from course_utils.notebooks import build as builder
-from course_utils.notebooks.check import as_function, shows
+from course_utils.notebooks.check import as_function, check_saved, shows, this_notebook
 from course_utils.units import available, load_unit, unit_name
 
 LABS = [topic for topic in available() if builder.solution_source(topic).exists()]
@@ -177,3 +181,115 @@ def test_processes_that_are_spawned_judge_as_forks_do(tmp_path, monkeypatch):
         status, _, results, _ = grade_notebook(processes, notebook, exercises, {}, PUBLIC_SEED, {})
     assert status == "graded"
     assert {result.name for result in results if result.points < result.max_points} == {"model_bytes"}
+
+
+def test_a_slow_machine_gets_more_time_and_is_told(course_check, tmp_path, monkeypatch):
+    monkeypatch.setattr(Slowness, "measured", lambda: Slowness(processor=3, clock=7))
+    path = tmp_path / "00_budget.ipynb"
+    nbformat.write(solved("budget", wrong="model_bytes"), path)
+    status, out = course_check(path)
+    assert status == 1 and "6 of 7 exercises hold" in out
+    assert "This machine is slow or busy just now: all limits of time are 7 times longer." in " ".join(out.split())
+
+
+def test_what_grading_would_note_is_said(course_check, tmp_path):
+    """Beside the corpus of tests/grading, which asks the same of the function below the command."""
+    path = tmp_path / "00_budget.ipynb"
+    cells = [
+        "from course_utils.checks import check",
+        "def linear_macs(in_features, out_features):\n    return product(in_features, out_features)",
+        "def conv2d_macs(*arguments, **options): return [x for x in [1]] + int('[/out]')",
+        "check(linear_macs)",
+        "def product(a, b): return a * b",
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), path)
+    out = re.sub(r"[\s│]+", " ", course_check(path)[1])
+    assert "✓ holds" in out and "1 of 7 exercises hold" in out
+    assert "Note: product stands in code cell 5, below the check of linear_macs in code cell 4." in out
+    assert "✗ not found: no cell defines a function model_bytes" in out
+    assert "[x for x in [1]] + int('[/out]')" in out and "with base 10: '[/out]'" in out
+
+
+# --- Which file -------------------------------------------------------------------------------------------------------
+
+NAME = "01_distillation.ipynb"
+VS_CODE, JUPYTER, NOTHING = "VS Code says", "Jupyter says", "nothing tells"
+MARK = "-jvsc-3f2c0a9e-1b2c-4d5e-8f90-a1b2c3d4e5f6"
+
+
+@pytest.mark.parametrize(
+    "session,told,file,reason",
+    [
+        ("", "{folder}/lab/mine.ipynb", "lab/mine.ipynb", VS_CODE),
+        ("", "{folder}/lab/gone.ipynb", f"lab/{NAME}", NOTHING),
+        ("", None, f"lab/{NAME}", NOTHING),
+        ("{folder}/lab/mine.ipynb", None, "lab/mine.ipynb", JUPYTER),
+        ("mine.ipynb", None, "lab/mine.ipynb", JUPYTER),
+        ("lab/mine.ipynb", None, "lab/mine.ipynb", JUPYTER),
+        ("RTC:lab/mine.ipynb", None, "lab/mine.ipynb", JUPYTER),
+        ("elsewhere/mine.ipynb", None, "lab/mine.ipynb", JUPYTER),
+        (f"{{folder}}/lab/mine.ipynb{MARK}", None, "lab/mine.ipynb", JUPYTER),
+        (f"{{folder}}/lab/mine{MARK}.ipynb", None, "lab/mine.ipynb", JUPYTER),
+        ("{folder}/lab/renamed since.ipynb", None, f"lab/{NAME}", NOTHING),
+        ("a console", None, f"lab/{NAME}", NOTHING),
+    ],
+)
+def test_the_last_cell_finds_its_notebook(tmp_path, monkeypatch, session, told, file, reason):
+    """A renamed copy beside the untouched lab, as each editor tells it to the kernel."""
+    (tmp_path / "lab").mkdir()
+    for name in (NAME, "mine.ipynb"):
+        (tmp_path / "lab" / name).write_text("{}")
+    monkeypatch.chdir(tmp_path / "lab")
+    monkeypatch.setenv("JPY_SESSION_NAME", session.format(folder=tmp_path))
+    namespace = {"__vsc_ipynb_file__": told.format(folder=tmp_path)} if told else {}
+    path, why = this_notebook(NAME, namespace)
+    assert path.resolve() == tmp_path / file and why.startswith(reason)
+
+
+@pytest.fixture
+def last_cell(monkeypatch, tmp_path, capsys):
+    """The last cell of lab 01, in a kernel with these cells, without the check itself: what it says beforehand."""
+
+    def run(*cells) -> str:
+        space = {}
+        for number, cell in enumerate(cells):
+            filename = f"<cell {number} of a test>"
+            linecache.cache[filename] = (len(cell), None, cell.splitlines(keepends=True), filename)
+            exec(compile(cell, filename, "exec"), space)
+        monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(user_ns=space))
+        monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: SimpleNamespace(stdout="checked\n", stderr=""))
+        check_saved(NAME)
+        return capsys.readouterr().out
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JPY_SESSION_NAME", "")
+    return run
+
+
+def save(*cells):
+    text = nbformat.writes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]))
+    builder.Path(NAME).write_text(text, encoding="utf-8")
+
+
+RIGHT, OTHER = "def soft_targets(x):\n    return x\n", "def soft_targets(x):\n    return 2 * x\n"
+
+
+def test_the_last_cell_says_which_file_it_checks_and_when_that_was_saved(last_cell, tmp_path):
+    save(RIGHT.replace("\n", "\r\n"), "x = 3")
+    said = last_cell(RIGHT, "from functools import partial\nvirtual_teacher = partial(soft_targets, 3)")
+    assert said == f"Checking {tmp_path / NAME}, saved just now: nothing tells which notebook this is.\nchecked\n"
+    for age, ago in ((10 * 60, "10 minutes"), (5 * 3600, "5 hours")):
+        os.utime(NAME, (0, os.stat(NAME).st_mtime - age))
+        assert f"saved {ago} ago" in last_cell(RIGHT)
+        os.utime(NAME)
+
+
+def test_the_last_cell_names_what_is_not_saved(last_cell):
+    save("def soft_targets(x):\n    raise NotImplementedError")
+    said = last_cell(OTHER)
+    assert "What you ran is not what this file holds (soft_targets): save first, or is it another file?" in said
+
+
+def test_the_last_cell_without_a_file(last_cell, tmp_path):
+    said = last_cell(RIGHT)
+    assert said.startswith(f"There is no file {NAME} in {tmp_path}: save the notebook, and") and "checked" not in said
