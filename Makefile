@@ -2,7 +2,7 @@
 # Both make the environment .venv if it is missing, and again when pyproject.toml or constraints.txt has changed.
 
 .DEFAULT_GOAL := help
-.PHONY: lab test build clean help remade
+.PHONY: lab test prove build clean help remade
 SHELL := /bin/sh
 
 # The first of these that is new enough, unless you name one: make lab PYTHON=python3.13
@@ -17,6 +17,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 BIN := .venv/bin
 RUN := $(BIN)/python -m course_utils
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # PyPI's PyTorch for Linux brings gigabytes of CUDA libraries; PyTorch's own index has a build for the CPU alone.
 # Its version ends in +cpu, so pip prefers it. Where that index cannot be reached, one question now saves pip minutes of retries.
@@ -25,6 +26,8 @@ NEEDS_CPU_INDEX := import sys; sys.exit(sys.platform != "linux")
 REACHABLE := import signal, urllib.request; signal.alarm(4); urllib.request.urlopen("$(CPU_INDEX)/torch/", timeout=3)
 
 # A stamp holds the folder it was made in: scripts of a .venv that was moved or copied do not work.
+# The shell reads the folder's name from the environment, where no quote or dollar sign in it means anything.
+export CURDIR
 ifneq ($(shell cat .venv/lab.stamp 2>/dev/null),$(CURDIR))
 .venv/lab.stamp: remade
 endif
@@ -40,8 +43,11 @@ test: .venv/test.stamp  ## check style, look for stale notebooks, run every test
 	printf '\n== 1 of 2: style (ruff)\n'; \
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . || failed="$$failed style"; \
 	printf '\n== 2 of 2: all tests, every notebook among them, and whether it is up to date (pytest and nbval, on all cores)\n'; \
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS) || failed="$$failed tests"; \
+	$(PYTEST) $(ARGS) || failed="$$failed tests"; \
 	if [ -n "$$failed" ]; then printf '\nFailed:%s\n' "$$failed"; exit 1; fi
+
+prove: .venv/test.stamp  ## try checks and grading more deeply, for an hour; one unit or folder: make prove ARGS=07
+	@$(PYTEST) --prove $(ARGS)
 
 build: .venv/lab.stamp  ## build solutions, labs and lectures from their text sources; one unit: make build ARGS=01
 	@$(RUN) build $(ARGS)
@@ -58,12 +64,12 @@ help:
 
 .venv/lab.stamp: pyproject.toml constraints.txt
 	@$(call install,.)
-	@echo '$(CURDIR)' > $@
+	@printf '%s\n' "$$CURDIR" > $@
 
 .venv/test.stamp: pyproject.toml constraints.txt
 	@$(call install,.[test])
-	@echo '$(CURDIR)' > .venv/lab.stamp
-	@echo '$(CURDIR)' > $@
+	@printf '%s\n' "$$CURDIR" > .venv/lab.stamp
+	@printf '%s\n' "$$CURDIR" > $@
 
 define install
 set -e; python=; \
@@ -77,7 +83,7 @@ if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
   echo "$$python cannot make environments: install its venv module (on Debian and Ubuntu: sudo apt install python3-venv)." >&2; exit 1; \
 fi; \
 echo "Installing the course and what it needs into .venv with $$python: once, a few minutes."; \
-if [ "$$(cat .venv/lab.stamp 2>/dev/null)" != '$(CURDIR)' ]; then "$$python" -m venv --clear .venv; fi; \
+if [ "$$(cat .venv/lab.stamp 2>/dev/null)" != "$$CURDIR" ]; then "$$python" -m venv --clear .venv; fi; \
 index=; \
 if "$$python" -c '$(NEEDS_CPU_INDEX)'; then \
   if "$$python" -c '$(REACHABLE)' >/dev/null 2>&1; then index='--extra-index-url $(CPU_INDEX)'; \

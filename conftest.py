@@ -31,15 +31,51 @@ ORDER = (
 )
 
 
-def pytest_collection_modifyitems(items):
-    """Sort by folders; within a folder the order stays."""
+def pytest_addoption(parser):
+    parser.addoption(
+        "--prove",
+        action="store_true",
+        help="run only what can go deeper, and deeper; arguments may be units: a number, a topic, a name",
+    )
+
+
+def pytest_configure(config):
+    """With --prove, arguments that are no files or folders are units."""
+    if config.getoption("prove", False):
+        from course_utils.units import find_topic
+
+        places = [word for word in config.args if Path(word.split("::")[0]).exists()]
+        config.units = {find_topic(word) for word in config.args if word not in places}
+        config.args = places or ["tests"]
+
+
+def is_wanted(item):
+    """`make test` runs all but proofs; `make prove` proofs and what asks for its `depth`, of all units or of some."""
+    proof = item.get_closest_marker("proof") is not None
+    if not item.config.getoption("prove", False):
+        return not proof
+    deeper = proof or "depth" in getattr(item, "fixturenames", ())
+    return deeper and (not item.config.units or topic_of(item) in item.config.units)
+
+
+def topic_of(item):
+    """The unit that a test is about: its parameter `topic`, or the unit's folder that it stands in."""
+    if "tests/units/" in item.path.as_posix():
+        return item.path.parent.name
+    return item.callspec.params.get("topic") if hasattr(item, "callspec") else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what this run is not for, and sort by folders; within a folder the order stays."""
+    wanted = [item for item in items if is_wanted(item)]
+    config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
     root = Path(__file__).parent
 
     def rank(item):
         place = item.path.relative_to(root).as_posix() if item.path.is_relative_to(root) else ""
         return next((number for number, folder in enumerate(ORDER) if place.startswith(folder)), len(ORDER))
 
-    items.sort(key=rank)
+    items[:] = sorted(wanted, key=rank)
 
 
 @pytest.hookimpl(optionalhook=True)

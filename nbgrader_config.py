@@ -3,10 +3,10 @@
 submitted/STUDENT/LAB/LAB.ipynb -> autograded/, feedback/ and gradebook.db, all in that folder.
 """
 
-from course_utils.grading.course_folder import find_commands
+from course_utils.grading.course_folder import mend_nbgrader
 from course_utils.units import ROOT
 
-find_commands()
+mend_nbgrader()
 c = get_config()  # noqa: F821 (nbgrader defines it)
 
 c.CourseDirectory.source_directory = str(ROOT / "solutions")

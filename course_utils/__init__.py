@@ -6,12 +6,16 @@ checks, notebooks, reproduce, grading and the modules of the `course` command ar
 """
 
 import importlib
+import logging
 from typing import Any
 
 __version__ = "0.1.0"
 
 # Where modules went that notebooks of version 0.1.0 import from here: a class keeps the lab that it began with
 MOVED = {"bitstring": "course_utils.deep_compression.bitstring"}
+
+# Where no home folder can be written to, matplotlib makes a temporary one; what it says of that helps no reader
+logging.getLogger("matplotlib").addFilter(lambda record: record.funcName != "_get_config_or_cache_dir")
 
 
 def __getattr__(name: str) -> Any:

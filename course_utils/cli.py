@@ -1,5 +1,7 @@
 """The `course` command. Each subcommand only reads its arguments here; the work is done in the module it names."""
 
+import codecs
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from course_utils.lab import some_home
 from course_utils.units import PACKAGE
 
 app = typer.Typer(
@@ -19,6 +22,10 @@ app = typer.Typer(
 )
 errors = Console(stderr=True)
 INTERRUPTED = 130
+# What terminals show that know no such signs: Windows' in cp1252, or a pipe in ASCII
+PLAIN_SIGNS = str.maketrans(
+    {"✓": "+", "✗": "x", "◐": "~", "○": "o", "…": "...", "−": "-", "–": "-", "×": "x", "·": ".", "≤": "<=", "≥": ">="}
+)
 
 
 class CourseError(Exception):
@@ -37,6 +44,7 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
+@some_home()
 def lab(
     args: Annotated[
         list[str] | None, typer.Argument(help="Arguments for JupyterLab, such as --no-browser or --port=9000.")
@@ -59,6 +67,7 @@ def check(
 
 
 @app.command()
+@some_home()
 def build(
     unit: Annotated[str | None, typer.Argument(help="A unit's name, topic or number; all units if left out.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Build nothing; say what is stale.")] = False,
@@ -86,6 +95,7 @@ def release(
 
 
 @app.command()
+@some_home()
 def grade(
     lab: Annotated[str, typer.Argument(help="The lab's name, topic or number.")],
     submissions: Annotated[Path, typer.Argument(help="A folder of STUDENT/LAB/LAB.ipynb or STUDENT.ipynb.")],
@@ -116,6 +126,7 @@ def grade(
 
 
 @app.command()
+@some_home()
 def export(
     platform: Annotated[str, typer.Argument(help="Who imports the file: canvas or moodle.")],
     gradebook: Annotated[str, typer.Argument(help="nbgrader's gradebook.db, or its URL.")],
@@ -133,11 +144,18 @@ def reproduce(
     name: Annotated[str, typer.Argument(help="What to rerun at paper scale, such as 'distillation'.")],
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
     out: Annotated[Path | None, typer.Option(help="Where to store the results; lectures/results if left out.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes at work at the same time, each with one thread.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="The address of a Dask scheduler whose workers compute, as tcp://host:8786.")
+    ] = None,
 ) -> None:
-    """Rerun a paper's experiment at its own scale, and store the results as JSON."""
+    """Rerun a paper's experiment at its own scale, and store the results as JSON.
+
+    What is done is stored at once: a run that was stopped goes on with the same command.
+    """
     from course_utils.reproduce import reproduce_experiment
 
-    reproduce_experiment(name, seeds=seeds, out=out)
+    reproduce_experiment(name, seeds=seeds, out=out, workers=workers, scheduler=scheduler)
 
 
 @app.command()
@@ -148,11 +166,25 @@ def doctor() -> None:
     raise typer.Exit(0 if examine() else 1)
 
 
+def plain_signs(error: UnicodeError) -> tuple[str, int]:
+    """A codec's error handler: what cannot be written is replaced by a sign that can, or by a question mark."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end].translate(PLAIN_SIGNS)
+    return "".join(sign if sign.isascii() else "?" for sign in signs), error.end
+
+
+codecs.register_error("plain_signs", plain_signs)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; turn an expected failure into one sentence and exit status 1."""
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
     argv = [word for word in argv if word != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain_signs")
     try:
         return app(argv, prog_name="course", standalone_mode=True) or 0
     except SystemExit as ended:

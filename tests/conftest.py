@@ -1,25 +1,33 @@
 """What tests of several folders share."""
 
+from collections.abc import Callable
+
 import pytest
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(scope="session")
+def depth(request) -> Callable:
+    """`depth(quick, deep)` is how far a test goes under `make test` and under `make prove`, which runs whoever asks."""
+    return lambda quick, deep: deep if request.config.getoption("prove") else quick
+
+
+@pytest.fixture(autouse=True)
 def one_thread():
-    """Small networks do not wait for threads, and rounding does not depend on the number of cores."""
+    """Small networks do not wait for threads, and rounding does not depend on the number of cores.
+
+    For each test, as one before it may have set another number: numba's parallel kernels do, for the whole process.
+    """
     import torch
 
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     """Journals go to a folder of the test's own."""
-    from course_utils import reproduce
+    from course_utils.reproduce import journal
 
-    monkeypatch.setattr(reproduce, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(journal, "cache_folder", lambda: tmp_path / "cache")
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def binarize(real: Tensor) -> Tensor:
     real: any shape, float. Returns −1 where real is negative and +1 elsewhere, at 0 too; same shape and dtype.
     """
     # torch.sign gives 0 at 0, which no bit can hold
-    return torch.where(real >= 0, 1.0, -1.0).to(real.dtype)
+    return 2 * (real >= 0).to(real.dtype) - 1
 
 
 def straight_through(gradient: Tensor, real: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from course_utils.binary import (
 )
 from course_utils.data import CLASSES, Digits, Split, full_mnist
 from course_utils.deep_compression.reproduce import cosine, fit, train_teacher
-from course_utils.reproduce import Journal, provenance, write_results
+from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.training import errors, set_seed
 
 PAPER = {
@@ -86,25 +85,20 @@ NETWORKS: dict[str, Condition] = {
 }
 
 
-def make(name: str, settings: Settings) -> nn.Module:
-    sizes = (784, *(NETWORKS[name].hidden or settings.hidden), CLASSES)
-    return BinaryMLP(*sizes) if NETWORKS[name].binary else float_twin(*sizes)
-
-
-def train_network(name: str, digits: Digits, settings: Settings, teacher: Tensor, seed: int) -> dict[str, Tensor]:
-    """The state of a trained network, and the seconds that it took. teacher: logits for each shift, see `fit`."""
-    condition = NETWORKS[name]
+def train_network(
+    condition: Condition, digits: Digits, settings: Settings, teacher: Tensor | None, seed: int
+) -> nn.Module:
+    """A trained network. teacher: logits for each shift, see `fit`."""
     set_seed(seed)
-    model = make(name, settings)
+    sizes = (784, *(condition.hidden or settings.hidden), CLASSES)
+    model = BinaryMLP(*sizes) if condition.binary else float_twin(*sizes)
     epochs = condition.epochs or settings.epochs
-    start = time.perf_counter()
     fit(
-        model, digits.train, settings, epochs=epochs, seed=seed, reach=condition.reach, name=f"{name} {seed}",
-        rate=cosine(settings.binary_lr if condition.binary else settings.lr, epochs),
-        teacher=teacher if condition.taught else None,
+        model, digits.train, settings, epochs=epochs, seed=seed, reach=condition.reach, name=f"seed {seed}",
+        rate=cosine(settings.binary_lr if condition.binary else settings.lr, epochs), teacher=teacher,
         after_step=(lambda epoch: model.clip()) if condition.binary else (lambda epoch: None),
     )  # fmt: skip
-    return model.state_dict() | {"seconds": torch.tensor(time.perf_counter() - start)}
+    return model
 
 
 def packed_inference(model: BinaryMLP, splits: list[Split]) -> dict[str, Any]:
@@ -137,49 +131,56 @@ def float64_sums(model: BinaryMLP, images: Tensor) -> np.ndarray:
     return (signs @ binarize(model.linears[-1].weight.double()).T).numpy()
 
 
-def measure(name: str, model: nn.Module, digits: Digits) -> dict[str, Any]:
-    """Errors, and bytes of the file that would be shipped."""
-    model.eval()
-    result = {
-        "validation_errors": errors(model, digits.validation),
-        "test_errors": errors(model, digits.test),
-    }
-    if NETWORKS[name].binary:
-        return result | packed_inference(model, [digits.validation, digits.test])
-    floats = {key: value for key, value in model.state_dict().items() if value.is_floating_point()}
-    return result | {"bytes": len(safetensors.torch.save(floats))}
+def load(digits: Digits | None, settings: Settings) -> Digits:
+    return digits or full_mnist()
 
 
-def run(seeds: int, out: Path, digits: Digits | None = None, settings: Settings | None = None) -> dict[str, Any]:
-    """Train all networks for each seed; store out/binary.json after each network, and return it.
+def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
+    """The teacher, and every network with every seed."""
+    teacher = Piece("teacher", train_teacher)
+    return [teacher] + [
+        Piece(
+            f"{name}/seed {seed}", train_and_measure, (condition, seed),
+            needs=(teacher.name,) if condition.taught else (), group=name, seed=seed,
+        )
+        for seed in range(seeds) for name, condition in NETWORKS.items() if seed < condition.most_seeds
+    ]  # fmt: skip
 
-    digits: full MNIST if left out. A run that is stopped and started again goes on with the network that it was
-    training.
-    """
-    digits, settings = digits or full_mnist(), settings or Settings()
-    data = {"name": digits.name} | {part: len(getattr(digits, part)) for part in ("train", "validation", "test")}
-    journal = Journal("binary", {"data": data, **asdict(settings)})
-    teacher = journal.tensors("teacher", lambda: train_teacher(digits, settings))
-    results: dict[str, Any] = {
+
+def collect(digits: Digits, settings: Settings, done: Done) -> Values:
+    """Errors and bytes of every network."""
+    return {
         "experiment": "a binary network on MNIST",
-        "data": data,
+        "data": digits.summary(),
         "settings": asdict(settings),
         "choices": "rate and epochs on the validation digits. The network of 512 units was tried first, and its test "
         "errors were seen: so the test digits had a say in the width",
-        **provenance(),
+        **done.origin(),
         "paper": PAPER,
-        "teacher": {"validation_errors": int(teacher["validation_errors"])},
-        "runs": {name: [] for name in NETWORKS},
+        "teacher": done.get("teacher"),
+        "runs": {name: [done[f"{name}/seed {seed}"] for seed in done.seeds(name)] for name in NETWORKS},
     }
-    for seed in range(seeds):
-        for name in (name for name, condition in NETWORKS.items() if seed < condition.most_seeds):
-            compute = partial(train_network, name, digits, settings, teacher["logits"], seed)
-            state = journal.tensors(f"{name.replace(', ', '-').replace(' ', '_')}-{seed}", compute)
-            seconds = round(state.pop("seconds").item())
-            model = make(name, settings)
-            model.load_state_dict(state)
-            results["runs"][name].append({"seed": seed, **measure(name, model, digits), "seconds": seconds})
-            write_results(Path(out) / "binary.json", results)
-            print(f"{name}, seed {seed}: {results['runs'][name][-1]}", flush=True)
-    journal.clear()
-    return results
+
+
+run = Experiment("binary", Settings, load, pieces, collect).run
+
+
+def train_and_measure(
+    digits: Digits, settings: Settings, condition: Condition, seed: int, teacher: Values | None = None
+) -> Values:
+    """Errors of a network, bytes of the file that would be shipped, and the seconds that training took."""
+    start = time.perf_counter()
+    model = train_network(condition, digits, settings, teacher and teacher["logits"], seed)
+    seconds = round(time.perf_counter() - start)
+    model.eval()
+    result = {
+        "seed": seed,
+        "validation_errors": errors(model, digits.validation),
+        "test_errors": errors(model, digits.test),
+    }
+    if condition.binary:
+        result |= packed_inference(model, [digits.validation, digits.test])
+    else:
+        floats = {key: value for key, value in model.state_dict().items() if value.is_floating_point()}
+        result["bytes"] = len(safetensors.torch.save(floats))
+    return result | {"seconds": seconds}

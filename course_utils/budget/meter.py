@@ -96,9 +96,9 @@ def measure_joules(
     Whatever else the machine does meanwhile is included. None where the counters cannot be read: another system, a
     virtual machine, or no permission (since Linux 5.10 they are root's).
     """
-    packages = sorted(
-        powercap.glob("intel-rapl:[0-9]")
-    )  # one per socket; their parts have names such as intel-rapl:0:1
+    packages = sorted(powercap.glob("intel-rapl:[0-9]"))  # one per socket; their parts are named intel-rapl:0:1
+    if not packages:
+        return None
     try:
         before = [int((package / "energy_uj").read_text()) for package in packages]
         for _ in range(repeats):
@@ -109,7 +109,7 @@ def measure_joules(
         return None
     # A counter starts again from 0 after its range
     used = sum((end - start) % full for start, end, full in zip(before, after, ranges, strict=True))
-    return used * 1e-6 / repeats if packages else None
+    return used * 1e-6 / repeats
 
 
 def kilograms_co2(joules: float, pue: float = 1.0) -> float:

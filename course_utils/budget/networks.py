@@ -1,6 +1,8 @@
 """The networks that the lecture and the lab of unit 00 compare."""
 
 import copy
+import itertools
+from typing import Any
 
 from torch import nn
 
@@ -32,4 +34,31 @@ def six_networks() -> dict[str, nn.Module]:
         "LeNet-5": lenet5(),
         "convolutions": nn.Sequential(*stem, *full, *head),
         "separable": nn.Sequential(*copy.deepcopy(stem), *separable, *copy.deepcopy(head)),
+    }
+
+
+def published_networks() -> dict[str, list[dict[str, Any]]]:
+    """Layers of published networks by name, as `budget_report` wants them: of AlexNet and VGG-16 the convolutions."""
+
+    def conv(inputs: int, outputs: int, kernel: int, size: int, groups: int = 1) -> dict[str, Any]:
+        channels = {"in_channels": inputs, "out_channels": outputs, "groups": groups, "bias": False}
+        return {"kind": "conv2d", **channels, "kernel_size": (kernel, kernel), "output_size": (size, size)}
+
+    alexnet = [conv(3, 96, 11, 55), conv(96, 256, 5, 27, groups=2), conv(256, 384, 3, 13)]
+    alexnet += [conv(384, 384, 3, 13, groups=2), conv(384, 256, 3, 13, groups=2)]
+    widths = [3, *[64] * 2, *[128] * 2, *[256] * 3, *[512] * 6]
+    sides = [*[224] * 2, *[112] * 2, *[56] * 3, *[28] * 3, *[14] * 3]
+    vgg16 = [conv(*pair, 3, side) for pair, side in zip(itertools.pairwise(widths), sides, strict=True)]
+    mobilenet, full = [conv(3, 32, 3, 112)], [conv(3, 32, 3, 112)]
+    blocks = [(32, 64, 112), (64, 128, 56), (128, 128, 56), (128, 256, 28), (256, 256, 28), (256, 512, 14)]
+    blocks += [(512, 512, 14)] * 5 + [(512, 1024, 7), (1024, 1024, 7)]
+    for inputs, outputs, side in blocks:
+        mobilenet += [conv(inputs, inputs, 3, side, groups=inputs), conv(inputs, outputs, 1, side)]
+        full.append(conv(inputs, outputs, 3, side))
+    classifier = {"kind": "linear", "in_features": 1024, "out_features": 1000, "bias": True}
+    return {
+        "AlexNet": alexnet,
+        "VGG-16": vgg16,
+        "MobileNet": [*mobilenet, classifier],
+        "MobileNet of full convolutions": [*full, classifier],
     }

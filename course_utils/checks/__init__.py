@@ -1,6 +1,7 @@
 """`check(function)`: which laws of its exercise a function obeys."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,10 +21,14 @@ def check(function: Callable[..., Any], exercise: str | None = None, seed: int |
 
     The exercise is found by the function's name, or by the name that it is bound to where it is checked, or given by
     its id (`exercise="1.1"`), so that any callable can be checked. A seed changes the random inputs, never the laws. A
-    wrong function raises nothing: the report says what is wrong.
+    wrong function raises nothing: the report says what is wrong. (Under nbgrader's Validate it raises AssertionError,
+    as all that does not raise is a success there.)
     """
     found = find_exercise(exercise) if exercise else _exercise_of(function, sys._getframe(1).f_globals)
-    return run(found, function, PUBLIC_SEED if seed is None else seed)
+    report = run(found, function, PUBLIC_SEED if seed is None else seed)
+    if "NBGRADER_EXECUTION" in os.environ and not report.passed:
+        raise AssertionError(f"{report}")
+    return report
 
 
 def _exercise_of(function: Any, namespace: Mapping[str, Any]) -> Exercise:

@@ -1,7 +1,8 @@
 """`%%needs NAME …`: a cell that runs only when the exercises it uses are there.
 
 An experiment must not stop 'Run all' because an exercise before it is still a stub. The magic says in one line what is
-missing, and otherwise runs the cell as if the magic were not there. A traceback in such a cell does not stop 'Run all'.
+missing, and otherwise runs the cell as if the magic were not there. A traceback in such a cell does not stop 'Run all',
+whoever presses Stop does.
 """
 
 import ast
@@ -11,6 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 from course_utils.units import find_exercise
+
+
+class Stopped(KeyboardInterrupt):
+    """Ends 'Run all' after an interrupt, whose traceback the cell has shown already."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of this exception."""
+        return ["Stopped."]
 
 
 def is_stub(function: Callable[..., Any]) -> bool:
@@ -40,7 +49,9 @@ def needs(line: str, cell: str) -> None:
         exercises = [f"{find_exercise(name).id} {name}" for name in absent]
         print(f"This experiment waits for Exercise {', '.join(exercises)}.")
         return
-    shell.run_cell(cell, store_history=False)
+    error = shell.run_cell(cell, store_history=False).error_in_exec
+    if isinstance(error, KeyboardInterrupt):
+        raise Stopped from error
 
 
 def register() -> None:

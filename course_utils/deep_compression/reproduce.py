@@ -12,14 +12,12 @@ Every size is that of a file which is read back, and every error is counted with
 """
 
 import copy
-import hashlib
 import importlib
-import json
 import math
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -43,7 +41,7 @@ from course_utils.deep_compression import (
 from course_utils.distillation import distillation_loss
 from course_utils.models import lenet5, lenet_300_100, parameter_count
 from course_utils.pruning import recursion_inputs
-from course_utils.reproduce import Journal, provenance, write_results
+from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.saliency import backpropagate_curvature, obd_saliency
 from course_utils.training import errors, logits_of, set_seed
 
@@ -182,7 +180,7 @@ def cosine(lr: float, epochs: int, start: int = 0) -> Callable[[float], float]:
     return lambda epoch: lr * (1 + math.cos(math.pi * (start + epoch) / epochs)) / 2
 
 
-def train_teacher(digits: Digits, settings: Settings) -> dict[str, Tensor]:
+def train_teacher(digits: Digits, settings: Settings) -> dict[str, Any]:
     """Logits [9, n, 10] of a convolutional network for all training digits at all shifts, and its validation errors."""
     set_seed(settings.teacher_seed)
     model = nn.Sequential(
@@ -193,7 +191,7 @@ def train_teacher(digits: Digits, settings: Settings) -> dict[str, Tensor]:
     rate = cosine(settings.lr, epochs)
     fit(model, digits.train, settings, epochs=epochs, seed=settings.teacher_seed, rate=rate, reach=2, name="teacher")
     logits = torch.stack([logits_of(model, shift_images(digits.train.images, *shift)) for shift in SHIFTS])
-    return {"logits": logits, "validation_errors": torch.tensor(errors(model, digits.validation))}
+    return {"logits": logits, "validation_errors": errors(model, digits.validation)}
 
 
 # --- pruning ----------------------------------------------------------------------------------------------------------
@@ -264,7 +262,7 @@ class GradualPruning(Pruning):
 
 def train_and_prune(
     network: str, recipe: Recipe, digits: Digits, settings: Settings, teacher: Tensor | None, seed: int
-) -> dict[str, Tensor]:
+) -> dict[str, Any]:
     """The state of a trained and pruned network, the errors before pruning, and the seconds that it took."""
     start = time.perf_counter()
     set_seed(seed)
@@ -275,7 +273,10 @@ def train_and_prune(
     if network == "lenet5":
         model.to(memory_format=torch.channels_last)
     fit(model, digits.train, settings, epochs=recipe.dense_epochs, seed=seed, rate=rate, name="dense", **common)
-    dense = {"validation": errors(model, digits.validation), "test": errors(model, digits.test)}
+    dense = {
+        "dense_validation_errors": errors(model, digits.validation),
+        "dense_test_errors": errors(model, digits.test),
+    }
     filters = None
     if recipe.filters is not None:
         model, filters = narrow(model, *recipe.filters)
@@ -319,8 +320,7 @@ def train_and_prune(
     if filters is not None:
         model = widen(model, *filters)
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    state |= {f"dense_{split}_errors": torch.tensor(count) for split, count in dense.items()}
-    return state | {"seconds": torch.tensor(time.perf_counter() - start)}
+    return state | dense | {"seconds": time.perf_counter() - start}
 
 
 def narrow(model: nn.Sequential, first: int, second: int) -> tuple[nn.Sequential, tuple[Tensor, Tensor]]:
@@ -467,7 +467,7 @@ def paper_bits(model: nn.Module, bits: tuple[int, ...], index_bits: int = 5) -> 
 
 
 def coding_ladder(
-    model: nn.Module, recipe: Recipe, digits: Digits, settings: Settings, teacher: Tensor, seed: int
+    model: nn.Module, recipe: Recipe, digits: Digits, settings: Settings, teacher: Tensor | None, seed: int
 ) -> dict[str, Any]:
     """What each choice of the coding adds to one pruned network, without fine-tuning; and the best k-means with it."""
     codings = {}
@@ -487,86 +487,100 @@ def coding_ladder(
     return {"codings": codings, "best_kmeans": measure(tuned, digits, "arithmetic")}
 
 
-def run_seed(
-    network: str, recipe: Recipe, digits: Digits, settings: Settings, teacher: Tensor, seed: int, journal: Journal
+# --- the pieces -------------------------------------------------------------------------------------------------------
+
+
+def load(digits: Digits | None, settings: Settings) -> Digits:
+    best_kmeans()  # or an error now, and not after an hour
+    return digits or full_mnist()
+
+
+def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
+    """The teacher; for each recipe, network and seed one that is pruned, and then shared and measured.
+
+    seeds: of each recipe, but at most `MOST_SEEDS`, and three for the recipes that leave something out.
+    """
+    teacher = Piece("teacher", train_teacher)
+    work = [teacher]
+    for name in dict.fromkeys(name for by_name in RECIPES.values() for name in by_name):
+        for network in (network for network in RECIPES if name in RECIPES[network]):
+            recipe = RECIPES[network][name]
+            # What comes after pruning can be changed without training again
+            first = replace(recipe, share_epochs=0, bits=(), bias_bits=0, ladder=False)
+            needs = (teacher.name,) if recipe.teacher else ()
+            for seed in range(min(seeds, MOST_SEEDS[network] if recipe.share_epochs else 3)):
+                about = {"group": f"{network}, {name}", "seed": seed}
+                pruned = Piece(f"{network}/{name}/seed {seed}/pruned", prune, (network, first, seed), needs, **about)
+                needs_all = (pruned.name, *needs)
+                small = Piece(f"{network}/{name}/seed {seed}", compress, (network, recipe, seed), needs_all, **about)
+                work += [pruned, small]
+    return work
+
+
+def collect(digits: Digits, settings: Settings, done: Done) -> Values:
+    """Sizes and errors of each network by each recipe, stage by stage."""
+    return {
+        "experiment": "Deep Compression of LeNet-300-100 and LeNet-5 on MNIST",
+        "data": digits.summary(),
+        "settings": asdict(settings),
+        "choices": "recipes on the validation digits; the test digits only fill the table",
+        **done.origin(),
+        "paper": PAPER,
+        "teacher": done.get("teacher"),
+        "recipes": {
+            network: {name: asdict(recipe) for name, recipe in by_name.items()} for network, by_name in RECIPES.items()
+        },
+        "runs": {
+            network: {
+                name: [done[f"{network}/{name}/seed {seed}"] for seed in done.seeds(f"{network}, {name}")]
+                for name in by_name
+            }
+            for network, by_name in RECIPES.items()
+        },
+    }
+
+
+run = Experiment("deep_compression", Settings, load, pieces, collect).run
+
+
+def prune(
+    digits: Digits, settings: Settings, network: str, recipe: Recipe, seed: int, teacher: Values | None = None
 ) -> dict[str, Any]:
-    """One network by one recipe, stage by stage."""
-    state = journal.tensors(
-        f"{network}-{hash_of(recipe)}-{seed}",
-        lambda: train_and_prune(network, recipe, digits, settings, teacher, seed),
-    )
-    start = time.perf_counter() - float(state.pop("seconds"))
-    dense = {name: int(state.pop(name)) for name in ("dense_validation_errors", "dense_test_errors")}
+    return train_and_prune(network, recipe, digits, settings, teacher and teacher["logits"], seed)
+
+
+def compress(
+    digits: Digits,
+    settings: Settings,
+    network: str,
+    recipe: Recipe,
+    seed: int,
+    pruned: dict[str, Any],
+    teacher: Values | None = None,
+) -> Values:
+    """What a pruned network, then its shared and coded forms, take and get wrong."""
+    start = time.perf_counter() - pruned["seconds"]
+    logits = teacher and teacher["logits"]
     model = NETWORKS[network]()
-    model.load_state_dict(state)
+    model.load_state_dict({name: pruned[name] for name in model.state_dict()})
     result = {
         "seed": seed,
         "parameters": parameter_count(model),
         "kept": sum(int(weight.count_nonzero()) for weight in weights_of(model)),
         "dense": {
             "bytes": 4 * parameter_count(model),
-            "validation_errors": dense["dense_validation_errors"],
-            "test_errors": dense["dense_test_errors"],
+            "validation_errors": pruned["dense_validation_errors"],
+            "test_errors": pruned["dense_test_errors"],
         },
         "pruned": measure(model, digits, "fixed"),
     }
     if recipe.share_epochs:
         if recipe.ladder:
-            result |= coding_ladder(model, recipe, digits, settings, teacher, seed)
-        share(model, recipe, digits, settings, teacher, seed)
+            result |= coding_ladder(model, recipe, digits, settings, logits, seed)
+        share(model, recipe, digits, settings, logits, seed)
         result["closed_form"] = paper_bits(model, recipe.bits)
         result |= {
             stage: measure(model, digits, coder)
             for stage, coder in (("quantized", "fixed"), ("huffman", "huffman"), ("arithmetic", "arithmetic"))
         }
     return result | {"seconds": round(time.perf_counter() - start)}
-
-
-def hash_of(recipe: Recipe, whole: bool = False) -> str:
-    """A name for what a recipe does until its network is pruned, or for the whole recipe.
-
-    What comes after pruning can be changed without training again.
-    """
-    later = () if whole else ("share_epochs", "bits", "bias_bits", "ladder")
-    settings = {name: value for name, value in asdict(recipe).items() if name not in later}
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def run(seeds: int, out: Path, digits: Digits | None = None, settings: Settings | None = None) -> dict[str, Any]:
-    """Compress both networks by all recipes; store out/deep_compression.json after each network, and return it.
-
-    seeds: of each recipe, but at most `MOST_SEEDS`, and three for the recipes that leave something out. digits: full
-    MNIST if left out. A run that is stopped and started again goes on with the network that it was training.
-    """
-    best_kmeans()  # or an error now, and not after an hour
-    digits, settings = digits or full_mnist(), settings or Settings()
-    path = Path(out) / "deep_compression.json"
-    data = {"name": digits.name} | {part: len(getattr(digits, part)) for part in ("train", "validation", "test")}
-    journal = Journal("deep_compression", {"data": data, **asdict(settings)})
-    teacher = journal.tensors("teacher", lambda: train_teacher(digits, settings))
-    results: dict[str, Any] = {
-        "experiment": "Deep Compression of LeNet-300-100 and LeNet-5 on MNIST",
-        "data": data,
-        "settings": asdict(settings),
-        "choices": "recipes on the validation digits; the test digits only fill the table",
-        **provenance(),
-        "paper": PAPER,
-        "teacher": {"validation_errors": int(teacher["validation_errors"])},
-        "recipes": {
-            network: {name: asdict(recipe) for name, recipe in by_name.items()} for network, by_name in RECIPES.items()
-        },
-        "runs": {network: {name: [] for name in by_name} for network, by_name in RECIPES.items()},
-    }
-    for name in dict.fromkeys(name for by_name in RECIPES.values() for name in by_name):
-        for network in (network for network in RECIPES if name in RECIPES[network]):
-            recipe = RECIPES[network][name]
-            count = min(seeds, MOST_SEEDS[network] if recipe.share_epochs else 3)
-            for seed in range(count):
-                done = journal.folder / f"{network}-{hash_of(recipe, whole=True)}-{seed}.json"
-                if not done.exists():
-                    found = run_seed(network, recipe, digits, settings, teacher["logits"], seed, journal)
-                    write_results(done, found)
-                results["runs"][network][name].append(json.loads(done.read_text()))
-                write_results(path, results)
-    journal.clear()
-    return results

@@ -6,8 +6,6 @@ tunes the biases on the test set). The paper does not say which optimizer, rate 
 
 import time
 from dataclasses import asdict, dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 from course_utils.data import CLASSES, Digits, Split, full_mnist, jitter_images
 from course_utils.distillation import distillation_loss
 from course_utils.models import hinton_student, hinton_teacher
-from course_utils.reproduce import Journal, provenance, write_results
+from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.training import Loss, cosine, cross_entropy, logits_of, set_seed, train
 
 PAPER = {
@@ -46,53 +44,46 @@ class Settings:
     smoothing: float = 0.1
 
 
-def run(seeds: int, out: Path, digits: Digits | None = None, settings: Settings | None = None) -> dict[str, Any]:
-    """Train a teacher and its students for each seed; store out/distillation.json after each seed, and return it.
+STUDENTS = ("student", "distilled", "without_3", "only_7_and_8", "smoothed", "permuted", "jittered")
+UNSEEN = {"without_3": [3], "only_7_and_8": [7, 8]}  # classes whose biases the paper shifts
 
-    digits: full MNIST if left out. A run that is stopped and started again goes on with the network it was training.
-    """
-    digits, settings = digits or full_mnist(), settings or Settings()
-    path = Path(out) / "distillation.json"
-    results: dict[str, Any] = {
+
+def load(digits: Digits | None, settings: Settings) -> Digits:
+    return digits or full_mnist()
+
+
+def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
+    """For each seed a teacher, and the students that learn from it."""
+    work = []
+    for seed in range(seeds):
+        teacher = Piece(f"seed {seed}/teacher", train_teacher, (seed,), seed=seed)
+        work += [teacher] + [
+            Piece(f"seed {seed}/{name}", train_student, (seed, name), (teacher.name,), seed=seed) for name in STUDENTS
+        ]
+    return work
+
+
+def collect(digits: Digits, settings: Settings, done: Done) -> Values:
+    """What the networks of each seed got wrong, by name."""
+    return {
         "experiment": "distillation on MNIST",
-        "data": {
-            "name": digits.name,
-            "train": len(digits.train),
-            "validation": len(digits.validation),
-            "test": len(digits.test),
-        },
+        "data": digits.summary(),
         "settings": asdict(settings),
         "choices": "biases on the validation digits; the last epoch's weights; the test digits read once, at the end",
-        **provenance(),
+        **done.origin(),
         "paper": PAPER,
-        "runs": [],
+        "runs": [
+            {"seed": seed} | {name: done[f"seed {seed}/{name}"] for name in ("teacher", *STUDENTS)}
+            for seed in done.seeds()
+        ],
     }
-    journal = Journal("distillation", {"data": results["data"], **results["settings"]})
-    for seed in range(seeds):
-        results["runs"].append({"seed": seed, **run_seed(digits, settings, seed, journal)})
-        write_results(path, results)
-    journal.clear()
-    return results
 
 
-def run_seed(digits: Digits, settings: Settings, seed: int, journal: Journal) -> dict[str, Any]:
-    """One teacher, and each student: what they got wrong, by name of the network."""
-    teacher = journal.tensors(f"{seed}-teacher", lambda: train_teacher(digits, settings, seed))
-    results = {"teacher": score(teacher, digits)}
-    for name, lesson in lessons(digits, settings, seed, teacher["train"]).items():
-        logits = journal.tensors(f"{seed}-{name}", partial(train_student, digits, settings, seed, lesson))
-        results[name] = score(logits, digits)
-        if name == "without_3":
-            results[name] |= score_shifted(logits, digits, classes=[3])
-        if name == "only_7_and_8":
-            results[name] |= score_shifted(logits, digits, classes=[7, 8])
-    for name, result in results.items():
-        print(f"seed {seed}, {name}: {result['errors']} of {len(digits.test)} test digits wrong")
-    return results
+run = Experiment("distillation", Settings, load, pieces, collect).run
 
 
-def train_teacher(digits: Digits, settings: Settings, seed: int) -> dict[str, Tensor]:
-    """Train the large net with dropout, bounded weights and jitter; what `outputs` says, and its logits on `train`."""
+def train_teacher(digits: Digits, settings: Settings, seed: int) -> dict[str, Any]:
+    """Train the large net with dropout, bounded weights and jitter; its score, and its logits on `train`."""
     set_seed(seed)
     teacher = hinton_teacher()
     start = time.perf_counter()
@@ -109,7 +100,7 @@ def train_teacher(digits: Digits, settings: Settings, seed: int) -> dict[str, Te
         jitter=settings.jitter,
     )
     seconds = time.perf_counter() - start
-    return {**outputs(teacher, digits, settings, seconds), "train": logits_of(teacher, digits.train.images)}
+    return {**score(teacher, digits, settings, seconds), "logits": logits_of(teacher, digits.train.images)}
 
 
 class Lesson(NamedTuple):
@@ -159,8 +150,11 @@ def permute_dark_knowledge(logits: Tensor, seed: int) -> Tensor:
     return logits.scatter(1, others, logits.gather(1, others.gather(1, shuffled)))
 
 
-def train_student(digits: Digits, settings: Settings, seed: int, lesson: Lesson) -> dict[str, Tensor]:
-    """Train the small net, without regularization but for what its lesson brings; what `outputs` says."""
+def train_student(
+    digits: Digits, settings: Settings, seed: int, name: str, teacher: dict[str, Tensor]
+) -> dict[str, Any]:
+    """Train the small net, without regularization but for what its lesson brings; its score."""
+    lesson = lessons(digits, settings, seed, teacher["logits"])[name]
     set_seed(seed)
     student = hinton_student()
     start = time.perf_counter()
@@ -176,38 +170,32 @@ def train_student(digits: Digits, settings: Settings, seed: int, lesson: Lesson)
         schedule=cosine,
         jitter=lesson.jitter,
     )
-    return outputs(student, digits, settings, time.perf_counter() - start)
+    return score(student, digits, settings, time.perf_counter() - start, UNSEEN.get(name))
 
 
-def outputs(model: nn.Module, digits: Digits, settings: Settings, seconds: float) -> dict[str, Tensor]:
-    """Logits on the validation digits, the test digits, and the test digits moved; the seconds that training took."""
+def score(
+    model: nn.Module, digits: Digits, settings: Settings, seconds: float, unseen: list[int] | None = None
+) -> Values:
+    """Errors on the test digits, in all and by true class; on the same, moved; and on the validation digits.
+
+    unseen: classes for whose biases the offset is added that is best on the validation digits; errors after that too.
+    """
     # The same moves for every network
     moved = jitter_images(digits.test.images, settings.jitter, torch.Generator().manual_seed(0))
-    return {
-        "validation": logits_of(model, digits.validation.images),
-        "test": logits_of(model, digits.test.images),
-        "moved": logits_of(model, moved),
-        "seconds": torch.tensor(seconds),
-    }
-
-
-def score(logits: dict[str, Tensor], digits: Digits) -> dict[str, Any]:
-    """Errors on the test digits, in all and by true class; on the same, moved; and on the validation digits."""
-    by_class = errors_by_class(logits["test"], digits.test.labels)
-    return {
+    validation, test = (logits_of(model, split.images) for split in (digits.validation, digits.test))
+    by_class = errors_by_class(test, digits.test.labels)
+    result = {
         "errors": sum(by_class),
         "errors_by_class": by_class,
-        "moved_errors": sum(errors_by_class(logits["moved"], digits.test.labels)),
-        "validation_errors": sum(errors_by_class(logits["validation"], digits.validation.labels)),
-        "seconds": round(logits["seconds"].item(), 1),
+        "moved_errors": sum(errors_by_class(logits_of(model, moved), digits.test.labels)),
+        "validation_errors": sum(errors_by_class(validation, digits.validation.labels)),
+        "seconds": round(seconds, 1),
     }
-
-
-def score_shifted(logits: dict[str, Tensor], digits: Digits, classes: list[int]) -> dict[str, Any]:
-    """The same after adding to the biases of `classes` the offset that is best on the validation digits."""
-    offset = best_offset(logits["validation"], digits.validation.labels, classes)
-    by_class = errors_by_class(shift_biases(logits["test"], classes, offset), digits.test.labels)
-    return {"offset": round(offset, 2), "shifted_errors": sum(by_class), "shifted_errors_by_class": by_class}
+    if unseen:
+        offset = best_offset(validation, digits.validation.labels, unseen)
+        by_class = errors_by_class(shift_biases(test, unseen, offset), digits.test.labels)
+        result |= {"offset": round(offset, 2), "shifted_errors": sum(by_class), "shifted_errors_by_class": by_class}
+    return result
 
 
 def errors_by_class(logits: Tensor, labels: Tensor) -> list[int]:

@@ -2,7 +2,6 @@
 does, in a process of its own, and results come back as texts. Needs the extra `instructor` (Dask's `distributed`)."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from course_utils.cluster import Misconfigured, connect, environment
 from course_utils.grading.collect import Submission
 from course_utils.grading.folders import fresh_folder
 from course_utils.grading.processes import die_with_parent, grade_here
@@ -25,25 +25,15 @@ def grade_on_cluster(work: Work, pending: Sequence[Submission], address: str) ->
 
     Workers need this course, its tests and bubblewrap, but no common file system. A part whose worker dies goes to
     another one; if that fails too, its submissions are sent one by one, so that only the culprit is given up.
-    ImportError without `distributed`, OSError without a scheduler or workers.
+    Errors are those of `connect`.
     """
-    try:
-        from distributed import Client, as_completed
-    except ImportError:
-        raise ImportError("--scheduler needs Dask: install it with `pip install distributed`.") from None
     checks = work.checks_digest()
     contents = {each.student: _content(checks, each) for each in pending}
     by_student = {each.student: each for each in pending}
-    try:
-        client = Client(address, timeout="20s", set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise OSError(
-            f"There is no Dask scheduler at {address!r} ({error}): start one with `dask scheduler`."
-        ) from None
-    with client:
+    with connect(address) as client:
+        from distributed import as_completed
+
         threads = sum(client.nthreads().values())
-        if not threads:
-            raise OSError(f"The Dask scheduler at {address!r} has no workers: start some with `dask worker {address}`.")
         size = max(1, min(PART, -(-len(pending) // threads)))
         parts = [pending[start : start + size] for start in range(0, len(pending), size)]
 
@@ -69,10 +59,6 @@ def grade_on_cluster(work: Work, pending: Sequence[Submission], address: str) ->
                 from course_utils.grading.grader import give_up
 
                 yield give_up(work, part[0], checks)
-
-
-class Misconfigured(Exception):
-    """What is wrong with a worker's machine, and not with a submission."""
 
 
 def _content(checks: str, submission: Submission) -> Content:
@@ -109,9 +95,8 @@ def grade_part(work: Work, checks: str, contents: dict[str, Content]) -> dict[st
         order["refused"] = {n: contents[s] for n, s in enumerate(students) if not isinstance(contents[s], bytes)}
         order["count"] = len(students)
         (folder / "order.json").write_text(json.dumps(order))
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         command = [sys.executable, "-m", "course_utils.grading.cluster", str(folder)]
-        run = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        run = subprocess.run(command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if run.returncode == MISCONFIGURED:
             raise Misconfigured(f"On a Dask worker: {run.stderr.strip()}")
         if run.returncode:

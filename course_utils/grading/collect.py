@@ -7,16 +7,21 @@ import math
 import os
 import re
 import stat
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from course_utils.units import find_topic, lab_functions
 
 MAX_FILE_BYTES = 100 * 2**20  # outputs and all: what counts is the code
 MAX_CODE_CHARACTERS = 500_000
 MAX_CELLS = 2_000
 MAX_CELL_CHARACTERS = 100_000
 MAX_NAME_BYTES = 200
-LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")  # what systems leave in a folder; nobody is called so
+# What systems and Gradescope leave in a folder; nobody is called so
+LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini", "submission_metadata.yml")
 
 
 class Refused(Exception):
@@ -36,6 +41,13 @@ class Submission:
     status: str = ""
     message: str = ""
 
+    def content(self) -> bytes | None:
+        """What the file holds; None if there is none that can be read."""
+        try:
+            return read_bytes(self.path) if self.path is not None else None
+        except Refused:
+            return None
+
 
 @dataclass
 class Notebook:
@@ -51,52 +63,92 @@ def collect(folder: Path, lab: str) -> list[Submission]:
     """Everybody's submission in SUBMISSIONS/STUDENT/LAB/LAB.ipynb or SUBMISSIONS/STUDENT.ipynb, by name.
 
     Hidden files and systems' litter are passed over; everything else ends as somebody's submission, so that nothing is
-    lost in silence.
+    lost in silence. A student's name is in Unicode's form NFC, whoever wrote the folder's.
     """
     found: dict[str, Submission] = {}
     # Folders before files, and notebooks before other files: of two things with the same name the first one counts
     entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".") and entry.name not in LITTER]
-    for entry in sorted(
-        entries, key=lambda e: (not e.is_dir(follow_symlinks=False), not e.name.endswith(".ipynb"), e.name)
-    ):
+    for entry in sorted(entries, key=lambda e: (not e.is_dir(follow_symlinks=False), not is_notebook(e.name), e.name)):
         path = Path(entry.path)
-        student = entry.name if entry.is_dir(follow_symlinks=False) else path.stem
-        if student in found and found[student].path is not None:
-            continue
-        try:
-            if len(os.fsencode(student)) > MAX_NAME_BYTES:
-                digest = hashlib.sha256(os.fsencode(student)).hexdigest()[:6]
-                student = f"{student[:40]}…{digest}"  # two that begin alike stay two
-                raise Refused("wrong name", f"its name is longer than {MAX_NAME_BYTES} characters")
-            found[student] = Submission(student, locate(path, lab))
-        except Refused as refused:
-            found[student] = Submission(student, None, refused.status, refused.message)
-        except OSError as error:
-            found[student] = Submission(student, None, "unreadable", error.strerror or "it cannot be opened")
+        name = entry.name if entry.is_dir(follow_symlinks=False) else path.stem
+        submission = _submission(name, path, lab)
+        earlier = found.get(submission.student)
+        if earlier is not None and earlier.path is not None:
+            if submission.path is None:
+                continue
+            reason = f"{earlier.path.relative_to(folder)} has the same name, and counts: leave one of the two"
+            submission = Submission(_short_name(name, path), None, "handed in twice", reason)
+        found[submission.student] = submission
     return [found[student] for student in sorted(found)]
 
 
+def _submission(name: str, path: Path, lab: str) -> Submission:
+    """What lies at `path`, handed in by who is called `name`."""
+    student = unicodedata.normalize("NFC", name)
+    try:
+        if len(os.fsencode(student)) > MAX_NAME_BYTES:
+            student = _short_name(name, path)
+            raise Refused("wrong name", f"its name is longer than {MAX_NAME_BYTES} characters")
+        return Submission(student, locate(path, lab))
+    except Refused as refused:
+        return Submission(student, None, refused.status, refused.message)
+    except OSError as error:
+        return Submission(student, None, "unreadable", error.strerror or "it cannot be opened")
+
+
+def _short_name(name: str, path: Path) -> str:
+    """A name that begins like `name`, and that no other file or folder gets."""
+    return f"{unicodedata.normalize('NFC', name)[:40]}…{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:6]}"
+
+
+def is_notebook(name: str) -> bool:
+    """Whether a file's name says that it is a notebook (.IPYNB is one)."""
+    return name.lower().endswith(".ipynb")
+
+
 def locate(path: Path, lab: str) -> Path:
-    """The notebook in a student's folder, or the file itself if `path` is one. Refused if there is none."""
+    """The notebook in a student's folder, or the file itself if `path` is one. Refused if there is none.
+
+    In STUDENT/LAB, else in STUDENT, it is the notebook with the lab's name, whatever the case of its letters, or the
+    only one there, if it defines most of the lab's functions: platforms and browsers rename files.
+    """
     if path.is_symlink():
         raise Refused("symbolic link", "it points elsewhere; hand in the notebook itself")
     if not path.is_dir():
-        if path.suffix != ".ipynb":
+        if not is_notebook(path.name):
             raise Refused("wrong file", f"{path.name} is not an .ipynb file")
         return path
-    folder = path / lab
-    if folder.is_symlink():
-        raise Refused("symbolic link", f"{lab} points elsewhere; hand in the folder itself")
-    if not folder.is_dir():
-        strays = sorted(file.name for file in path.glob("*.ipynb"))
-        found = f"found {', '.join(strays[:3])}" if strays else "nothing of this lab is there"
-        raise Refused("wrong file" if strays else "not handed in", f"{found}, expected {lab}/{lab}.ipynb")
-    notebook = folder / f"{lab}.ipynb"
-    if not os.path.lexists(notebook):
-        files = sorted(file.name for file in folder.iterdir() if not file.name.startswith("."))
-        found = f"found {', '.join(files[:3])}" if files else "the folder is empty"
-        raise Refused("wrong file" if files else "not handed in", f"{found}, expected {lab}.ipynb")
-    return notebook
+    folder = _called(lab, _visible(path))
+    if folder is not None and folder.is_symlink():
+        raise Refused("symbolic link", f"{folder.name} points elsewhere; hand in the folder itself")
+    inside = folder is not None and folder.is_dir()
+    files = [file for file in _visible(folder if inside else path) if inside or not file.is_dir()]
+    notebooks = [file for file in files if is_notebook(file.name)]
+    if (named := _called(f"{lab}.ipynb", notebooks)) is not None:
+        return named
+    if len(notebooks) == 1 and defines_most(parse_notebook(read_bytes(notebooks[0])).cells, find_topic(lab)):
+        return notebooks[0]
+    if not files:
+        raise Refused("not handed in", "the folder is empty" if inside else "nothing of this lab is there")
+    names = ", ".join(file.name for file in (notebooks or files)[:3])
+    raise Refused("wrong file", f"found {names}, expected {lab}.ipynb or one notebook with most of its functions")
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What a folder holds, by name, but for hidden files."""
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def _called(name: str, entries: list[Path]) -> Path | None:
+    """The entry with this name; else the only one that has it in another case."""
+    alike = [entry for entry in entries if entry.name.lower() == name]
+    return next((entry for entry in alike if entry.name == name), alike[0] if len(alike) == 1 else None)
+
+
+def defines_most(cells: Sequence[str], topic: str) -> bool:
+    """Whether a notebook has most of a lab's functions, done or not."""
+    functions = lab_functions(topic)
+    return 2 * len(set(re.findall(r"\bdef +(\w+)", "\n".join(cells))).intersection(functions)) > len(functions)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -132,10 +184,10 @@ def parse_notebook(data: bytes) -> Notebook:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Refused("not a notebook", _what_it_is(text) or f"it is not JSON: {str(error)[:100]}") from None
-    if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
+    if not isinstance(content, dict) or type(content.get("nbformat")) is not int:
         raise Refused("not a notebook", "it is JSON, but no notebook")
     if content["nbformat"] < 4:
-        content = _brought_up_to_date(content)
+        content = brought_up_to_date(content)
     if content["nbformat"] != 4:
         raise Refused("wrong format", f"it has notebook format {content['nbformat']}: save it as format 4")
     if not isinstance(content.get("cells"), list):
@@ -159,8 +211,8 @@ def _what_it_is(text: str) -> str:
     return ""
 
 
-def _brought_up_to_date(content: dict[str, Any]) -> dict[str, Any]:
-    """A notebook of an older format, as JupyterLab would open it."""
+def brought_up_to_date(content: dict[str, Any]) -> dict[str, Any]:
+    """A notebook of an older format, as JupyterLab would open it. Refused if it has errors."""
     import nbformat
 
     try:

@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
@@ -14,10 +15,11 @@ from nbgrader.preprocessors import AssignLatePenalties, SaveCells
 from rich.console import Console
 from sqlalchemy.exc import SAWarning
 
-from course_utils.grading.collect import Refused, Submission, collect, read_bytes
+from course_utils.grading.collect import Submission, collect
 from course_utils.grading.course_folder import course_directory
 from course_utils.grading.restore import comment, restore, write_points
 from course_utils.grading.submission import Result
+from course_utils.grading.timestamps import FILE, hand_in_time, time_text
 from course_utils.notebooks.build import lab_path, write_atomically
 from course_utils.units import find_topic, unit_name
 
@@ -32,7 +34,7 @@ def save_class(lab: str, submissions: Path, out: Path, gradebook: str) -> None:
     name = unit_name(topic)
     course = course_directory(gradebook)
     template = register_lab(course.db_url, topic)
-    written, dropped, unread = 0, [], 0
+    written, notices, unread = 0, [], 0
     with Gradebook(course.db_url, course.course_id) as database, warnings.catch_warnings():
         warnings.simplefilter("ignore", SAWarning)  # nbgrader lets SQLAlchemy wonder about the order of its entries
         for submission in collect(submissions, name):
@@ -42,26 +44,30 @@ def save_class(lab: str, submissions: Path, out: Path, gradebook: str) -> None:
             result = Result.from_json(json.loads(path.read_bytes()))
             # A file's name need not be text, what goes into a database has to be
             result.student = result.student.encode("utf-8", "backslashreplace").decode()
+            data = submission.content()
             try:
-                data = read_bytes(submission.path) if submission.path is not None else None
-            except Refused:
-                data = None
-            timestamp = _hand_in(course, submissions, submission, result.student, name, data)
+                time = _time(submissions, submission)
+            except ValueError as error:
+                time = None
+                notices.append(f"{result.student}: {error}")
+            target = Path(course.format_path(course.submitted_directory, result.student, name))
+            if data is not None and target.parent.parent.resolve() != submissions.resolve():
+                _copy(target, data, time, name)
             database.update_or_create_student(result.student)
-            entry = database.update_or_create_submission(name, result.student, timestamp=timestamp)
+            entry = database.update_or_create_submission(name, result.student, timestamp=time)
             target = Path(course.format_path(course.autograded_directory, result.student, name)) / f"{name}.ipynb"
             earlier = _read(target)
             if earlier is None or earlier.metadata.get("course", {}).get("result") != result.key or _new(entry):
                 notebook = restore(data, template)
                 write_points(notebook, result)
-                dropped += save_grades(database, notebook, result, name, earlier)
+                notices += save_grades(database, notebook, result, name, earlier)
                 write_atomically(target, notebook)
                 target.chmod(0o444)
                 written += 1
             _penalize(course, entry, name)
             unread += sum(n.needs_manual_grade for n in database.find_submission(name, result.student).notebooks)
     console = Console(stderr=True)
-    for line in dropped:
+    for line in notices:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     by_hand = f"{unread} with answers to grade by hand" if unread else "nothing left to grade by hand"
     console.print(f"{written} submissions written, {by_hand}: {course.db_url}", soft_wrap=True, highlight=False)
@@ -134,26 +140,21 @@ def _read(path: Path) -> NotebookNode | None:
         return None
 
 
-def _hand_in(
-    course: CourseDirectory, submissions: Path, submission: Submission, student: str, lab: str, data: bytes | None
-) -> str | None:
-    """Put a copy where nbgrader looks for submissions; returns the time in timestamp.txt, if there is one."""
-    target = Path(course.format_path(course.submitted_directory, student, lab))
-    timestamp = None
-    if submission.path is not None and submission.path.parent.resolve() != submissions.resolve():
-        try:
-            timestamp = read_bytes(submission.path.parent / "timestamp.txt")[:100].decode().strip()
-            utils.parse_utc(timestamp)
-        except (Refused, ValueError, OverflowError):
-            timestamp = None
-    if data is not None and target.parent.parent.resolve() != submissions.resolve():
-        target.mkdir(parents=True, exist_ok=True)
-        (target / f"{lab}.ipynb").write_bytes(data)
-        if timestamp:
-            (target / "timestamp.txt").write_text(timestamp)
-        else:
-            (target / "timestamp.txt").unlink(missing_ok=True)
-    return timestamp or None
+def _time(submissions: Path, submission: Submission) -> datetime | None:
+    """When it was handed in, if a timestamp.txt beside the notebook says so. ValueError if that cannot be read."""
+    if submission.path is None or submission.path.parent.resolve() == submissions.resolve():
+        return None
+    return hand_in_time(submission.path.parent)
+
+
+def _copy(target: Path, data: bytes, time: datetime | None, lab: str) -> None:
+    """Put a hand-in where nbgrader looks for submissions."""
+    target.mkdir(parents=True, exist_ok=True)
+    (target / f"{lab}.ipynb").write_bytes(data)
+    if time is None:
+        (target / FILE).unlink(missing_ok=True)
+    else:
+        (target / FILE).write_text(time_text(time), encoding="utf-8")
 
 
 def _penalize(course: CourseDirectory, entry: SubmittedAssignment, lab: str) -> None:

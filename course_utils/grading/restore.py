@@ -12,7 +12,7 @@ from typing import Any
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
-from course_utils.grading.collect import MAX_CELLS
+from course_utils.grading.collect import MAX_CELLS, Refused, brought_up_to_date
 from course_utils.grading.feedback import sign
 from course_utils.grading.submission import JUDGED, ExerciseResult, Result, shown
 
@@ -49,8 +49,10 @@ def _student_cells(data: bytes | None) -> list[dict[str, Any]]:
     """The cells that are cells, their source as one text."""
     try:
         content = json.loads((data or b"").decode("utf-8-sig"))
+        if content["nbformat"] < 4:
+            content = brought_up_to_date(content)
         found = content["cells"][:MAX_CELLS]
-    except (ValueError, RecursionError, TypeError, KeyError):
+    except (ValueError, RecursionError, TypeError, KeyError, Refused):
         return []
     cells = []
     for cell in found if isinstance(found, list) else []:

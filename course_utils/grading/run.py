@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -93,7 +94,8 @@ def _alone_in(out: Path) -> Iterator[None]:
 
 def _elsewhere(submission: Submission, submissions: Path, out: Path) -> bool:
     """Not the folder that the results go to, should that stand among the submissions."""
-    return os.path.realpath(submissions / submission.student) != os.path.realpath(out)
+    one, other = (normalize("NFC", os.path.realpath(path)) for path in (submissions / submission.student, out))
+    return one != other
 
 
 def plan(work: "Work", found: Sequence[Submission], seed: int | None) -> tuple["Work", list[str], list[Submission]]:

@@ -19,7 +19,7 @@ import torch
 from course_utils.checks.engine import PUBLIC_SEED, Exercise, Law, run
 from course_utils.checks.report import Report
 from course_utils.grading.child import Child, Died, Processes
-from course_utils.grading.collect import Notebook
+from course_utils.grading.collect import Notebook, defines_most
 from course_utils.grading.protocol import pack
 from course_utils.grading.remote import RemoteFunction
 from course_utils.units import ROOT, available, load_unit
@@ -271,12 +271,7 @@ def _status(results: list[ExerciseResult], cells: list[str]) -> tuple[str, str]:
 
 def topic_of(cells: list[str]) -> str | None:
     """The unit of which a notebook's code defines most functions."""
-    text = "\n".join(cells)
-    for topic in available():
-        exercises = load_unit(topic).exercises
-        if exercises and sum(f"def {e.name}(" in text for e in exercises) > len(exercises) / 2:
-            return topic
-    return None
+    return next((topic for topic in available() if defines_most(cells, topic)), None)
 
 
 def _parts(value: Any) -> Iterator[Any]:

@@ -6,21 +6,19 @@ than in the paper, training ends some thousand iterations after that minimum ins
 over by then. Each training has its own order of batches, so that a ticket cannot profit from having seen the order.
 """
 
+import itertools
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from course_utils import lottery
 from course_utils.data import Digits, Split, full_mnist
 from course_utils.models import lenet_300_100, mlp_forward
-from course_utils.reproduce import Journal, provenance, write_results
+from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 
 State = dict[str, Tensor]
 Masks = dict[str, Tensor]
@@ -51,8 +49,10 @@ class Settings:
     rewind_to: int = 500
 
 
+TICKET = "ticket"
 REINITIALIZED, SHUFFLED, SIGNS, REWOUND = "reinitialized", "shuffled mask", "signs kept", "rewound to a later iteration"
-# What is trained besides the tickets, by round, in stages: all seeds go through one stage before the next begins
+CONDITIONS = (TICKET, REINITIALIZED, SHUFFLED, SIGNS, REWOUND)
+# What is trained besides the tickets, by round, in stages: of all seeds one stage stands before the next
 STAGES: tuple[dict[int, tuple[str, ...]], ...] = (
     {7: (REINITIALIZED, SHUFFLED)},
     {7: (REINITIALIZED, SHUFFLED), 15: (REINITIALIZED, SHUFFLED, REWOUND)},
@@ -81,13 +81,13 @@ def wrong(state: State, split: Split) -> int:
 
 
 def train_masked(
-    state: State, masks: Masks, digits: Digits, settings: Settings, seed: int, snapshot: int = 0, keep: bool = False
-) -> dict[str, Tensor]:
+    state: State, masks: Masks, digits: Digits, settings: Settings, seed: int, keep: bool = False
+) -> dict[str, Any]:
     """Train a masked network until its validation loss has turned.
 
-    Returns numbers as tensors: losses, the validation loss every `check_every` iterations; errors on the test digits
-    untrained, at the iteration of the least validation loss, and at `settings.iterations`; seconds. With `keep` also
-    the weights at `settings.iterations` ('end/NAME') and those at iteration `snapshot` ('early/NAME').
+    Returns the validation loss every `check_every` iterations and the iteration of the least; errors on the test digits
+    there, at `settings.iterations`, and untrained; seconds. With `keep` also the weights at `settings.iterations`,
+    'end', and those at `settings.rewind_to`, 'early'.
     """
     start = time.perf_counter()
     state = {name: value.clone().requires_grad_() for name, value in state.items()}
@@ -101,14 +101,15 @@ def train_masked(
     def copied() -> State:
         return {name: value.detach().clone() for name, value in state.items()}
 
-    found: dict[str, Any] = {"untrained": wrong(state, digits.test)}
+    untrained = wrong(state, digits.test)
+    kept: dict[str, State] = {}
     losses: list[float] = []
     best: State = {}
     iteration = 0
     while True:
         for index in torch.randperm(len(labels), generator=generator).split(settings.batch_size):
-            if keep and iteration == snapshot:
-                found |= {f"early/{name}": value for name, value in copied().items()}
+            if keep and iteration == settings.rewind_to:
+                kept["early"] = copied()
             for parameter in parameters:
                 parameter.grad = None
             F.cross_entropy(mlp_forward(state, images[index]), labels[index]).backward()
@@ -123,14 +124,21 @@ def train_masked(
                     if losses[-1] == min(losses):
                         best, best_iteration = copied(), iteration
                 if iteration == settings.iterations:
-                    found["end"] = wrong(state, digits.test)
+                    end = wrong(state, digits.test)
                     if keep:
-                        found |= {f"end/{name}": value for name, value in copied().items()}
+                        kept["end"] = copied()
                 over = iteration >= settings.iterations and iteration - best_iteration >= settings.patience
                 if over or iteration == settings.most_iterations:
-                    found |= {"best": wrong(best, digits.test), "best_iteration": best_iteration}
-                    found |= {"losses": torch.tensor(losses), "seconds": time.perf_counter() - start}
-                    return {name: torch.as_tensor(value) for name, value in found.items()}
+                    left = sum(int(mask.sum()) for mask in masks.values())
+                    return {
+                        "remaining": round(left / sum(mask.numel() for mask in masks.values()), 6),
+                        "early_stop": best_iteration,
+                        "test_errors": wrong(best, digits.test),
+                        "test_errors_end": end,
+                        "test_errors_untrained": untrained,
+                        "validation_losses": [round(loss, 4) for loss in losses],
+                        "seconds": round(time.perf_counter() - start, 1),
+                    } | kept
 
 
 def redrawn_sizes(initial: State, masks: Masks, seed: int) -> State:
@@ -139,93 +147,71 @@ def redrawn_sizes(initial: State, masks: Masks, seed: int) -> State:
     return initial | {name: other[name].abs() * initial[name].sign() for name in masks}
 
 
-def summary(run: dict[str, Tensor], masks: Masks) -> dict[str, Any]:
-    """A run's numbers, for JSON."""
-    kept = sum(int(mask.sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
+def load(digits: Digits | None, settings: Settings) -> Digits:
+    return digits or full_mnist()
+
+
+def name_of(seed: int, number: int, condition: str) -> str:
+    return f"seed {seed}/round {number}/{condition}"
+
+
+def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
+    """Stage by stage and seed by seed the tickets of all rounds and their controls; each needs the ticket before."""
+    work = {}
+    for stage, seed in itertools.product(STAGES, range(seeds)):
+        for number in range(max(stage) + 1):
+            for condition in (TICKET, *stage.get(number, ())):
+                needs = [name_of(seed, number - 1, TICKET)] if number else []
+                if condition == REWOUND:
+                    needs.append(name_of(seed, 0, TICKET))
+                name = name_of(seed, number, condition)
+                work[name] = Piece(name, train_condition, (seed, number, condition), tuple(needs), seed=seed)
+    return list(work.values())
+
+
+def collect(digits: Digits, settings: Settings, done: Done) -> Values:
+    """Tickets and controls of each seed, as far as they are trained."""
+    runs: dict[int, Values] = {}
+    for piece in sorted(done.pieces, key=lambda piece: piece.arguments[:2]):  # by seed and round
+        if row := done.get(piece.name):
+            run = runs.setdefault(piece.seed, {"seed": piece.seed, "tickets": [], "controls": []})
+            run["tickets" if row["condition"] == TICKET else "controls"].append(row)
     return {
-        "remaining": round(kept, 6),
-        "early_stop": int(run["best_iteration"]),
-        "test_errors": int(run["best"]),
-        "test_errors_end": int(run["end"]),
-        "test_errors_untrained": int(run["untrained"]),
-        "validation_losses": [round(loss, 4) for loss in run["losses"].tolist()],
-        "seconds": round(float(run["seconds"]), 1),
-    }
-
-
-def run_seed(
-    seed: int,
-    stage: dict[int, tuple[str, ...]],
-    digits: Digits,
-    settings: Settings,
-    journal: Journal,
-    store: Callable[[dict[str, Any]], None],
-) -> None:
-    """Rounds up to the last of a stage, with its controls. `store` gets what is known after each training."""
-    initial = glorot_state(seed)
-    masks = {n: torch.ones_like(w, dtype=torch.bool) for n, w in initial.items() if w.dim() > 1}
-    output = list(masks)[-1]
-    rates = {name: settings.output_rate if name == output else settings.rate for name in masks}
-    result: dict[str, Any] = {"seed": seed, "tickets": [], "controls": []}
-
-    def train(condition: str, number: int, order: int, state: State, masks: Masks) -> dict[str, Tensor]:
-        """Train once, unless the journal has it, and store the numbers."""
-        keep = condition == "ticket"
-        run = journal.tensors(
-            f"{seed}-{number}-{condition}",
-            lambda: train_masked(state, masks, digits, settings, order, settings.rewind_to, keep),
-        )
-        row = {"condition": condition, "round": number} | summary(run, masks)
-        result["tickets" if keep else "controls"].append(row)
-        store(result)
-        return run
-
-    for number in range(max(stage) + 1):
-        order = 1_000_000 * seed + 1000 * number
-        controls = stage.get(number, ())
-        run = train("ticket", number, order, lottery.rewind(initial, masks), masks)
-        if number == 0:
-            early = {name.removeprefix("early/"): run[name] for name in run if name.startswith("early/")}
-        if REINITIALIZED in controls:
-            train(REINITIALIZED, number, order + 1, lottery.reinitialize(initial, masks, order + 1), masks)
-        if SHUFFLED in controls:
-            shuffled = lottery.shuffle_masks(masks, order + 2)
-            train(SHUFFLED, number, order + 2, lottery.rewind(initial, shuffled), shuffled)
-        if SIGNS in controls:
-            train(SIGNS, number, order + 3, redrawn_sizes(initial, masks, order + 3), masks)
-        if REWOUND in controls:
-            train(REWOUND, number, order + 4, lottery.rewind(early, masks), masks)
-        trained = {name.removeprefix("end/"): run[name] for name in run if name.startswith("end/")}
-        masks = lottery.prune_tickets(trained, masks, rates)
-
-
-def run(seeds: int, out: Path, digits: Digits | None = None, settings: Settings | None = None) -> dict[str, Any]:
-    """Find tickets with seeds 0, 1, …; store out/lottery.json after each training, and return it.
-
-    digits: full MNIST if left out. A run that was stopped goes on with the network that it was training.
-    """
-    digits, settings = digits or full_mnist(), settings or Settings()
-    data = {"name": digits.name} | {part: len(getattr(digits, part)) for part in ("train", "validation", "test")}
-    journal = Journal("lottery", {"data": data, **asdict(settings)})
-    results: dict[str, Any] = {
         "experiment": "Winning tickets in LeNet-300-100 on MNIST",
-        "data": data,
+        "data": digits.summary(),
         "settings": asdict(settings),
         "choices": "the early-stopping iteration by the validation loss; the test digits only fill the table",
-        **provenance(),
+        **done.origin(),
         "paper": PAPER,
+        "runs": list(runs.values()),
     }
 
-    runs: dict[int, dict[str, Any]] = {}
 
-    def store(result: dict[str, Any]) -> None:
-        known = runs.get(result["seed"], result)
-        if len(result["tickets"] + result["controls"]) >= len(known["tickets"] + known["controls"]):
-            runs[result["seed"]] = result
-            write_results(Path(out) / "lottery.json", results | {"runs": [runs[seed] for seed in sorted(runs)]})
+run = Experiment("lottery", Settings, load, pieces, collect).run
 
-    for stage in STAGES:
-        for seed in tqdm(range(seeds), unit=" seeds", desc=f"to round {max(stage)}"):
-            run_seed(seed, stage, digits, settings, journal, store)
-    journal.clear()
-    return results | {"runs": [runs[seed] for seed in sorted(runs)]}
+
+def train_condition(
+    digits: Digits, settings: Settings, seed: int, number: int, condition: str, *earlier: dict[str, Any]
+) -> dict[str, Any]:
+    """A round's ticket or a control of it. earlier: the ticket of the round before, and the first one for `REWOUND`."""
+    initial = glorot_state(seed)
+    masks = {n: torch.ones_like(w, dtype=torch.bool) for n, w in initial.items() if w.dim() > 1}
+    if number:
+        output = list(masks)[-1]
+        rates = {name: settings.output_rate if name == output else settings.rate for name in masks}
+        masks = lottery.prune_tickets(earlier[0]["end"], earlier[0]["masks"], rates)
+    order = 1_000_000 * seed + 1000 * number + CONDITIONS.index(condition)
+    if condition == SHUFFLED:
+        masks = lottery.shuffle_masks(masks, order)
+    if condition == REINITIALIZED:
+        state = lottery.reinitialize(initial, masks, order)
+    elif condition == SIGNS:
+        state = redrawn_sizes(initial, masks, order)
+    elif condition == REWOUND:
+        state = lottery.rewind(earlier[-1]["early"], masks)
+    else:
+        state = lottery.rewind(initial, masks)
+    found = train_masked(state, masks, digits, settings, order, condition == TICKET)
+    if condition == TICKET:
+        found["masks"] = masks
+    return {"condition": condition, "round": number} | found

@@ -6,22 +6,19 @@ largest weights. When the channel mask has settled, the network is cut down to i
 and trains on. Seconds are those of the processor, on one thread: other programs on the machine do not count.
 """
 
-import copy
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from course_utils import lottery
 from course_utils.budget import PICOJOULES, conv2d_macs, inference_energy, linear_macs
 from course_utils.data import Digits, embedded_digits
 from course_utils.pruning import smaller_images, weight_names
-from course_utils.reproduce import provenance, write_results
+from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.training import cosine, errors, set_seed
 
 PAPER = {
@@ -133,13 +130,61 @@ def fresh(widths: tuple[int, ...], seed: int) -> nn.Sequential:
     return network(widths)
 
 
-def run_seed(seed: int, digits: Digits, settings: Settings) -> dict[str, Any]:
-    """The dense network with its masks, epoch by epoch; then the ways to a network of half of the channels."""
+DENSE, AGAIN, EARLY, ANEW, SCRATCH = WAYS = (
+    "dense",
+    "dense, then cut and train again",
+    "early bird",
+    "early bird, weights drawn anew",
+    "its widths from scratch",
+)
+
+
+def load(digits: Digits | None, settings: Settings) -> Digits:
+    """The embedded digits if none are given; halved in height and width."""
+    digits = digits or embedded_digits()
+    return Digits(digits.name, *map(smaller_images, (digits.train, digits.validation, digits.test)))
+
+
+def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
+    """For each seed the dense network with its masks, then the ways to a network of half of the channels."""
+    work = []
+    for seed in range(seeds):
+        dense = f"seed {seed}/{DENSE}"
+        work.append(Piece(dense, train_dense, (seed,), seed=seed))
+        work += [Piece(f"seed {seed}/{way}", train_small, (seed, way), (dense,), seed=seed) for way in WAYS[1:]]
+    return work
+
+
+def collect(digits: Digits, settings: Settings, done: Done) -> Values:
+    """The masks of each seed's dense network, and what each way costs and brings."""
+    return {
+        "experiment": "early-bird tickets in a small convolutional network",
+        "data": {"name": digits.name, "train": len(digits.train), "test": len(digits.test), "pixels": "14 × 14"},
+        "settings": asdict(settings),
+        "choices": "none on the test digits, which only fill the table",
+        "macs": "forward, backward by inputs, backward by weights: three times those of inference",
+        "joules": "modelled from the MACs by Horowitz's prices, not measured",
+        "paper": PAPER,
+        "runs": [
+            {"seed": seed}
+            | done[f"seed {seed}/{DENSE}"]["masks"]
+            | {"ways": {way: done[f"seed {seed}/{way}"]["cost"] for way in WAYS}}
+            for seed in done.seeds()
+        ],
+        "provenance": done.origin(),
+    }
+
+
+run = Experiment("early_bird", Settings, load, pieces, collect).run
+
+
+def train_dense(digits: Digits, settings: Settings, seed: int) -> dict[str, Any]:
+    """The dense network at the end and when its mask had settled, the seconds until then, and its masks by epoch."""
     model = fresh(settings.widths, seed)
     histories: dict[str, list[dict[str, Tensor]]] = {}
     settled: dict[str, int | None] = {}
     seconds: list[float] = []
-    early, early_seconds = None, 0.0
+    early: dict[str, Any] = {}
     for epoch, took in enumerate(train_epochs(model, digits, settings, 0, settings.epochs, seed), start=1):
         seconds.append(took)
         looking = time.process_time()
@@ -152,82 +197,60 @@ def run_seed(seed: int, digits: Digits, settings: Settings) -> dict[str, Any]:
                     epoch if lottery.is_early_bird(histories[name], settings.epsilon, settings.window) else None
                 )
         looking = time.process_time() - looking
-        if early is None and settled[f"channels, {settings.cut_to:.0%}"] is not None:
-            early, early_seconds = copy.deepcopy(model), sum(seconds) + looking * epoch
-    if early is None:
+        if not early and settled[f"channels, {settings.cut_to:.0%}"] is not None:
+            weights = {name: value.clone() for name, value in model.state_dict().items()}
+            early = {"early": weights, "early_epochs": epoch, "early_seconds": sum(seconds) + looking * epoch}
+    if not early:
         raise ValueError(f"The mask has not settled in {settings.epochs} epochs: seed {seed}.")
-    found = settled[f"channels, {settings.cut_to:.0%}"]
-
-    def finish(small: nn.Module, first: int, before: float, epochs_before: int) -> dict[str, Any]:
-        """Train a network to the end, and count what all of it took, with `before` seconds and epochs of the dense."""
-        took = sum(train_epochs(small, digits, settings, first, settings.epochs, 100 + seed))
-        widths = tuple(len(norm.weight) for norm in norms(small).values())
-        images = len(digits.train)
-        work = images * (epochs_before * macs(settings.widths) + (settings.epochs - first) * macs(widths))
-        return {
-            "widths": widths,
-            "test_errors": errors(small, digits.test),
-            "validation_errors": errors(small, digits.validation),
-            "epochs": epochs_before + settings.epochs - first,
-            "seconds": round(before + took, 2),
-            "macs": 3 * work,
-            "modelled_joules": modelled_joules(3 * work),
-        }
-
-    final_masks = usable(lottery.channel_mask(scales(model), settings.cut_to), model)
-    early_masks = usable(lottery.channel_mask(scales(early), settings.cut_to), early)
-    dense_seconds, epochs = sum(seconds), settings.epochs
-    ticket = cut(early, early_masks)
-    widths = tuple(int(mask.sum()) for mask in early_masks.values())
-    ways = {
-        "dense, then cut and train again": finish(cut(model, final_masks), 0, dense_seconds, epochs),
-        "early bird": finish(ticket, found, early_seconds, found),
-        "early bird, weights drawn anew": finish(fresh(widths, 200 + seed), found, early_seconds, found),
-        "its widths from scratch": finish(fresh(widths, 300 + seed), 0, 0.0, 0),
+    return early | {
+        "end": model.state_dict(),
+        "seconds": sum(seconds),
+        "cost": cost(model, digits, settings, sum(seconds), settings.epochs, settings.epochs),
+        "masks": {
+            "settled": settled,
+            "distances": {
+                name: [round(lottery.mask_distance(a, b), 4) for a, b in zip(history[1:], history[:-1], strict=True)]
+                for name, history in histories.items()
+            },
+            "distances_to_last": {
+                name: [round(lottery.mask_distance(mask, history[-1]), 4) for mask in history]
+                for name, history in histories.items()
+            },
+        },
     }
-    work = len(digits.train) * epochs * macs(settings.widths)
-    dense = {
-        "widths": settings.widths,
+
+
+def train_small(digits: Digits, settings: Settings, seed: int, way: str, dense: dict[str, Any]) -> Values:
+    """Train a network of half of the channels to the end, and count what all of it took, the dense one included."""
+    model = network(settings.widths)
+    model.load_state_dict(dense["end" if way == AGAIN else "early"])
+    masks = usable(lottery.channel_mask(scales(model), settings.cut_to), model)
+    widths = tuple(int(mask.sum()) for mask in masks.values())
+    found = dense["early_epochs"]
+    # The network, the epoch that it starts at, and what was spent on the dense one
+    small, first, before, epochs_before = {
+        AGAIN: lambda: (cut(model, masks), 0, dense["seconds"], settings.epochs),
+        EARLY: lambda: (cut(model, masks), found, dense["early_seconds"], found),
+        ANEW: lambda: (fresh(widths, 200 + seed), found, dense["early_seconds"], found),
+        SCRATCH: lambda: (fresh(widths, 300 + seed), 0, 0.0, 0),
+    }[way]()
+    took = sum(train_epochs(small, digits, settings, first, settings.epochs, 100 + seed))
+    return {"cost": cost(small, digits, settings, before + took, epochs_before, first)}
+
+
+def cost(
+    model: nn.Module, digits: Digits, settings: Settings, seconds: float, epochs_before: int, first: int
+) -> Values:
+    """Errors and price of a network that was trained from epoch `first` on, after some epochs of the dense one."""
+    widths = tuple(len(norm.weight) for norm in norms(model).values())
+    work = epochs_before * macs(settings.widths) + (settings.epochs - first) * macs(widths)
+    trained = 3 * len(digits.train) * work
+    return {
+        "widths": widths,
         "test_errors": errors(model, digits.test),
         "validation_errors": errors(model, digits.validation),
-        "epochs": epochs,
-        "seconds": round(dense_seconds, 2),
-        "macs": 3 * work,
-        "modelled_joules": modelled_joules(3 * work),
+        "epochs": epochs_before + settings.epochs - first,
+        "seconds": round(seconds, 2),
+        "macs": trained,
+        "modelled_joules": modelled_joules(trained),
     }
-    return {
-        "seed": seed,
-        "settled": settled,
-        "distances": {
-            name: [round(lottery.mask_distance(a, b), 4) for a, b in zip(history[1:], history[:-1], strict=True)]
-            for name, history in histories.items()
-        },
-        "distances_to_last": {
-            name: [round(lottery.mask_distance(mask, history[-1]), 4) for mask in history]
-            for name, history in histories.items()
-        },
-        "ways": {"dense": dense} | ways,
-    }
-
-
-def run(seeds: int, out: Path, digits: Digits | None = None, settings: Settings | None = None) -> dict[str, Any]:
-    """Draw early-bird tickets for each seed; store out/early_bird.json after each, and return it.
-
-    digits: the embedded ones if left out; their images are halved in height and width.
-    """
-    digits, settings = digits or embedded_digits(), settings or Settings()
-    digits = Digits(digits.name, *map(smaller_images, (digits.train, digits.validation, digits.test)))
-    results: dict[str, Any] = {
-        "experiment": "early-bird tickets in a small convolutional network",
-        "data": {"name": digits.name, "train": len(digits.train), "test": len(digits.test), "pixels": "14 × 14"},
-        "settings": asdict(settings),
-        "choices": "none on the test digits, which only fill the table",
-        "macs": "forward, backward by inputs, backward by weights: three times those of inference",
-        "joules": "modelled from the MACs by Horowitz's prices, not measured",
-        "paper": PAPER,
-        "runs": [],
-    }
-    for seed in tqdm(range(seeds), unit=" seeds"):
-        results["runs"].append(run_seed(seed, digits, settings))
-        write_results(Path(out) / "early_bird.json", results | {"provenance": provenance()})
-    return results

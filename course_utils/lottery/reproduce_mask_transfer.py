@@ -8,21 +8,17 @@ pre-trained weights, and mask and weights go to a task with a new head. The cont
 the weights do.
 """
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
-from tqdm import tqdm
 
 from course_utils import lottery
 from course_utils.data import DataMissing, Digits, fashion_mnist, full_mnist
-from course_utils.reproduce import Journal, provenance, write_results
+from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 
 State = dict[str, Tensor]
 Masks = dict[str, Tensor]
@@ -299,73 +295,100 @@ def try_on_task(
     return round(accuracy(model, *task.test), 4)
 
 
-def run_seed(source: Source, settings: Settings, seed: int) -> dict[str, Any]:
-    """Pre-train, find masks, and try them and their controls on every task."""
-    pretraining, a_round, a_task = source.iterations
+# --- the pieces -------------------------------------------------------------------------------------------------------
+
+
+Data = tuple[Digits, dict[str, Source]]
+
+
+def load(digits: Digits | None, settings: Settings) -> Data:
+    """The digits, and the sources by name."""
+    digits = digits or full_mnist()
+    return digits, {source.name: source for source in sources(digits, settings)}
+
+
+def pieces(data: Data, settings: Settings, seeds: int) -> list[Piece]:
+    """For each seed and source pre-training with its masks, then each task that they are tried on."""
+    work = []
+    for seed in range(seeds):
+        for name, source in data[1].items():
+            first = Piece(f"{name}/seed {seed}", pretrain, (name, seed), group=name, seed=seed)
+            work.append(first)
+            for task in source.tasks:
+                tried = f"{first.name}/{task.name}"
+                work.append(Piece(tried, try_masks, (name, task.name, seed), (first.name,), name, seed))
+    return work
+
+
+def collect(data: Data, settings: Settings, done: Done) -> Values:
+    """Accuracies of every source's tasks."""
+    digits, known = data
+    return {
+        "experiment": "masks found in pre-training, on other tasks",
+        "data": {"name": digits.name, "train": len(digits.train), "test": len(digits.test)},
+        "settings": asdict(settings),
+        "choices": "none: iterations and learning rate are fixed for all conditions; test sets only fill the table",
+        **done.origin(),
+        "paper": PAPER,
+        "runs": {
+            name: [
+                {
+                    "seed": seed,
+                    "rows": [row for task in source.tasks for row in done[f"{name}/seed {seed}/{task.name}"]["rows"]],
+                }
+                for seed in done.seeds(name)
+            ]
+            for name, source in known.items()
+        },
+    }
+
+
+run = Experiment("mask_transfer", Settings, load, pieces, collect).run
+
+
+def pretrain(data: Data, settings: Settings, name: str, seed: int) -> dict[str, State]:
+    """The weights before and after, and the masks after each round, by its number."""
+    source = data[1][name]
+    pretraining, a_round, _ = source.iterations
     torch.manual_seed(seed)
     model = source.model()
     born = {name: value.clone() for name, value in model.state_dict().items()}
-    model, pretrained = train(model, born, {}, source.loss, pretraining, settings.lr, seed)
-    found = find_masks(model, pretrained, source.loss, max(source.rounds), a_round, settings, 1000 + seed)
+    model, trained = train(model, born, {}, source.loss, pretraining, settings.lr, seed)
+    found = find_masks(model, trained, source.loss, max(source.rounds), a_round, settings, 1000 + seed)
+    return {"born": born, "trained": trained} | {str(number): masks for number, masks in enumerate(found)}
+
+
+def try_masks(data: Data, settings: Settings, name: str, task_name: str, seed: int, before: dict[str, State]) -> Values:
+    """Accuracies on a task under the masks of pre-training, and under their controls."""
+    source = data[1][name]
+    (task,) = (each for each in source.tasks if each.name == task_name)
+    pretrained, whole = before["trained"], before["0"]
     body = {name: value for name, value in pretrained.items() if name.startswith("body")}
-    first_body = {name: born[name] for name in body}
+    first_body = {name: before["born"][name] for name in body}
+    torch.manual_seed(100 + seed)
+    new = with_head(source.model().body, source.head(task.classes))
+    fresh = {name: value.clone() for name, value in new.state_dict().items()} | body
+    task_loss = supervised(*task.train, source.batch_size)
+    own = find_masks(new, fresh, task_loss, max(source.rounds), source.iterations[2], settings, 2000 + seed)
     rows = []
-    for task in source.tasks:
-        torch.manual_seed(100 + seed)
-        new = with_head(source.model().body, source.head(task.classes))
-        fresh = {name: value.clone() for name, value in new.state_dict().items()} | body
-        task_loss = supervised(*task.train, source.batch_size)
-        own = find_masks(new, fresh, task_loss, max(source.rounds), a_task, settings, 2000 + seed)
-        for number in (0, *source.rounds):
-            masks = found[number]
-            left = lottery.remaining_after(number, settings.rate, {name: mask.numel() for name, mask in masks.items()})
-            cut = lottery.prune_tickets(pretrained, found[0], dict.fromkeys(masks, 1 - left))
+    for number in (0, *source.rounds):
+        masks = before[str(number)]
+        left = lottery.remaining_after(number, settings.rate, {name: mask.numel() for name, mask in masks.items()})
+        conditions = {"dense, pre-trained": (body, whole), "dense, from scratch": (first_body, whole)}
+        if number:
+            cut = lottery.prune_tickets(pretrained, whole, dict.fromkeys(masks, 1 - left))
             conditions = {
-                "dense, pre-trained": (body, found[0]),
-                "dense, from scratch": (first_body, found[0]),
+                "pre-training's mask": (body, masks),
+                "the task's own mask": (body, own[number]),
+                "magnitude of the pre-trained weights": (body, cut),
+                "shuffled mask": (body, lottery.shuffle_masks(masks, seed)),
+                "pre-training's mask, weights from scratch": (first_body, masks),
             }
-            if number:
-                conditions = {
-                    "pre-training's mask": (body, masks),
-                    "the task's own mask": (body, own[number]),
-                    "magnitude of the pre-trained weights": (body, cut),
-                    "shuffled mask": (body, lottery.shuffle_masks(masks, seed)),
-                    "pre-training's mask, weights from scratch": (first_body, masks),
-                }
-            rows += [
-                {
-                    "task": task.name, "round": number, "remaining": round(left, 4), "condition": condition,
-                    "accuracy": try_on_task(task, source, start, fresh, chosen, settings, 3000 + seed),
-                }
-                for condition, (start, chosen) in conditions.items()
-            ]  # fmt: skip
-    return {"seed": seed, "rows": rows}
-
-
-def run(seeds: int, out: Path, digits: Digits | None = None, settings: Settings | None = None) -> dict[str, Any]:
-    """Move masks between tasks for each seed and source; store out/mask_transfer.json after each, and return it.
-
-    digits: full MNIST if left out. A run that was stopped goes on with the seed that it was working on.
-    """
-    digits, settings = digits or full_mnist(), settings or Settings()
-    data = {"name": digits.name, "train": len(digits.train), "test": len(digits.test)}
-    journal = Journal("mask_transfer", {"data": data, **asdict(settings)})
-    known = sources(digits, settings)
-    results: dict[str, Any] = {
-        "experiment": "masks found in pre-training, on other tasks",
-        "data": data,
-        "settings": asdict(settings),
-        "choices": "none: iterations and learning rate are fixed for all conditions; test sets only fill the table",
-        **provenance(),
-        "paper": PAPER,
-        "runs": {source.name: [] for source in known},
-    }
-    for seed in tqdm(range(seeds), unit=" seeds"):
-        for source in known:
-            done = journal.folder / f"{source.name}-{seed}.json"
-            if not done.exists():
-                write_results(done, run_seed(source, settings, seed))
-            results["runs"][source.name].append(json.loads(done.read_text()))
-            write_results(Path(out) / "mask_transfer.json", results)
-    journal.clear()
-    return results
+        rows += [
+            {
+                "task": task.name, "round": number, "remaining": round(left, 4), "condition": condition,
+                "accuracy": try_on_task(task, source, start, fresh, chosen, settings, 3000 + seed),
+            }
+            for condition, (start, chosen) in conditions.items()
+        ]  # fmt: skip
+    return {"rows": rows}

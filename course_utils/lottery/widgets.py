@@ -1,5 +1,7 @@
 """Widget of lecture 07."""
 
+from collections.abc import Mapping, Sequence
+
 import ipywidgets
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -8,17 +10,19 @@ from course_utils import plots
 from course_utils.widgets import explorer
 
 
-def ticket_explorer(masks: list[dict[str, Tensor]], errors: dict[str, list[float]]) -> ipywidgets.Widget:
+def ticket_explorer(
+    masks: Sequence[Mapping[str, Tensor]], errors: Mapping[str, Mapping[int, float]]
+) -> ipywidgets.Widget:
     """The search for a ticket, round by round: a slider picks the round, and shows the layers' masks and the errors.
 
-    masks: of each round, the first layer's [units, 784]; errors: for each network, the percentage that it gets wrong
-    after each round.
+    masks: of each round, the first layer's [units, 784]; errors: for each network, the percentage that it gets wrong,
+    by round.
     """
     sizes = sum(mask.numel() for mask in masks[0].values())
     kept = [100 * sum(int(mask.sum()) for mask in each.values()) / sizes for each in masks]
 
     def draw(number: int) -> Figure:
-        figure, axes = plots.new_figure(1, len(masks[0]) + 1, width=10.5, height=3)
+        figure, axes = plots.new_figure(1, len(masks[0]) + 1, width=11.5, height=3)
         for axis, (name, mask) in zip(axes, masks[number].items(), strict=False):
             first = mask.shape[1] == 784
             # A pixel's share of kept weights says more than 784 columns side by side
@@ -29,12 +33,12 @@ def ticket_explorer(masks: list[dict[str, Tensor]], errors: dict[str, list[float
             axis.grid(visible=False)
             axis.set(xticks=[], yticks=[])
         for name, values in errors.items():
-            axes[-1].plot(kept, values, label=name, markersize=4)
+            axes[-1].plot([kept[r] for r in values], list(values.values()), label=name)
         axes[-1].axvline(kept[number], color="#999999", linestyle=":", marker="")
         axes[-1].set(xscale="log", xlabel="weights kept (%)", ylabel="validation errors (%)")
         axes[-1].invert_xaxis()
         axes[-1].set_title(f"round {number}", fontsize=10)
-        axes[-1].legend(fontsize=8)
+        axes[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         return figure
 
     wide = ipywidgets.Layout(width="36em")

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from course_utils import moe
 from course_utils.models import parameter_count
 from course_utils.moe.model import (
     VOCABULARY,
     CharTransformer,
+    Corpus,
     DenseFFN,
     ExpertChoice,
     Hash,
@@ -33,7 +33,7 @@ from course_utils.moe.model import (
     measure,
     train_language_model,
 )
-from course_utils.reproduce import Journal, provenance, write_results
+from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.training import set_seed
 
 PAPER = {
@@ -103,22 +103,8 @@ class CausalChoice(nn.Module):
         return Routing(torch.arange(len(hidden)), expert, gate)
 
 
-def as_tensors(found: Measurement) -> dict[str, Tensor]:
-    return {
-        "loss": torch.tensor(list(found.loss.values()), dtype=torch.float64),
-        "load": found.load,
-        "dropped": torch.tensor(found.dropped, dtype=torch.float64),
-        "rank": torch.tensor(found.rank, dtype=torch.float64),
-    }
-
-
-def from_tensors(tensors: dict[str, Tensor], languages: list[str]) -> dict[str, Any]:
-    found = Measurement(
-        dict(zip(languages, tensors["loss"].tolist(), strict=True)),
-        tensors["load"],
-        float(tensors["dropped"]),
-        float(tensors["rank"]),
-    )
+def rounded(found: Measurement) -> Values:
+    """What was measured, for JSON."""
     return {
         "perplexity": round(found.perplexity, 4),
         "loss": {name: round(value, 4) for name, value in found.loss.items()},
@@ -129,74 +115,71 @@ def from_tensors(tensors: dict[str, Tensor], languages: list[str]) -> dict[str, 
     }
 
 
-def one_run(make_ffn: Callable[[], nn.Module], corpus: Any, s: Settings, seed: int, name: str) -> dict[str, Tensor]:
+def train_and_measure(data: tuple[Corpus, Corpus], s: Settings, name: str, seed: int) -> Values:
     """Train one network and measure it on the test texts; some also with another k or another router."""
+    text, both = data
+    corpus, make_ffn = (both, networks(s)["switch"]) if name == MULTIMODAL else (text, networks(s)[name])
     set_seed(seed)
     model = CharTransformer(make_ffn, VOCABULARY, s.width, context=s.length)
     start = time.perf_counter()
     train_language_model(model, corpus.train, steps=s.steps, count=s.count, length=s.length, lr=s.lr, seed=seed)
     seconds = time.perf_counter() - start
 
-    def measured() -> dict[str, Tensor]:
-        return as_tensors(measure(model, corpus.test, count=s.measured, length=s.length))
+    def measured() -> Values:
+        return {"seed": seed} | rounded(measure(model, corpus.test, count=s.measured, length=s.length))
 
-    result = measured() | {
-        "seconds": torch.tensor(seconds),
-        "parameters": torch.tensor(parameter_count(model)),
-        "ffn_macs": torch.tensor(ffn_macs(model)),
+    row = measured() | {
+        "parameters": parameter_count(model),
+        "ffn_macs": int(ffn_macs(model)),
+        "seconds": round(seconds, 1),
     }
+    others = {}
     if name == IN_SITU:
         for k in KS:
             for layer in model.moe_layers():
                 layer.router.k = k
-            result |= {f"k={k}/{key}": value for key, value in measured().items()}
+            others[f"k={k}"] = measured()
     if name == "expert choice":
         for layer in model.moe_layers():
             layer.router = CausalChoice(layer.router)
-        result |= {f"causal/{key}": value for key, value in measured().items()}
-    return result
+        others["causal"] = measured()
+    return {"row": row, "others": others}
 
 
-def run(seeds: int, out: Path, settings: Settings | None = None) -> dict[str, Any]:
-    """Train every network with every seed, and store the results after each: out/moe.json.
+def load(digits: None, s: Settings) -> tuple[Corpus, Corpus]:
+    """Texts, and texts with images."""
+    return build_corpus(s.characters), build_corpus(s.characters, images=True)
 
-    A run that was stopped goes on where it was: `Journal` keeps what is done.
-    """
-    s = settings or Settings()
-    journal = Journal("moe", asdict(s))
-    text, both = build_corpus(s.characters), build_corpus(s.characters, images=True)
+
+def pieces(data: tuple[Corpus, Corpus], s: Settings, seeds: int) -> list[Piece]:
+    """Every network with every seed."""
+    return [
+        Piece(f"{name}/seed {seed}", train_and_measure, (name, seed), group=name, seed=seed)
+        for seed in range(seeds)
+        for name in (*networks(s), MULTIMODAL)
+    ]
+
+
+def collect(data: tuple[Corpus, Corpus], s: Settings, done: Done) -> Values:
+    """What was measured of each network, and of the two that were measured in other ways too."""
+    _, both = data
     parts = (both.train, both.validation, both.test)
-    results: dict[str, Any] = {
+    found = {name: [done[f"{name}/seed {seed}"] for seed in done.seeds(name)] for name in (*networks(s), MULTIMODAL)}
+    return {
         "paper": PAPER,
         "settings": asdict(s),
         "languages": list(both.train),
         "characters": {name: sum(len(part[name]) for part in parts) for name in both.train},
-        "runs": {},
-        "in_situ": {},
-        "causal": [],
-        "provenance": provenance(),
-    }  # fmt: skip
-    made = networks(s)
-    jobs = [(name, make, text) for name, make in made.items()] + [(MULTIMODAL, made["switch"], both)]
-    with tqdm(total=seeds * len(jobs), unit=" networks") as bar:
-        for seed in range(seeds):
-            for name, make, corpus in jobs:
-                entry = f"{name.replace(':', '').replace(',', '').replace(' ', '_')}-{seed}"
-                tensors = journal.tensors(entry, lambda: one_run(make, corpus, s, seed, name))  # noqa: B023
-                languages = list(corpus.train)
-                row = {"seed": seed} | from_tensors(tensors, languages)
-                row |= {key: int(tensors[key]) for key in ("parameters", "ffn_macs")}
-                row["seconds"] = round(float(tensors["seconds"]), 1)
-                results["runs"].setdefault(name, []).append(row)
-                for prefix in sorted({key.partition("/")[0] for key in tensors if "/" in key}):
-                    part = {key.partition("/")[2]: value for key, value in tensors.items() if key.startswith(prefix)}
-                    found = {"seed": seed} | from_tensors(part, languages)
-                    if prefix == "causal":
-                        results["causal"].append(found)
-                    else:
-                        results["in_situ"].setdefault(prefix, []).append(found)
-                results["provenance"] = provenance()
-                write_results(out / "moe.json", results)
-                bar.update()
-    journal.clear()
-    return results
+        "runs": {name: [each["row"] for each in rows] for name, rows in found.items() if rows},
+        "in_situ": {f"k={k}": [each["others"][f"k={k}"] for each in found[IN_SITU]] for k in KS if found[IN_SITU]},
+        "causal": [each["others"]["causal"] for each in found["expert choice"]],
+        "provenance": done.origin(),
+    }
+
+
+EXPERIMENT = Experiment("moe", Settings, load, pieces, collect)
+
+
+def run(seeds: int, out: Path, settings: Settings | None = None, **where: Any) -> Values:
+    """`Experiment.run`, which gets no digits: the texts come with Python."""
+    return EXPERIMENT.run(seeds, out, None, settings, **where)

@@ -8,7 +8,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from course_utils import plots
+from course_utils.moe.model import CharTransformer, encode
 from course_utils.widgets import explorer
+
+
+@torch.no_grad()
+def router_probabilities(model: CharTransformer, text: str) -> Tensor:
+    """The softmax [tokens, experts] of the first layer's switch router on a text."""
+    router, seen = model.moe_layers()[0].router, []
+    hook = router.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    model(encode(text).unsqueeze(0))
+    hook.remove()
+    return torch.softmax(seen[0] @ router.weight, -1)
 
 
 def routing_explorer(symbols: Sequence[str], probabilities: Mapping[float, Tensor]) -> ipywidgets.Widget:

@@ -131,11 +131,10 @@ def run_experiments(
 ) -> dict[str, str]:
     """What each experiment shows with the student's functions, by its id; of one that takes too long nothing."""
     code = {result.name: "\n\n".join(source for *_, source in result.code) for result in results}
-    sources = [
-        re.sub(r"^%%needs.*\n", "", code.get(cell["id"], cell["source"]))
-        for cell in cells
-        if "check" not in cell["metadata"].get("tags", [])
-    ]
+    cells_run = [cell for cell in cells if "check" not in cell["metadata"].get("tags", [])]
+    sources = [re.sub(r"^%%needs.*\n", "", code.get(cell["id"], cell["source"])) for cell in cells_run]
+    # What the lab's own cells do beside defining, such as training a network, no compared experiment needs
+    own = [number for number, cell in enumerate(cells_run) if cell["id"] not in code]
     names = {f"experiment_{number}": experiment for number, experiment in enumerate(experiments)}
     sources += [as_function(name, experiment.source) for name, experiment in names.items()]
     shown: dict[str, str] = {}
@@ -143,7 +142,7 @@ def run_experiments(
     while waiting:
         with processes.submission() as child:  # one for all, unless it dies
             try:
-                child.request(op="load", cells=sources, secondary=[], names=waiting.copy())
+                child.request(op="load", cells=sources, secondary=own, names=waiting.copy())
                 while waiting:
                     name = waiting.pop(0)
                     child.request(op="define", name=name)

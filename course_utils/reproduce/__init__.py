@@ -1,28 +1,25 @@
 """`course reproduce NAME`: papers' experiments at their own scale, each in the room of its unit.
 
 A room's reproduce.py is the experiment with the unit's name, its reproduce_NAME.py one named NAME. Such a module has
-`run(seeds, out)`, which stores its results as out/NAME.json. The lectures read those files.
+`run(seeds, out)`, which stores its results as out/NAME.json; the lectures read those files. runner.py says how it
+declares its pieces of work, and does them.
 """
 
-import hashlib
 import importlib
 import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
-from torch import Tensor
 
 from course_utils import __version__
-from course_utils.data import cache_folder, write_atomically
+from course_utils.data import write_atomically
 from course_utils.units import PACKAGE, ROOT, available
 
 
@@ -35,14 +32,24 @@ def experiments() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def reproduce_experiment(name: str, seeds: int = 3, out: Path | None = None) -> None:
-    """Run an experiment with seeds 0, 1, … and store out/NAME.json. ValueError if there is no such experiment."""
+def reproduce_experiment(
+    name: str, seeds: int = 3, out: Path | None = None, workers: int = 1, scheduler: str | None = None
+) -> None:
+    """Run an experiment with seeds 0, 1, … and store out/NAME.json, on `workers` processes or on a Dask scheduler's.
+
+    ValueError if there is no such experiment.
+    """
     name = name.replace("-", "_")
     if name not in experiments():
         raise ValueError(f"There is no experiment named {name!r}: choose from {', '.join(experiments())}.")
     if seeds < 1:
         raise ValueError(f"An experiment needs at least one seed, not {seeds}.")
-    importlib.import_module(experiments()[name]).run(seeds, out or ROOT / "lectures" / "results")
+    if workers < 1:
+        raise ValueError(f"An experiment needs at least one worker, not {workers}.")
+    if scheduler is not None and workers > 1:
+        raise ValueError("Workers are those of this machine or of a Dask scheduler: give --workers or --scheduler.")
+    experiment = importlib.import_module(experiments()[name])
+    experiment.run(seeds, out or ROOT / "lectures" / "results", workers=workers, scheduler=scheduler)
 
 
 def stored_results(name: str) -> dict[str, Any]:
@@ -53,31 +60,11 @@ def stored_results(name: str) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-class Journal:
-    """What an experiment has computed so far, kept in the cache: a run that was stopped goes on where it was.
-
-    Entries belong to the settings that they were computed with; other settings start another journal.
-    """
-
-    def __init__(self, name: str, settings: dict[str, Any]) -> None:
-        key = json.dumps(settings, sort_keys=True).encode()
-        self.folder = cache_folder() / "reproduce" / f"{name}-{hashlib.sha256(key).hexdigest()[:12]}"
-
-    def tensors(self, entry: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """The tensors of this entry: read if they are there, else computed and written."""
-        path = self.folder / f"{entry}.safetensors"
-        try:
-            return safetensors.torch.load_file(path)
-        except (OSError, SafetensorError):
-            tensors = compute()
-            write_atomically(path, safetensors.torch.save(tensors))
-            return tensors
-
-    def clear(self) -> None:
-        """Forget all entries: the results are stored, and the next run is to compute again."""
-        for path in self.folder.glob("*"):
-            path.unlink()
-        self.folder.rmdir()
+def fewer_seeds(counts: Mapping[str, int]) -> str:
+    """Which results have fewer seeds than the others, as one sentence; "" if all have the same. counts: by name."""
+    most = max(counts.values(), default=0)
+    fewer = ", ".join(f"{name} {count}" for name, count in counts.items() if count < most)
+    return f"Fewer seeds than the others: {fewer} (the others {most})." if fewer else ""
 
 
 def provenance() -> dict[str, Any]:
@@ -91,7 +78,7 @@ def provenance() -> dict[str, Any]:
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
-        "cpu": _processor(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
     }
@@ -102,7 +89,7 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
     write_atomically(path, (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's name: of Linux, /proc/cpuinfo knows it and Python does not."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -4,14 +4,12 @@ The paper's network is a convolutional one with 2,578 free parameters, trained w
 codes. Ours is fully connected with 2,604 parameters, trained with the cross-entropy on digits of MNIST.
 """
 
-import copy
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from course_utils import saliency
 from course_utils.data import Digits, Split, embedded_digits
@@ -26,7 +24,7 @@ from course_utils.pruning import (
     smaller_images,
     weight_names,
 )
-from course_utils.reproduce import provenance, write_results
+from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.training import cosine, errors, set_seed, train
 
 PAPER = {
@@ -95,70 +93,113 @@ def measure(model: nn.Sequential, digits: Digits) -> dict[str, float]:
     }
 
 
-def run_seed(seed: int, digits: Digits, settings: Settings) -> dict[str, Any]:
-    """One network: cut by each criterion to each fraction, without and with retraining, at once and in rounds."""
-    set_seed(seed)
-    dense = mlp(*settings.sizes)
-    recipe = {"batch_size": settings.batch_size, "schedule": cosine, "seed": seed, "progress": False}
-    train(dense, digits.train, epochs=settings.epochs, lr=settings.lr, **recipe)
-
-    def retrain(model: nn.Sequential, masks: Masks, epochs: int) -> nn.Sequential:
-        train(model, digits.train, epochs=epochs, lr=settings.retrain_lr, after_step=hold_masks(masks), **recipe)
-        return model
-
-    result: dict[str, Any] = {"seed": seed, "dense": measure(dense, digits), "at_once": {}, "in_rounds": {}}
-    exact = criteria(dense, digits.train, seed)["OBD, exact diagonal"]
-    for criterion, saliencies in criteria(dense, digits.train, seed).items():
-        rows = []
-        for deleted in settings.deleted:
-            masks = cut(saliencies, 1 - deleted)
-            model = copy.deepcopy(dense)
-            apply_masks(model, masks)
-            row = {
-                "deleted": deleted,
-                "predicted_increase": float(saliency.predicted_loss_increase(saliencies, masks))
-                if criterion.startswith("OBD")
-                else float(saliency.predicted_loss_increase(exact, masks)),
-                "cut": measure(model, digits),
-            }
-            if criterion != "OBD, exact diagonal":
-                row["retrained"] = measure(retrain(model, masks, settings.retrain_epochs), digits)
-            rows.append(row)
-        result["at_once"][criterion] = rows
-    for criterion in ("OBD", "size × input", "magnitude", "random"):
-        model, masks, rows = copy.deepcopy(dense), None, []
-        for number, deleted in enumerate(settings.deleted):
-            masks = cut(criteria(model, digits.train, seed + 1000 * number)[criterion], 1 - deleted, masks)
-            apply_masks(model, masks)
-            retrain(model, masks, settings.round_epochs)
-            rows.append({"deleted": deleted, "retrained": measure(model, digits)})
-        result["in_rounds"][criterion] = rows
-    control = copy.deepcopy(dense)
-    result["dense_trained_on"] = []
-    for _ in settings.deleted:  # as many epochs as the rounds have, with nothing deleted
-        retrain(control, {}, settings.round_epochs)
-        result["dense_trained_on"].append(measure(control, digits))
-    return result
+CRITERIA = ("OBD", "OBD, exact diagonal", "size × input", "magnitude", "random")
+RETRAINED = ("OBD", "size × input", "magnitude", "random")
 
 
-def run(seeds: int, out: Path, digits: Digits | None = None, settings: Settings | None = None) -> dict[str, Any]:
-    """Cut a trained network in all ways for each seed; store out/saliency.json after each seed, and return it.
+def load(digits: Digits | None, settings: Settings) -> Digits:
+    """The embedded digits if none are given; halved in height and width."""
+    digits = digits or embedded_digits()
+    return Digits(digits.name, *map(smaller_images, (digits.train, digits.validation, digits.test)))
 
-    digits: the embedded ones if left out; their images are halved in height and width.
-    """
-    digits, settings = digits or embedded_digits(), settings or Settings()
-    digits = Digits(digits.name, *map(smaller_images, (digits.train, digits.validation, digits.test)))
+
+def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
+    """For each seed a network, cut by each criterion to each fraction, at once and in rounds; and not cut."""
+    work = []
+    for seed in range(seeds):
+        dense = Piece(f"seed {seed}/dense", train_dense, (seed,), seed=seed)
+        after = partial(Piece, needs=(dense.name,), seed=seed)
+        work.append(dense)
+        work += [after(f"seed {seed}/at once/{name}", cut_at_once, (seed, name)) for name in CRITERIA]
+        work += [after(f"seed {seed}/in rounds/{name}", cut_in_rounds, (seed, name)) for name in RETRAINED]
+        work.append(after(f"seed {seed}/dense, trained on", train_on, (seed,)))
+    return work
+
+
+def collect(digits: Digits, settings: Settings, done: Done) -> Values:
+    """Losses and errors of each seed's networks."""
     model = mlp(*settings.sizes)
-    results: dict[str, Any] = {
+    return {
         "experiment": "Optimal Brain Damage on a network of 2,604 parameters",
         "data": {"name": digits.name, "train": len(digits.train), "test": len(digits.test), "pixels": "14 × 14"},
         "parameters": parameter_count(model),
         "weights": sum(model.get_parameter(name).numel() for name in weight_names(model)),
         "settings": asdict(settings),
         "paper": PAPER,
-        "runs": [],
+        "runs": [
+            {
+                "seed": seed,
+                "dense": done[f"seed {seed}/dense"],
+                "at_once": {name: done[f"seed {seed}/at once/{name}"]["rows"] for name in CRITERIA},
+                "in_rounds": {name: done[f"seed {seed}/in rounds/{name}"]["rows"] for name in RETRAINED},
+                "dense_trained_on": done[f"seed {seed}/dense, trained on"]["rows"],
+            }
+            for seed in done.seeds()
+        ],
+        "provenance": done.origin(),
     }
-    for seed in tqdm(range(seeds), unit=" seeds"):
-        results["runs"].append(run_seed(seed, digits, settings))
-        write_results(Path(out) / "saliency.json", results | {"provenance": provenance()})
-    return results
+
+
+run = Experiment("saliency", Settings, load, pieces, collect).run
+
+
+def fit(
+    model: nn.Sequential, masks: Masks, epochs: int, lr: float, digits: Digits, settings: Settings, seed: int
+) -> nn.Sequential:
+    common = {"batch_size": settings.batch_size, "schedule": cosine, "seed": seed, "progress": False}
+    train(model, digits.train, epochs=epochs, lr=lr, after_step=hold_masks(masks), **common)
+    return model
+
+
+def restored(dense: dict[str, Any], settings: Settings) -> nn.Sequential:
+    model = mlp(*settings.sizes)
+    model.load_state_dict(dense["weights"])
+    return model
+
+
+def train_dense(digits: Digits, settings: Settings, seed: int) -> dict[str, Any]:
+    """A network, and what `measure` says of it."""
+    set_seed(seed)
+    model = fit(mlp(*settings.sizes), {}, settings.epochs, settings.lr, digits, settings, seed)
+    return measure(model, digits) | {"weights": model.state_dict()}
+
+
+def cut_at_once(digits: Digits, settings: Settings, seed: int, criterion: str, dense: dict[str, Any]) -> Values:
+    """The network cut by a criterion to each fraction, without retraining and with it."""
+    by_criterion = criteria(restored(dense, settings), digits.train, seed)
+    saliencies, rows = by_criterion[criterion], []
+    predicting = saliencies if criterion.startswith("OBD") else by_criterion["OBD, exact diagonal"]
+    for deleted in settings.deleted:
+        masks = cut(saliencies, 1 - deleted)
+        model = restored(dense, settings)
+        apply_masks(model, masks)
+        row = {
+            "deleted": deleted,
+            "predicted_increase": float(saliency.predicted_loss_increase(predicting, masks)),
+            "cut": measure(model, digits),
+        }
+        if criterion in RETRAINED:
+            fit(model, masks, settings.retrain_epochs, settings.retrain_lr, digits, settings, seed)
+            row["retrained"] = measure(model, digits)
+        rows.append(row)
+    return {"rows": rows}
+
+
+def cut_in_rounds(digits: Digits, settings: Settings, seed: int, criterion: str, dense: dict[str, Any]) -> Values:
+    """The network cut by a criterion to one fraction after the other, and retrained after each cut."""
+    model, masks, rows = restored(dense, settings), None, []
+    for number, deleted in enumerate(settings.deleted):
+        masks = cut(criteria(model, digits.train, seed + 1000 * number)[criterion], 1 - deleted, masks)
+        apply_masks(model, masks)
+        fit(model, masks, settings.round_epochs, settings.retrain_lr, digits, settings, seed)
+        rows.append({"deleted": deleted, "retrained": measure(model, digits)})
+    return {"rows": rows}
+
+
+def train_on(digits: Digits, settings: Settings, seed: int, dense: dict[str, Any]) -> Values:
+    """The control: as many epochs as the rounds have, with nothing deleted."""
+    model, rows = restored(dense, settings), []
+    for _ in settings.deleted:
+        fit(model, {}, settings.round_epochs, settings.retrain_lr, digits, settings, seed)
+        rows.append(measure(model, digits))
+    return {"rows": rows}

@@ -4,11 +4,13 @@
 another way.
 """
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from course_utils.checks.engine import Exercise, run
+from course_utils.units import available, load_unit
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,32 @@ def right(exercise: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return add
 
 
+def exercises() -> list[tuple[str, Exercise]]:
+    """The exercises of all units, each with its topic, which says what belongs to a unit: `make prove ARGS=07`."""
+    return [(topic, exercise) for topic in available() for exercise in load_unit(topic).exercises]
+
+
+def variants(topic: str, exercise: Exercise) -> list[Variant]:
+    """The mutants and right variants of an exercise."""
+    importlib.import_module(f"tests.units.{topic}.mutants")
+    return [variant for variant in VARIANTS if variant.exercise == exercise.id]
+
+
+def right_solutions() -> list[tuple[str, Exercise, int, Callable[..., Any]]]:
+    """Of all exercises the reference, then the right variants: topic, exercise, place among these, function."""
+    found = []
+    for topic, exercise in exercises():
+        reference = getattr(importlib.import_module(f"course_utils.{topic}"), exercise.name)
+        functions = [reference, *(v.function for v in variants(topic, exercise) if not v.error)]
+        found += [(topic, exercise, place, function) for place, function in enumerate(functions)]
+    return found
+
+
 def survives(function: Callable[..., Any], exercise: Exercise, seed: int) -> bool:
     """Whether a function passes all public laws; the first that it breaks decides, the rest are not tried."""
     return all(run(replace(exercise, laws=[law]), function, seed).passed for law in exercise.laws)
 
 
-def how_often(number: int) -> int:
-    """Which part of the questions is asked again in a proof's run: all in the first ten, then only the last one."""
-    return 1 if number < 10 else 10**6
+def how_often(number: int, first: int) -> int:
+    """Which part of the questions a proof's run number so and so asks again: the first runs all, then the last one."""
+    return 1 if number < first else 10**6

@@ -2,51 +2,36 @@
 
 import importlib
 import inspect
-import os
 
 import pytest
 
 from course_utils.checks import find_exercise
 from course_utils.checks.engine import PUBLIC_SEED, run
-from course_utils.units import available, load_unit
-from tests.checks.catalogue import VARIANTS, how_often, survives
+from tests.checks.catalogue import VARIANTS, exercises, how_often, right_solutions, survives, variants
 
-for _topic in available():
-    importlib.import_module(f"tests.units.{_topic}.mutants")
-
-SEEDS = (PUBLIC_SEED, 1, 2, 3, 4)
-RIGHT_SEEDS = int(os.environ.get("COURSE_RIGHT_SEEDS", "200"))
-EXERCISES = [(topic, e) for topic in available() for e in load_unit(topic).exercises]
-MUTANTS = [v for v in VARIANTS if v.error]
-RIGHT = [v for v in VARIANTS if not v.error]
-# An exercise's first two right variants are tried as often as its reference, the rest on a quarter of the seeds
-FIRST_TWO = [v for v in RIGHT if [w for w in RIGHT if w.exercise == v.exercise].index(v) < 2]
+EXERCISES = exercises()
+MUTANTS = [(topic, exercise, v) for topic, exercise in EXERCISES for v in variants(topic, exercise) if v.error]
+RIGHT = right_solutions()
 
 
-def reference(topic, exercise):
-    return getattr(importlib.import_module(f"course_utils.{topic}"), exercise.name)
-
-
-@pytest.mark.parametrize("variant", MUTANTS, ids=lambda v: f"{v.exercise} {v.error}")
-def test_mutant_is_killed_on_every_seed(variant, record_property):
-    exercise = find_exercise(variant.exercise)
-    survived = [seed for seed in SEEDS if survives(variant.function, exercise, seed)]
+@pytest.mark.parametrize(
+    ("topic", "exercise", "variant"), MUTANTS, ids=[f"{variant.exercise} {variant.error}" for *_, variant in MUTANTS]
+)
+def test_mutant_is_killed_on_every_seed(topic, exercise, variant, depth, record_property):
+    seeds = (PUBLIC_SEED, *range(1, depth(2, 5)))
+    survived = [seed for seed in seeds if survives(variant.function, exercise, seed)]
     record_property("written by hand", (int(not survived), 1))
     assert not survived, f"{variant.exercise} '{variant.error}' passes with seeds {survived}"
 
 
-@pytest.mark.parametrize("variant", RIGHT, ids=lambda v: f"{v.exercise} {v.function.__name__}")
-def test_right_variant_passes_on_every_seed(variant):
-    exercise = find_exercise(variant.exercise)
-    for seed in range(RIGHT_SEEDS if variant in FIRST_TWO else RIGHT_SEEDS // 4):
-        report = run(exercise, variant.function, seed, ask_again=how_often(seed))
-        assert report.passed, f"seed {seed}: {report}"
-
-
-@pytest.mark.parametrize(("topic", "exercise"), EXERCISES, ids=lambda x: getattr(x, "name", x))
-def test_reference_passes_on_every_seed(topic, exercise):
-    for seed in range(RIGHT_SEEDS):
-        report = run(exercise, reference(topic, exercise), seed, ask_again=how_often(seed))
+@pytest.mark.parametrize(
+    ("topic", "exercise", "place", "function"), RIGHT, ids=[f"{e.id} {f.__name__}" for _, e, _, f in RIGHT]
+)
+def test_right_solution_passes_on_every_seed(topic, exercise, place, function, depth):
+    # On few seeds each solution has its own: three solutions on ten see thirty draws
+    seeds = depth(range(10 * place, 10 * place + 10), range(200 if place <= 2 else 50))
+    for number, seed in enumerate(seeds):
+        report = run(exercise, function, seed, ask_again=how_often(number, depth(2, 10)))
         assert report.passed and report.points == exercise.points, f"seed {seed}: {report}"
 
 
@@ -68,13 +53,17 @@ def test_stub_fails_every_law(topic, exercise):
 
 @pytest.mark.parametrize(("topic", "exercise"), EXERCISES, ids=lambda x: getattr(x, "name", x))
 def test_exercise_has_mutants_and_right_variants(topic, exercise):
-    assert len({v.error for v in MUTANTS if v.exercise == exercise.id}) >= 4
-    assert sum(v.exercise == exercise.id for v in RIGHT) >= 2
+    assert len({v.error for v in variants(topic, exercise) if v.error}) >= 4
+    assert sum(not v.error for v in variants(topic, exercise)) >= 2
     assert find_exercise(exercise.name) is find_exercise(exercise.id)
+
+
+def test_every_variant_is_one_of_an_exercise():
+    assert {v.exercise for v in VARIANTS} == {exercise.id for _, exercise in EXERCISES}
 
 
 @pytest.mark.parametrize(("topic", "exercise"), EXERCISES, ids=lambda x: getattr(x, "name", x))
 def test_docstring_and_signature_are_enough_for_a_student(topic, exercise):
-    function = reference(topic, exercise)
+    function = getattr(importlib.import_module(f"course_utils.{topic}"), exercise.name)
     assert inspect.getdoc(function)
     assert all(p.annotation is not inspect.Parameter.empty for p in inspect.signature(function).parameters.values())

@@ -2,13 +2,18 @@
 
 import json
 import os
+import re
+import shutil
+import subprocess
+import unicodedata
 
 import pytest
 
-from course_utils.grading.collect import MAX_FILE_BYTES, Refused, collect, parse_notebook, read_bytes
+from course_utils.grading.collect import MAX_FILE_BYTES, Refused, collect, is_notebook, parse_notebook, read_bytes
 from course_utils.grading.tables import spreadsheet_text
 from course_utils.grading.work import write
-from tests.grading.notebooks import cells, notebook, raw
+from course_utils.units import ROOT, available, lab_functions, load_unit
+from tests.grading.notebooks import SOLUTION, cells, notebook, raw
 
 LAB = "01_distillation"
 
@@ -27,8 +32,9 @@ def test_layouts_and_strays(tmp_path):
     put(class_ / "ada.ipynb")
     put(class_ / "bob" / LAB / f"{LAB}.ipynb")
     put(class_ / "bob" / LAB / "timestamp.txt", b"2026")
-    put(class_ / "cyd" / LAB / "Untitled.ipynb")
-    put(class_ / "dan" / f"{LAB}.ipynb")
+    put(class_ / "bob" / LAB / f"{LAB} (1).ipynb")
+    put(class_ / "cyd" / LAB / "Untitled.ipynb", notebook(["def one():\n    pass"]))
+    put(class_ / "dan" / f"{LAB}.zip", b"PK")
     (class_ / "eve" / LAB).mkdir(parents=True)
     put(class_ / "fay" / "00_budget" / "00_budget.ipynb")
     put(class_ / "gil.py", b"x = 1")
@@ -54,6 +60,83 @@ def test_layouts_and_strays(tmp_path):
         "ina": "ina.ipynb",
         shortened: "wrong name",
     }
+
+
+MOST, HALF = list(SOLUTION.values())[:4], list(SOLUTION.values())[:3]
+
+
+@pytest.mark.parametrize(
+    ("files", "status"),
+    [
+        ({f"{LAB}.ipynb": []}, f"{LAB}.ipynb"),
+        ({"01_Distillation.IPYNB": ["x = 1"]}, "01_Distillation.IPYNB"),
+        ({f"{LAB} (1).ipynb": MOST}, f"{LAB} (1).ipynb"),
+        ({"Homework.Ipynb": MOST, "data.csv": []}, "Homework.Ipynb"),
+        ({"Homework.ipynb": MOST, ".~Homework.ipynb": MOST}, "Homework.ipynb"),
+        ({"Homework.ipynb": HALF}, "wrong file"),
+        ({f"{LAB} (1).ipynb": MOST, f"{LAB} (2).ipynb": MOST}, "wrong file"),
+        ({f"{LAB}.ipynb": HALF, f"{LAB} (2).ipynb": MOST}, f"{LAB}.ipynb"),
+        ({f"{LAB}.ipynb": MOST, f"{LAB.upper()}.ipynb": MOST}, f"{LAB}.ipynb"),
+        ({f"{LAB.title()}.ipynb": MOST, f"{LAB.upper()}.ipynb": MOST}, "wrong file"),
+        ({"Homework.ipynb": None}, "not a notebook"),
+    ],
+)
+@pytest.mark.parametrize("folder", ["", LAB, LAB.title()])
+def test_a_folders_only_notebook_is_the_lab_if_it_has_most_of_the_functions(folder, files, status, tmp_path):
+    for name, sources in files.items():
+        put(tmp_path / "ada" / folder / name, b"no JSON" if sources is None else notebook(sources))
+    found = f"ada/{folder}/{status}" if folder else f"ada/{status}"
+    assert statuses(tmp_path) == {"ada": found if is_notebook(status) else status}
+
+
+def test_what_platforms_download_is_a_class(tmp_path):
+    """The folders as Moodle, Canvas and Gradescope put them into their zip files."""
+    moodle = "Zoë Müller_4711_assignsubmission_file"
+    put(tmp_path / "moodle" / moodle / f"{LAB}.ipynb")
+    put(tmp_path / "moodle" / f"{moodle}_" / "Lab 1.ipynb")
+    assert statuses(tmp_path / "moodle") == {moodle: f"{moodle}/{LAB}.ipynb", f"{moodle}_": f"{moodle}_/Lab 1.ipynb"}
+    names = [f"lovelaceada_4711_90210_{LAB}.ipynb", f"müllerzoë_LATE_4712_90211_{LAB}-1.ipynb"]
+    for name in names:
+        put(tmp_path / "canvas" / name)
+    assert statuses(tmp_path / "canvas") == {name.removesuffix(".ipynb"): name for name in names}
+    export = tmp_path / "assignment_12_export"
+    put(export / "submission_metadata.yml", b"submission_987:\n  :submitters:\n  - :name: Ada\n")
+    put(export / "submission_987" / f"{LAB} (1).ipynb")
+    assert statuses(export) == {"submission_987": f"submission_987/{LAB} (1).ipynb"}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash on this machine")
+def test_the_readmes_lines_shorten_platforms_names(tmp_path):
+    lines = re.findall(r"^for each in .*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(lines) == 2
+    put(tmp_path / "Zoë O'Neil_4711_assignsubmission_file_" / f"{LAB} (1).ipynb")
+    put(tmp_path / f"lovelaceada_LATE_4712_90210_{LAB}-1.ipynb")
+    put(tmp_path / f"lovelaceada_LATE_4712_90211_{LAB}.ipynb")
+    subprocess.run(["bash", "-c", "\n".join(lines)], cwd=tmp_path, check=False)
+    assert statuses(tmp_path) == {
+        "Zoë O'Neil_4711": f"Zoë O'Neil_4711/{LAB} (1).ipynb",
+        "lovelaceada_LATE_4712": "lovelaceada_LATE_4712.ipynb",  # of two files none is lost
+        f"lovelaceada_LATE_4712_90211_{LAB}": f"lovelaceada_LATE_4712_90211_{LAB}.ipynb",
+    }
+
+
+def test_names_are_the_same_in_every_unicode_form(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "Zoë Müller") for form in ("NFC", "NFD"))
+    put(tmp_path / "mac" / decomposed / f"{LAB}.ipynb")
+    assert [each.student for each in collect(tmp_path / "mac", LAB)] == [composed]
+    put(tmp_path / "both" / decomposed / f"{LAB}.ipynb")
+    put(tmp_path / "both" / composed / f"{LAB}.ipynb")
+    put(tmp_path / "both" / f"{composed}.ipynb")
+    one, *others = collect(tmp_path / "both", LAB)
+    assert one.student == composed and one.path is not None
+    assert len({each.student for each in others}) == 2
+    for each in others:
+        assert each.student.startswith(f"{composed}…") and each.status == "handed in twice" and LAB in each.message
+
+
+def test_a_labs_functions_are_those_of_its_laws():
+    for topic in available():
+        assert lab_functions(topic) == [exercise.name for exercise in load_unit(topic).exercises]
 
 
 def test_symbolic_links_are_not_followed(tmp_path):

@@ -2,25 +2,30 @@
 
 import csv
 import json
+import logging
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import unicodedata
 import urllib.error
 import urllib.request
 from copy import deepcopy
+from datetime import datetime
 from html.parser import HTMLParser
 
 import nbformat
 import pytest
 from nbconvert.filters import markdown2html
 from nbgrader.api import Gradebook
+from nbgrader.apps.api import NbGraderAPI
 from nbgrader.nbgraderformat import MetadataValidator
 from nbgrader.utils import compute_checksum
 
 from course_utils.cli import main
+from course_utils.grading.course_folder import course_directory, find_files
 from course_utils.grading.gradebook import register_lab
 from course_utils.grading.restore import MISSING, block, harmless, restore
 from course_utils.notebooks.build import lab_path
@@ -284,6 +289,86 @@ def test_late_hand_ins_lose_points(course, graded, tmp_path):
     assert penalties() == {}
 
 
+DUE = "2026-11-01 20:59:00 UTC"  # a minute before eleven at night, summer time of Zurich
+WORLD = {
+    unicodedata.normalize("NFD", "[Zoë]"): (f"{LAB}.ipynb", b"2026-11-01 22:50:00 CEST", 0),
+    "Bo?": (f"{LAB} (1).ipynb", "\ufeff2026-11-05 12:00:00 UTC".encode("utf-16-le"), 4),
+    "Bob": (f"{LAB.upper()}.IPYNB", b"2026-11-09 12:00:00 CST", 0),
+    "*": (f"{LAB}.ipynb", b"soon", 0),
+}
+
+
+def test_names_and_times_of_the_world(tmp_path, monkeypatch, capsys):
+    """`course grade` and nbgrader's own commands read them alike, in a folder that nbgrader alone could not work in."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    ours, theirs = (tmp_path / f"Prof's {name} [A]? 50%41" for name in ("HS25", "HS26"))
+    theirs.mkdir()
+    shutil.copyfile(ROOT / "nbgrader_config.py", theirs / "nbgrader_config.py")
+    for student, (name, timestamp, _) in WORLD.items():
+        folder = theirs / "submitted" / student / LAB
+        folder.mkdir(parents=True)
+        (folder / name).write_text(json.dumps(hand_in(**STUB | {"soft_targets": SOLUTION["soft_targets"]})))
+        (folder / "timestamp.txt").write_bytes(timestamp)
+    shutil.copytree(theirs / "submitted", tmp_path / "handed in")
+    register_lab(course_directory(str(ours / "gradebook.db")).db_url, "distillation")
+    assert nbgrader(theirs, "generate_assignment", LAB) == 0
+    for course in (ours, theirs):
+        with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as database:
+            database.update_or_create_assignment(LAB, duedate=DUE)
+    course_grade(tmp_path / "handed in", tmp_path / "out", ours)
+    said = capsys.readouterr().err
+    assert autograde(theirs) == 0
+    assert "Bob: " in said and "CST may be America's" in said and "*: " in said and "'soon'" in said
+    days = {unicodedata.normalize("NFC", student): late for student, (_, _, late) in WORLD.items()}
+    for course in (ours, theirs):
+        assert all(points(course, student) == [2, 0, 0, 0, 0, 0] for student in days)
+        with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as database:
+            late = {each.student.id: each.late_submission_penalty for each in database.assignment_submissions(LAB)}
+        assert late == {student: pytest.approx(0.1 * 2 * number) for student, number in days.items()}
+    assert nbgrader(theirs, "generate_feedback", LAB) == 0
+    assert {path.parts[-3] for path in theirs.glob("feedback/*/*/*.html")} == set(days)
+
+
+def test_folders_that_only_unicode_tells_apart_are_an_error_in_nbgrader(autograded, tmp_path, caplog):
+    shutil.copytree(autograded, tmp_path / "course")
+    for form in ("NFC", "NFD"):
+        put(tmp_path / "course" / "submitted", unicodedata.normalize(form, "Zoë"), hand_in())
+    assert autograde(tmp_path / "course") == 1
+
+
+def test_nbgrader_says_which_time_cannot_be_read(tmp_path, caplog):
+    course = course_directory(str(tmp_path / "gradebook.db"))
+    course.log = logging.getLogger("nbgrader")
+    put(tmp_path / "submitted", "ada", hand_in(), timestamp="2026-11-01 22:50 IST")
+    api = NbGraderAPI(course)
+    assert api.get_submitted_timestamp(LAB, "ada") is None
+    said = caplog.messages[-1]
+    assert said.startswith("ada: ") and f"ada/{LAB}/timestamp.txt" in said and "IST may be India's" in said
+    put(tmp_path / "submitted", "ada", hand_in(), timestamp="2026-11-01 22:50 MEZ")
+    assert api.get_submitted_timestamp(LAB, "ada") == datetime(2026, 11, 1, 21, 50)
+
+
+def test_a_link_in_place_of_the_time_is_not_handed_out(autograded):
+    folder = autograded / "submitted" / "partial" / LAB
+    (folder / "timestamp.txt").symlink_to(autograded / "secret")
+    assert autograde(autograded, "--student=partial") == 0
+    assert sorted(os.listdir(autograded / "autograded" / "partial" / LAB)) == [f"{LAB}.ipynb"]
+
+
+@pytest.mark.parametrize("name", ["HS26 [A]", "Who?", "Prof's 50%41"])
+def test_patterns_and_addresses_that_are_names(name, tmp_path):
+    (tmp_path / name / "a?").mkdir(parents=True)
+    for file in ("a?/x.ipynb", "ab.ipynb", ".hidden.ipynb"):
+        (tmp_path / name / file).write_text("")
+    found = [os.path.relpath(path, tmp_path / name) for path in find_files(f"{tmp_path}/{name}/*/*.ipynb")]
+    assert found == ["a?/x.ipynb"]
+    assert find_files(f"{tmp_path}/{name}/a?") == [f"{tmp_path}/{name}/a?"]
+    assert find_files(f"{tmp_path}/{name}/a*") == [f"{tmp_path}/{name}/a?", f"{tmp_path}/{name}/ab.ipynb"]
+    assert find_files(f"{tmp_path}/{name}/c*/*") == [] and find_files("/") == ["/"]
+    with Gradebook(course_directory(str(tmp_path / name / "gradebook.db")).db_url):
+        assert (tmp_path / name / "gradebook.db").is_file()
+
+
 def test_a_lost_gradebook_is_filled_again(course, graded):
     (course / "gradebook.db").unlink()
     course_grade(graded[0].parent / "handed in", graded[1], course)
@@ -354,6 +439,23 @@ def test_images_in_answers_are_kept_and_raw_cells_are_shown():
     assert kept.attachments == {"a.png": {"image/png": "aGk="}} and kept.source == answer.source
     assert restored.cells[-1].cell_type == "markdown" and restored.cells[-1].source.startswith("    <script>")
     assert len(restored.cells) == len(TEMPLATE.cells) + 1
+
+
+def test_answers_are_read_beside_large_outputs_and_in_an_older_format():
+    made = hand_in(**{ANSWERS[0]: "In my own words."})
+    plot = {"image/png": "A" * 27_000_000}
+    next(cell for cell in made.cells if cell.id == "distill").outputs = [
+        nbformat.v4.new_output("display_data", data=plot)
+    ]
+    old = nbformat.convert(made, 3)
+    assert {"heading", "code", "markdown"} == {cell.cell_type for cell in old.worksheets[0].cells}
+    for handed_in in (made, old):
+        restored = restore(json.dumps(handed_in).encode(), TEMPLATE)
+        sources = {cell.id: cell.source for cell in restored.cells}
+        assert sources[ANSWERS[0]] == "In my own words." and sources["distill"] == SOLUTION["distill"]
+        assert not any(MISSING in source for source in sources.values())
+        assert not any(cell.get("outputs") for cell in restored.cells)
+        assert restored.cells[0].source == TEMPLATE.cells[0].source
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from course_utils.grading.child import Limits
 from course_utils.grading.run import grade_class
 from course_utils.grading.sandbox import SandboxUnavailable
 from course_utils.grading.tables import spreadsheet_text
+from tests.grading.conftest import without_sandbox
 from tests.grading.hostile import ATTACKS, HONEST_NOTEBOOKS, TARGET, UNREAD, WITNESS
 from tests.grading.notebooks import EXERCISES, cells, notebook
 
@@ -42,7 +43,8 @@ def put_odd_files(folder, elsewhere):
     (folder / "other lab" / "00_budget").mkdir(parents=True)
     (folder / "other lab" / "00_budget" / "00_budget.ipynb").write_bytes(NEIGHBOUR)
     (folder / "renamed" / LAB).mkdir(parents=True)
-    (folder / "renamed" / LAB / "Untitled1.ipynb").write_bytes(NEIGHBOUR)
+    for name in ("Untitled1.ipynb", "Untitled2.ipynb"):
+        (folder / "renamed" / LAB / name).write_bytes(NEIGHBOUR)
     (folder / "strays" / LAB).mkdir(parents=True)
     (folder / "strays" / LAB / os.fsdecode(b"\xff\xfe.py")).write_bytes(b"x")
     (folder / "essay.docx").write_bytes(b"PK")
@@ -88,7 +90,7 @@ def graded(tmp_path_factory):
     try:
         finished = grade_class("01", folder, out, limits=LIMITS, workers=2)
     except SandboxUnavailable as error:
-        pytest.skip(str(error))
+        without_sandbox(error)
     seconds = time.monotonic() - start
     with open(out / "grades.csv", newline="", encoding="utf-8") as file:
         rows = {row["student"]: row for row in csv.DictReader(file)}

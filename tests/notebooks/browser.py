@@ -28,26 +28,41 @@ BROWSER_OPTIONS = [
 TOKEN = "a-token-for-this-test"
 START_SECONDS, RUN_SECONDS, REDRAW_SECONDS = 120, 300, 30
 
-# What the page knows of the notebook in front: of each code cell id, tags, count, outputs; and whether the kernel rests
-STATE = """() => {
+# Of the notebook in front: whether its kernel rests, the cells that were not run, and whether one has raised
+PROGRESS = """() => {
   const panel = window.jupyterapp.shell.currentWidget;
   const cells = panel.content.widgets.filter(cell => cell.model.type === 'code');
+  const types = outputs => Array.from({length: outputs.length}, (_, place) => outputs.get(place).type);
   return {
     idle: panel.sessionContext.session?.kernel?.status === 'idle',
-    cells: cells.map(cell => ({
-      id: cell.model.id,
-      tags: cell.model.getMetadata('tags') || [],
-      empty: !cell.model.sharedModel.getSource().trim(),
-      count: cell.model.executionCount,
-      outputs: cell.model.outputs.toJSON(),
-    })),
+    waiting: cells.filter(cell => !cell.model.executionCount && cell.model.sharedModel.getSource().trim())
+      .map(cell => cell.model.id),
+    raised: cells.some(cell => types(cell.model.outputs).includes('error')),
   };
 }"""
-MARK_CELL = """(id) => {
-  const panel = window.jupyterapp.shell.currentWidget;
-  const cell = panel.content.widgets.find(cell => cell.model.id === id);
-  cell.node.scrollIntoView({block: 'start'});
-  cell.node.setAttribute('data-test-cell', id);
+# Of each of its code cells id, tags, outputs
+CELLS = """() => {
+  const cells = window.jupyterapp.shell.currentWidget.content.widgets.filter(cell => cell.model.type === 'code');
+  return cells.map(cell => ({
+    id: cell.model.id,
+    tags: cell.model.getMetadata('tags') || [],
+    outputs: cell.model.outputs.toJSON(),
+  }));
+}"""
+OPEN_BESIDE = """async (path) => {
+  const {shell, commands} = window.jupyterapp;
+  const {id} = shell.currentWidget.sessionContext.session.kernel;
+  const panel = await commands.execute('docmanager:open', {path, factory: 'Notebook', kernel: {id}});
+  await panel.revealed;
+  await panel.sessionContext.ready;
+}"""
+MARK_CELL = """async (id) => {
+  const notebook = window.jupyterapp.shell.currentWidget.content;
+  const place = notebook.widgets.findIndex(cell => cell.model.id === id);
+  await notebook.scrollToItem(place, 'start');
+  notebook.widgets[place].node.scrollIntoView({block: 'start'});
+  document.querySelectorAll('[data-test-cell]').forEach(node => node.removeAttribute('data-test-cell'));
+  notebook.widgets[place].node.setAttribute('data-test-cell', id);
 }"""
 
 
@@ -128,22 +143,30 @@ def wait_for_kernel(page) -> None:
     )
 
 
-def run_all(page, address: str, path: str) -> list[dict]:
-    """Open a notebook, choose Run > Run All Cells, wait for the end; the code cells as the page knows them."""
+def open_notebook(page, address: str, path: str) -> None:
+    """Open a notebook in a fresh JupyterLab, with a kernel of its own."""
     page.goto(f"{address}/lab/tree/{path}?token={TOKEN}&reset")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=START_SECONDS * 1000)
     wait_for_kernel(page)
+
+
+def open_beside(page, path: str) -> None:
+    """Open another notebook in the same JupyterLab, with the kernel of the one in front."""
+    page.evaluate(OPEN_BESIDE, path)
+    wait_for_kernel(page)
+
+
+def run_all(page, path: str) -> list[dict]:
+    """Choose Run > Run All Cells in the notebook in front, wait for the end; its code cells as the page knows them."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     deadline = time.monotonic() + RUN_SECONDS
     while time.monotonic() < deadline:
         page.wait_for_timeout(500)
-        state = page.evaluate(STATE)
-        done = all(cell["count"] or cell["empty"] for cell in state["cells"])
-        if state["idle"] and (done or errors(state["cells"])):  # an error ends Run All
-            return state["cells"]
-    waiting = [cell["id"] for cell in state["cells"] if not cell["count"]]
-    pytest.fail(f"{path} did not reach its end in {RUN_SECONDS} s: these cells were not run: {waiting}")
+        state = page.evaluate(PROGRESS)
+        if state["idle"] and (state["raised"] or not state["waiting"]):  # an error ends Run All
+            return page.evaluate(CELLS)
+    pytest.fail(f"{path} did not reach its end in {RUN_SECONDS} s: these cells were not run: {state['waiting']}")
 
 
 def errors(cells: list[dict]) -> list[str]:

@@ -8,7 +8,7 @@ import nbformat
 from course_utils import units
 from course_utils.notebooks.build import lab_path
 from course_utils.units import unit_name
-from tests.notebooks.browser import MARK_CELL, course_lab, headless_browser, run_all
+from tests.notebooks.browser import MARK_CELL, course_lab, headless_browser, open_notebook, run_all
 
 TOPIC, EXERCISE = "distillation", "soft_targets"
 MISTAKE = "return torch.softmax(logits, dim=-1) / temperature"  # a page for everybody shows no answer
@@ -28,7 +28,8 @@ def main() -> None:
         nbformat.write(notebook, folder / name)
         with course_lab(folder, elsewhere) as address, headless_browser() as browser:
             page = browser.new_page(viewport={"width": 1200, "height": 860})
-            run_all(page, address, name)
+            open_notebook(page, address, name)
+            run_all(page, name)
             page.keyboard.press("Control+b")  # the file browser away
             for _ in range(3):  # cells get their true height when they come into view
                 page.evaluate(MARK_CELL, f"box_{EXERCISE}")

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import IPython
@@ -12,7 +13,8 @@ import nbformat
 import pytest
 
 from course_utils import cli
-from course_utils.grading.child import Slowness
+from course_utils.grading import local
+from course_utils.grading.child import Limits, Slowness
 from course_utils.notebooks import build as builder
 from course_utils.notebooks.check import as_function, check_saved, shows, this_notebook
 from course_utils.units import available, load_unit, unit_name
@@ -86,7 +88,8 @@ def test_one_wrong_exercise_is_named(topic, tmp_path):
     assert f"{len(load_unit(topic).exercises) - 1} of {len(load_unit(topic).exercises)} exercises hold" in result.stdout
 
 
-def test_endless_loop_and_crash_cost_only_their_own_exercise(course_check, tmp_path):
+def test_endless_loop_and_crash_cost_only_their_own_exercise(course_check, tmp_path, monkeypatch, depth):
+    monkeypatch.setattr(local, "Limits", partial(Limits, call=depth(1, Limits.call)))
     lab = solved("budget")
     for cell in lab.cells:
         if cell.id == "latency_summary":
@@ -170,7 +173,6 @@ def test_an_experiment_that_shows_something_else_is_named(course_check, tmp_path
 def test_processes_that_are_spawned_judge_as_forks_do(tmp_path, monkeypatch):
     """As on macOS and Windows."""
     from course_utils.checks.engine import PUBLIC_SEED
-    from course_utils.grading import local
     from course_utils.grading.collect import parse_notebook
     from course_utils.grading.submission import grade_notebook
 

@@ -1,6 +1,8 @@
 """A student's morning, in a real browser: `course lab`, open a lab, Run All, move a slider."""
 
 import ast
+import contextlib
+import itertools
 import json
 import os
 import re
@@ -12,21 +14,25 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from course_utils import units
-from course_utils.notebooks.build import execute, lab_path, lecture_source, solution_source
+from course_utils.notebooks.build import assemble, kernel_environment, lab_path, lecture_source, solution_source
 from course_utils.units import unit_name
 from tests.notebooks.browser import (
     BROWSERS,
     MARK_CELL,
     REDRAW_SECONDS,
+    RUN_SECONDS,
     START_SECONDS,
     TOKEN,
     browser_program,
     course_lab,
     errors,
     headless_browser,
+    open_beside,
+    open_notebook,
     run_all,
     tagged,
     text_of,
@@ -37,14 +43,30 @@ LABS = [topic for topic in units.available() if lab_path(topic).exists()]
 LECTURES = [topic for topic in units.available() if lecture_source(topic).with_suffix(".ipynb").exists()]
 
 
-@pytest.fixture
-def browser():
-    """A browser for each test: one that dies takes no other test with it."""
+@contextlib.contextmanager
+def lab_browser() -> Iterator:
     if browser_program() is None and not os.environ.get("CI"):
         pytest.skip("there is no Chromium or Chrome on this machine: install one to test the labs in JupyterLab")
     assert browser_program(), f"CI must have a browser: one of {', '.join(BROWSERS)}"
     with headless_browser() as chromium:
         yield chromium
+
+
+@contextlib.contextmanager
+def new_page(browser) -> Iterator:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    yield page
+    # Kernels of this test must not take the cores from the next one
+    page.evaluate("() => window.jupyterapp?.serviceManager.sessions.shutdownAll()")
+    context.close()
+
+
+@pytest.fixture
+def page():
+    """A browser for each test: one that dies takes no other test with it."""
+    with lab_browser() as browser, new_page(browser) as page:
+        yield page
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +87,6 @@ def filled(lab: Path, solution: Path) -> NotebookNode:
     return notebook
 
 
-@pytest.fixture
-def page(browser):
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    yield page
-    # Kernels of this test must not take the cores from the next one
-    page.evaluate("() => window.jupyterapp?.serviceManager.sessions.shutdownAll()")
-    context.close()
-
-
 @pytest.mark.slow
 def test_start_page_shows_the_map_and_its_links_open_labs(server, page):
     address, folder = server
@@ -90,16 +102,28 @@ def test_start_page_shows_the_map_and_its_links_open_labs(server, page):
         assert page.url.endswith(f"labs/{unit_name(LABS[0])}/{unit_name(LABS[0])}.ipynb")
 
 
-@pytest.mark.parametrize("topic", LABS[2:])  # of the first two test_check.py says the same
-def test_untouched_lab_runs_to_its_end(topic, tmp_path):
-    """Run All on a lab that nobody has worked on: no traceback, each check says that its exercise is to be done.
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory) -> dict[str, list[NotebookNode]]:
+    """Code cells of the labs that nobody has worked on, but for the last, which runs `course check`: test_check.py has
+    that. They ran in one kernel, which forgets one lab before the next."""
+    labs = {}
+    for topic in LABS:
+        *cells, last = nbformat.read(lab_path(topic), as_version=4).cells
+        assert "hand-in" in last.metadata.tags
+        labs[topic] = [cell for cell in cells if cell.cell_type == "code"]
+        labs[topic].append(nbformat.v4.new_code_cell("%reset -f"))
+    whole = nbformat.v4.new_notebook(cells=list(itertools.chain(*labs.values())))
+    folder = {"metadata": {"path": str(tmp_path_factory.mktemp("untouched"))}}
+    with kernel_environment():
+        NotebookClient(whole, timeout=RUN_SECONDS, kernel_name="python3", resources=folder, allow_errors=True).execute()
+    return labs
 
-    In a kernel without a browser, and but for the last cell, which runs `course check`: test_check.py has that.
-    """
-    notebook = nbformat.read(lab_path(topic), as_version=4)
-    assert "hand-in" in notebook.cells.pop().metadata.tags
-    cells = execute(notebook, tmp_path).cells  # which raises if a cell fails
-    checks = [cell for cell in cells if "check" in cell.metadata.get("tags", [])]
+
+@pytest.mark.parametrize("topic", LABS)
+def test_untouched_lab_runs_to_its_end(topic, untouched):
+    """Run All on a lab that nobody has worked on: no traceback, each check says that its exercise is to be done."""
+    assert errors(untouched[topic]) == []
+    checks = [cell for cell in untouched[topic] if "check" in cell.metadata.get("tags", [])]
     assert len(checks) == len(units.load_unit(topic).exercises)
     assert [text_of(cell) for cell in checks if "not implemented yet" not in text_of(cell)] == []
 
@@ -112,31 +136,41 @@ def test_lab_with_solutions_runs_to_its_end(topic, server, page):
     name = f"{unit_name(topic)}.ipynb"
     notebook = filled(lab_path(topic), solution_source(topic).with_suffix(".ipynb"))
     nbformat.write(notebook, folder / name)
-    cells = run_all(page, address, name)
+    open_notebook(page, address, name)
+    cells = run_all(page, name)
     assert not errors(cells)
     checks = tagged(cells, "check")
     assert [text_of(cell) for cell in checks if "✗" in text_of(cell) or "✓" not in text_of(cell)] == []
     assert f"{len(checks)} of {len(checks)} exercises hold" in text_of(cells[-1])
 
 
+@pytest.fixture(scope="module")
+def shared_page(server) -> Iterator:
+    """One JupyterLab with one kernel for all lectures: to load it, and torch, takes longer than their widgets."""
+    address, folder = server
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell()]), folder / "first.ipynb")
+    with lab_browser() as browser, new_page(browser) as page:
+        open_notebook(page, address, "first.ipynb")
+        yield page
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("topic", LECTURES)
-def test_widgets_of_a_lecture_move(topic, server, page):
+def test_widgets_of_a_lecture_move(topic, server, shared_page):
     """The picture follows the slider. The widgets with the cells that they need, and with little training: nbval runs
     all of it, and here it does not matter what a network has learned."""
-    address, folder = server
     name = f"lecture_{unit_name(topic)}.ipynb"
-    notebook = nbformat.read(lecture_source(topic).with_suffix(".ipynb"), as_version=4)
-    notebook.cells = needed(notebook.cells, {"widget"})
-    for cell in notebook.cells:
-        cell.outputs, cell.execution_count = [], None
+    cells = needed(assemble(lecture_source(topic), topic).cells, {"widget"})
+    assert cells, "every lecture has a widget to play with"
+    for cell in cells:
         cell.source = re.sub(r"\b((?:\w*epochs|steps)(?:: int)? ?= ?)\d+", r"\g<1>2", cell.source)
-    assert notebook.cells, "every lecture has a widget to play with"
-    nbformat.write(notebook, folder / name)
-    cells = run_all(page, address, name)
-    assert not errors(cells)
-    for cell in tagged(cells, "widget"):
-        slider_moves_picture(page, cell["id"])
+    cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))  # nothing of the lecture before
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), server[1] / name)
+    open_beside(shared_page, name)
+    shown = run_all(shared_page, name)
+    assert not errors(shown)
+    for cell in tagged(shown, "widget"):
+        slider_moves_picture(shared_page, cell["id"])
 
 
 def needed(cells: list[NotebookNode], tags: set[str]) -> list[NotebookNode]:

@@ -1,7 +1,8 @@
 """The student-facing package: answers taken out, everything else working."""
 
 import ast
-import inspect
+import functools
+import itertools
 import json
 import os
 import subprocess
@@ -13,54 +14,83 @@ from course_utils.notebooks.build import solution_source
 from course_utils.notebooks.kit import write_kit, write_package
 from course_utils.notebooks.source import function_source
 from course_utils.units import available, load_unit, unit_number
+from tests.checks.catalogue import exercises
+
+
+@functools.cache  # most files are the same in every package
+def without_layout(source):
+    return ast.unparse(ast.parse(source))
 
 
 def body_of(topic, name):
-    """A function's statements after the docstring, as one text without layout."""
+    """A function's statements after the docstring, as they stand in a module's text without layout."""
     node = ast.parse(function_source(topic, name)).body[0]
-    return "\n".join(ast.unparse(statement) for statement in node.body[1:])
+    lines = [line for statement in node.body[1:] for line in ast.unparse(statement).splitlines()]
+    return "\n".join("    " + line for line in lines)
+
+
+SOLVED = [topic for topic in available() if solution_source(topic).exists()]
+CHECK = """
+import json, sys
+from course_utils.notebooks.check import check_lab
+print(json.dumps([check_lab(lab) for lab in sys.argv[1:]]))
+"""
+RUN_CELLS = """
+import importlib, json, sys
+from pathlib import Path
+
+verdicts = []
+for topic, kit, solution in zip(*[iter(sys.argv[1:])] * 3):
+    for name in [name for name in sys.modules if name.split(".")[0] == "course_utils"]:
+        del sys.modules[name]
+    sys.path[0] = kit
+    room = importlib.import_module(f"course_utils.{topic}")
+    assert Path(room.__file__).is_relative_to(kit), room.__file__
+    from course_utils.checks import check
+    from course_utils.units import load_unit
+
+    stubs = {e.name: check(getattr(room, e.name)).note for e in load_unit(topic).exercises}
+    cells = json.loads(Path(solution).read_text(encoding="utf-8"))["cells"]
+    space, solved = {"__name__": "__main__"}, {}
+    for number, cell in enumerate(cell for cell in cells if cell["cell_type"] == "code"):
+        tags, source = cell["metadata"].get("tags", []), "".join(cell["source"])
+        if "check" in tags:
+            report = eval(source, space)
+            solved[report.name] = report.passed
+        elif number == 0 or "exercise" in tags:
+            exec(source, space)
+    verdicts.append([stubs, solved])
+print(json.dumps(verdicts))
+"""
+
+
+def python_in(folder, code, *arguments):
+    """What a program prints last, as JSON, that has the course_utils of this folder."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), "MPLBACKEND": "agg"}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+BODIES = {exercise.name: (topic, body_of(topic, exercise.name)) for topic, exercise in exercises()}
 
 
 @pytest.mark.parametrize("sandbox", [True, False])
 @pytest.mark.parametrize("topic", available())
 def test_answers_of_the_unit_and_of_later_ones_are_out(tmp_path, topic, sandbox):
     package = write_package(tmp_path, topic, sandbox=sandbox)
-    texts = {path: ast.unparse(ast.parse(path.read_text(encoding="utf-8"))) for path in package.rglob("*.py")}
-    for other in available():
-        later = unit_number(other) >= unit_number(topic)
-        for exercise in load_unit(other).exercises:
-            body = body_of(other, exercise.name)
-            indented = "\n".join("    " + line for line in body.splitlines())
-            holders = [path for path, text in texts.items() if indented in text]
-            assert bool(holders) != later, (exercise.name, holders)
-    names = {path.relative_to(package).as_posix() for path in texts}
-    assert ("checks/engine.py" in names) != sandbox
-    assert ("grading/worker.py" in names) == sandbox
-    assert not {"grading/run.py", "grading/sandbox.py", *(["grading/remote.py"] if sandbox else [])} & names
-    assert any(path.name == "laws.py" for path in texts) != sandbox
-
-
-def test_it_works_without_the_whole_package(tmp_path):
-    write_package(tmp_path, "distillation", sandbox=False)
-    code = """
-import torch
-from course_utils import distillation, models
-from course_utils.checks import check
-import course_utils
-print(course_utils.__file__)
-print(check(distillation.soft_targets))
-def soft_targets(logits, temperature=1.0):
-    return torch.softmax(logits / temperature, dim=-1)
-print(check(soft_targets))
-"""
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    run = subprocess.run(
-        [sys.executable, "-c", inspect.cleandoc(code)], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-    lines = run.stdout.splitlines()
-    assert lines[0].startswith(str(tmp_path)) and "not implemented yet" in lines[1]
-    assert lines[2].startswith("✓ 1.1 soft_targets: ")
+    texts = {
+        path.relative_to(package).as_posix(): without_layout(path.read_text(encoding="utf-8"))
+        for path in package.rglob("*.py")
+    }
+    everything = "\n".join(texts.values())
+    told = {name for name, (_, body) in BODIES.items() if body in everything}
+    assert told == {name for name, (other, _) in BODIES.items() if unit_number(other) < unit_number(topic)}
+    assert ("checks/engine.py" in texts) != sandbox
+    assert ("grading/worker.py" in texts) == sandbox
+    assert not {"grading/run.py", "grading/sandbox.py", *(["grading/remote.py"] if sandbox else [])} & set(texts)
+    assert any(name.endswith("/laws.py") for name in texts) != sandbox
 
 
 def test_a_kit_holds_what_a_student_needs_and_nothing_else(tmp_path):
@@ -74,11 +104,8 @@ def test_a_kit_holds_what_a_student_needs_and_nothing_else(tmp_path):
 def test_a_solved_lab_is_green_in_the_students_kit(tmp_path):
     kit = write_kit(0, tmp_path / "kit")
     solution = solution_source("budget").with_suffix(".ipynb")
-    environment = {**os.environ, "PYTHONPATH": str(kit)}
-    for notebook, status in ((solution, 0), (kit / "labs" / "00_budget" / "00_budget.ipynb", 1)):
-        command = [sys.executable, "-m", "course_utils", "check", str(notebook)]
-        run = subprocess.run(command, cwd=kit, env=environment, capture_output=True, text=True)
-        assert run.returncode == status, run.stdout + run.stderr
+    untouched = kit / "labs" / "00_budget" / "00_budget.ipynb"
+    assert python_in(kit, CHECK, solution, untouched) == [True, False]
 
 
 def test_a_kit_is_not_written_over_something_or_for_a_unit_that_is_not_there(tmp_path):
@@ -89,33 +116,21 @@ def test_a_kit_is_not_written_over_something_or_for_a_unit_that_is_not_there(tmp
         write_kit(77, tmp_path / "kit")
 
 
-RUN_CELLS = """
-import json, sys
-from pathlib import Path
-import course_utils
-assert Path(course_utils.__file__).is_relative_to(sys.argv[2]), course_utils.__file__
-notebook = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-space, verdicts = {"__name__": "__main__"}, {}
-for number, cell in enumerate(cells):
-    tags, source = cell["metadata"].get("tags", []), "".join(cell["source"])
-    if "check" in tags:
-        report = eval(source, space)
-        verdicts[report.name] = report.passed
-    elif number == 0 or "exercise" in tags:
-        exec(source, space)
-print(json.dumps(verdicts))
-"""
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory):
+    """Of each unit what a student of that week has: the checks' verdicts on the kit's functions, then on the solution's
+    cells. One process for all, which torch is loaded into once."""
+    folder = tmp_path_factory.mktemp("kits")
+    kits = [write_kit(unit_number(topic), folder / topic).resolve() for topic in SOLVED]
+    solutions = [solution_source(topic).with_suffix(".ipynb") for topic in SOLVED]
+    found = python_in(folder, RUN_CELLS, *itertools.chain(*zip(SOLVED, kits, solutions, strict=True)))
+    return dict(zip(SOLVED, found, strict=True))
 
 
-@pytest.mark.parametrize("topic", [topic for topic in available() if solution_source(topic).exists()])
-def test_every_solution_holds_in_the_kit_of_its_own_unit(tmp_path, topic):
-    """What a student of that week has is enough for the solution: its imports, its exercises, their checks."""
-    kit = write_kit(unit_number(topic), tmp_path / "kit").resolve()
-    solution = solution_source(topic).with_suffix(".ipynb")
-    command = [sys.executable, "-c", RUN_CELLS, str(solution), str(kit)]
-    environment = {**os.environ, "PYTHONPATH": str(kit), "MPLBACKEND": "agg"}
-    run = subprocess.run(command, cwd=kit, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    verdicts = json.loads(run.stdout.splitlines()[-1])
-    assert verdicts == {exercise.name: True for exercise in load_unit(topic).exercises}
+@pytest.mark.parametrize("topic", SOLVED)
+def test_every_solution_holds_in_the_kit_of_its_own_unit(topic, verdicts):
+    """The kit is enough for the solution: its imports, its exercises, their checks. What it holds itself are stubs."""
+    stubs, solved = verdicts[topic]
+    names = [exercise.name for exercise in load_unit(topic).exercises]
+    assert stubs == dict.fromkeys(names, "not implemented yet")
+    assert solved == dict.fromkeys(names, True)

@@ -1,5 +1,6 @@
 """The `course` command: its help helps, its errors are one sentence, its exit status tells the truth."""
 
+import io
 import os
 import subprocess
 import sys
@@ -7,7 +8,8 @@ import sys
 import pytest
 import typer
 
-from course_utils import cli, lab, units
+from course_utils import cli, doctor, lab, units
+from course_utils.doctor import Finding
 
 COMMANDS = sorted(typer.main.get_command(cli.app).commands)
 
@@ -78,6 +80,22 @@ def test_an_error_with_brackets_is_shown_whole(monkeypatch, capsys):
     monkeypatch.setattr("course_utils.notebooks.check.check_lab", fail)
     _, _, err = run(capsys, "check", "01_distillation")
     assert err.strip() == "course: the logits are [batch, classes], not [classes]"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "cp437", "utf-8"])
+def test_a_terminal_that_lacks_our_signs_gets_its_table(encoding, monkeypatch):
+    output, messages = (io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n") for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(sys, "stderr", messages)
+    found = {"Disk": Finding("good", "5 GB free … ⊙"), "Kernel": Finding("bad", "does not start")}
+    monkeypatch.setattr(doctor, "EXAMINATIONS", {subject: (lambda f=f: f) for subject, f in found.items()})
+    with pytest.raises(SystemExit):
+        cli.main(["doctor"])
+    cli.main(["check", "Übung ✗\udcff"])
+    table, said = (stream.buffer.getvalue().decode(encoding) for stream in (output, messages) if not stream.flush())
+    right, wrong = ("✓", "✗") if encoding == "utf-8" else ("+", "x")
+    assert f"{right}  Disk" in table and f"{wrong}  Kernel" in table and "Mend first: Kernel" in table
+    assert said.startswith("course: There is no lab named") and f"bung {wrong}" in said
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):

@@ -2,14 +2,17 @@
 
 import importlib.metadata
 import io
+import os
 import shutil
 import types
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from course_utils import data, doctor, units
 from course_utils.doctor import Finding
+from course_utils.lab import some_home
 
 
 def examined(monkeypatch, **findings: Finding) -> tuple[bool, str]:
@@ -84,6 +87,22 @@ def test_a_cache_that_cannot_be_written_to_is_a_warning(monkeypatch, tmp_path):
     blocked.write_text("not a folder")
     monkeypatch.setattr(data, "cache_folder", lambda: blocked / "cache")
     assert doctor.look_at_cache().verdict == "warning"
+
+
+def test_who_has_no_home_is_told_and_gets_one_for_jupyter(monkeypatch):
+    def fail():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(data.platformdirs, "user_cache_path", lambda *args, **options: fail())
+    monkeypatch.setattr(Path, "home", fail)
+    finding = doctor.look_at_cache()
+    assert finding.verdict == "warning" and "set HOME" in finding.text
+    with pytest.raises(ZeroDivisionError), some_home():
+        home = Path(os.environ["HOME"])
+        assert home.is_dir()
+        1 / 0  # noqa: B018
+    assert "HOME" not in os.environ and not home.exists()
 
 
 def test_a_sandbox_that_does_not_start_is_a_warning_with_its_mending(monkeypatch):

@@ -1,6 +1,7 @@
 """The tree says what belongs where: no module imports in a circle, no ground knows a room, no room a later one."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 from course_utils.units import PACKAGE, ROOT, available, unit_number
@@ -13,10 +14,18 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
 
 
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All below a node, but for what only type checkers read."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from statements(child)
+
+
 def imports(path: Path) -> set[str]:
     """Modules of this package that a file imports, anywhere in it."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in statements(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

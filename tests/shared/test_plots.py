@@ -1,5 +1,9 @@
 """Figures carry their description, change nothing global, and tables are Markdown."""
 
+import os
+import subprocess
+import sys
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -9,12 +13,21 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 
 from course_utils import plots
+from course_utils.units import ROOT
 
 
 @pytest.fixture(autouse=True)
 def no_figures_left():
     yield
     plt.close("all")
+
+
+def test_without_a_home_to_write_to_nothing_is_said():
+    """What matplotlib has to say about its cache would stand in every lab."""
+    environment = os.environ | {"HOME": os.devnull, "PYTHONPATH": str(ROOT)}
+    environment.pop("MPLCONFIGDIR", None)
+    done = subprocess.run([sys.executable, "-c", "import course_utils.plots"], env=environment, capture_output=True)
+    assert done.returncode == 0 and done.stderr == b""
 
 
 def shown(monkeypatch, alt):
@@ -88,3 +101,26 @@ def test_numbers_as_text_stand_on_the_right():
 def test_table_refuses_ragged_rows():
     with pytest.raises(ValueError, match="2 columns, but a row of 1"):
         plots.Table(["a", "b"], [[1]])
+
+
+def test_table_says_which_rows_have_fewer_seeds():
+    rows = [["digits", 1, "a"], ["text", 2, "a"], ["both", 2, "a"]]
+    told = str(plots.Table(["network", "x", "y"], rows, seeds=[3, 1, 2])).split("\n\n")
+    assert told == [
+        str(plots.Table(["network", "x", "y"], rows)),
+        "Fewer seeds than the others: text 1, both 2 (the others 3).",
+    ]
+    for alike in ([2, 2, 2], None):
+        assert str(plots.Table(["network", "x", "y"], rows, seeds=alike)) == told[0]
+    assert str(plots.Table(["x", "y"], [], seeds=[])) == str(plots.Table(["x", "y"], []))
+
+
+def test_rows_with_the_same_first_cell_are_told_apart_by_the_next():
+    rows = [["LeNet", "ours", 1], ["LeNet", "paper's", 1]]
+    told = str(plots.Table(["network", "recipe", "x"], rows, seeds=[2, 3]))
+    assert told.endswith("Fewer seeds than the others: LeNet, ours 2 (the others 3).")
+
+
+def test_table_refuses_seeds_that_are_not_one_for_each_row():
+    with pytest.raises(ValueError, match="2 rows, but the seeds of 1"):
+        plots.Table(["a"], [[1], [2]], seeds=[3])

@@ -77,8 +77,8 @@ def binarize_integers(real):
 
 
 @right("5.1")
-def binarize_from_bool(real):
-    return (real >= 0).to(real.dtype) * 2 - 1
+def binarize_where(real):
+    return torch.where(real >= 0, 1.0, -1.0).to(real.dtype)
 
 
 @right("5.1")

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch
 
 from course_utils import plots
 from course_utils.binary import reproduce as binary
@@ -38,11 +37,11 @@ def test_tiny_run_stores_every_network(few_digits, tmp_path):
 def test_stopped_run_goes_on_with_the_networks_that_it_lacks(few_digits, tmp_path, monkeypatch):
     trained, train = [], binary.train_network
 
-    def stop_at_the_second(name, *rest):
-        trained.append(name)
+    def stop_at_the_second(condition, *rest):
+        trained.append(condition)
         if len(trained) == 2:
             raise KeyboardInterrupt
-        return train(name, *rest)
+        return train(condition, *rest)
 
     monkeypatch.setattr(binary, "train_network", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
@@ -50,12 +49,13 @@ def test_stopped_run_goes_on_with_the_networks_that_it_lacks(few_digits, tmp_pat
     stored = json.loads((tmp_path / "binary.json").read_text())
     assert [name for name, runs in stored["runs"].items() if runs] == ["binary"]
     results = binary.run(1, tmp_path, few_digits, TINY)
-    assert trained == ["binary", "float32", *list(binary.NETWORKS)[1:]]
+    conditions = list(binary.NETWORKS.values())
+    assert trained == [*conditions[:2], *conditions[1:]]
     assert results["runs"]["binary"] == stored["runs"]["binary"]
 
 
 def test_real_weights_of_a_trained_network_are_clipped_and_thrown_away(few_digits):
-    state = binary.train_network("binary, no teacher", few_digits, TINY, torch.zeros(0), seed=0)
+    state = binary.train_network(binary.NETWORKS["binary, no teacher"], few_digits, TINY, None, seed=0).state_dict()
     weights = [value for name, value in state.items() if name.startswith("linears")]
     assert len(weights) == 3 and all(weight.abs().max() <= 1 for weight in weights)
     assert all(len(weight.unique()) > 2 for weight in weights)

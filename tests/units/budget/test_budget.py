@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from course_utils import budget, models, plots, widgets
+from course_utils import budget, models, plots
+from course_utils.budget import widgets
 from course_utils.checks.engine import run
 from course_utils.units import load_unit
 
@@ -191,6 +192,7 @@ def other_value(control):
 
 
 def test_energy_meter_starts_at_its_default_and_follows_its_sliders(monkeypatch):
+    plt.close("all")  # what other tests left open
     shown = []
     monkeypatch.setattr(plots, "show", lambda figure, alt: shown.append((plt.close(figure), alt)))
     *controls, image = widgets.energy_meter().children

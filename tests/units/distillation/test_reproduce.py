@@ -34,30 +34,6 @@ def test_stored_results_are_read_or_explained(tmp_path, monkeypatch):
     assert reproduce.stored_results("distillation") == {"paper": "Hinton", "errors": 67}
 
 
-def test_journal_computes_again_when_an_entry_is_damaged_or_settings_differ(tmp_path):
-    counted = []
-
-    def compute():
-        counted.append(1)
-        return {"logits": torch.ones(2)}
-
-    journal = reproduce.Journal("some", {"lr": 1})
-    for _ in range(2):
-        assert journal.tensors("net", compute)["logits"].tolist() == [1, 1]
-    assert len(counted) == 1
-    (journal.folder / "net.safetensors").write_bytes(b"cut off")
-    journal.tensors("net", compute)
-    reproduce.Journal("some", {"lr": 2}).tensors("net", compute)
-    assert len(counted) == 3
-    journal.clear()
-    assert not journal.folder.exists()
-
-
-def test_zero_seeds_are_refused():
-    with pytest.raises(ValueError, match="at least one seed"):
-        reproduce.reproduce_experiment("distillation", 0)
-
-
 def test_tiny_run_stores_every_condition(few_digits, tmp_path):
     results = distillation.run(2, tmp_path, few_digits, TINY)
     stored = json.loads((tmp_path / "distillation.json").read_text())

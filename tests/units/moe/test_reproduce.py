@@ -29,15 +29,15 @@ def test_tiny_run_stores_every_network(tmp_path):
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
-    real, calls = moe.one_run, []
+    real, calls = moe.train_and_measure, []
 
     def stopped(*arguments):
-        calls.append(arguments[-1])
+        calls.append(arguments[2])
         if len(calls) == 3:
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(moe, "one_run", stopped)
+    monkeypatch.setattr(moe, "train_and_measure", stopped)
     with pytest.raises(KeyboardInterrupt):
         moe.run(1, tmp_path, TINY)
     partial = json.loads((tmp_path / "moe.json").read_text())

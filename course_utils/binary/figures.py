@@ -1,0 +1,255 @@
+"""Tables and figures of lecture 05 and of its lab."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from course_utils import plots
+
+LEAST, LOWER, MEDIAN, UPPER = range(4)  # of the milliseconds in a stored race
+
+
+# --- lecture ----------------------------------------------------------------------------------------------------------
+
+
+def agreement(a: np.ndarray, b: np.ndarray) -> None:
+    """Draw two vectors of signs [K] with their bits, and their products below them."""
+    figure, axis = plots.new_figure(width=8, height=2.5)
+    for y, (name, signs) in zip((2, 1, 0), {"a": a, "b": b, "a · b, element by element": a * b}.items(), strict=True):
+        axis.text(-0.7, y, name, ha="right", va="center")
+        for x, sign in enumerate(signs):
+            colour = "#cfe3f3" if sign > 0 else "white"
+            box = {"boxstyle": "square", "fc": colour, "ec": "black"}
+            axis.text(x, y, f"{sign:+d}  ({int(sign > 0)})", ha="center", va="center", bbox=box)
+    axis.set(xlim=(-3.4, 7.6), ylim=(-0.5, 2.5))
+    axis.set_axis_off()
+    agree, differ = int((a == b).sum()), int((a != b).sum())
+    axis.set_title(f"{agree} agree and {differ} differ: the dot product is their difference, {a @ b}")
+    plots.show(
+        figure,
+        "Two rows of eight signs with their bits in brackets, and a third row with their products: +1 (bit 1) wherever "
+        "the two agree. The title gets the dot product by counting.",
+    )
+
+
+def sign_and_hardtanh() -> None:
+    """Draw the sign of the forward pass beside the hardtanh whose gradient the backward pass takes."""
+    x = np.linspace(-2.2, 2.2, 401)
+    figure, axes = plots.new_figure(1, 2, width=9, height=3)
+    axes[0].plot(x, np.where(x >= 0, 1, -1), marker="", label="sign: the forward pass")
+    axes[0].plot(x, x.clip(-1, 1), marker="", label="hardtanh: what the backward pass sees")
+    axes[0].set(xlabel="real value", ylabel="output")
+    axes[1].plot(x, np.where(abs(x) <= 1, 1, 0), marker="", color=plots.COLOURS[1])
+    axes[1].set(xlabel="real value", ylabel="factor on the gradient", ylim=(-0.1, 1.3))
+    axes[0].legend(loc="upper left", fontsize=8)
+    axes[0].set_title("forward and backward are two functions")
+    axes[1].set_title("the gradient passes where |value| ≤ 1")
+    plots.show(
+        figure,
+        "Left: the sign, a step at 0, and hardtanh, a ramp from −1 to 1 between −1 and 1. Right: the factor on the "
+        "gradient, 1 between −1 and 1 and 0 outside.",
+    )
+
+
+def twins(wrong: Mapping[str, Sequence[int]]) -> None:
+    """Draw the errors of binary networks and of their float32 twins, by name, one for each seed."""
+    figure, axis = plots.new_figure(height=2.2)
+    plots.points_over_seeds(axis, wrong, "wrong of 500 validation digits")
+    axis.set_xlim(left=0)
+    plots.show(
+        figure,
+        "Errors of three binary networks and of three float32 twins, a dot for each seed; the binary ones make more "
+        "errors.",
+    )
+
+
+def real_weights(weights: Sequence[Tensor]) -> None:
+    """Draw a histogram of the real weights of each of three layers."""
+    figure, axes = plots.new_figure(1, len(weights), width=9.5, height=2.6)
+    for number, (axis, weight) in enumerate(zip(axes, weights, strict=True), start=1):
+        axis.hist(weight.detach().flatten().numpy(), bins=60, color=plots.COLOURS[1])
+        axis.set(title=f"layer {number}", xlabel="real weight")
+    axes[0].set_ylabel("number of weights")
+    plots.show(
+        figure,
+        "Histograms of the real weights behind the bits, one for each layer, between −1 and 1: humps around 0, wider "
+        "than the tenth to both sides that they began with, and far from the walls.",
+    )
+
+
+def results_table(results: Mapping[str, Any]) -> plots.Table:
+    """Errors and bytes of the networks of `course reproduce binary`; a network that has not been run has a —."""
+    rows = []
+    for name, runs in results["runs"].items():
+        cells = ["—", "—", "—"]
+        if runs:
+            validation, test = (
+                [100 * run[f"{part}_errors"] / results["data"][part] for run in runs] for part in ("validation", "test")
+            )
+            cells = [plots.mean_and_range(validation, 2), plots.mean_and_range(test, 2), f"{runs[0]['bytes']:,}"]
+        rows.append([name, len(runs), *cells])
+    columns = ["network", "seeds", "validation error (%)", "test error (%): mean (lowest–highest)", "bytes of the file"]
+    return plots.Table(columns, rows, seeds=[row[1] for row in rows])
+
+
+def race_panels(race: Mapping[str, Any]) -> None:
+    """Draw the stored race: milliseconds against the size of a layer, a panel for each batch and number of threads."""
+    figure, axes = plots.new_figure(len(race["races"]) // 2, 2, width=9.5, height=3.2 * (len(race["races"]) // 2))
+    for axis, part in zip(np.ravel(axes), race["races"], strict=True):
+        lengths = [row["size"] for row in part["rows"]]
+        for name in ("float32", "int8", "binary", "packing"):
+            times = np.array([row["milliseconds"][name] for row in part["rows"]])
+            (line,) = axis.plot(lengths, times[:, MEDIAN], label=name)
+            axis.fill_between(lengths, times[:, LOWER], times[:, UPPER], color=line.get_color(), alpha=0.15)
+        axis.set(xscale="log", yscale="log", xlabel="K, for weights of K × K", ylabel="milliseconds")
+        threads = f"{part['threads']} thread{'s' * (part['threads'] > 1)}"
+        axis.set_title(f"batch of {part['batch']}, {threads}", fontsize=10)
+    np.ravel(axes)[0].legend(fontsize=8)
+    plots.show(
+        figure,
+        "Time against the size of a layer, both logarithmic, one panel for each batch and number of threads, for "
+        "float32, int8, binary and the packing alone. Float32 is fastest in small layers; its line rises more steeply, "
+        "and in large layers binary is far below the others. Packing hardly grows.",
+    )
+
+
+def race_table(race: Mapping[str, Any]) -> plots.Table:
+    """The largest product of each part of the stored race, and from which size on binary wins."""
+    rows = []
+    for part in race["races"]:
+        size, times = part["rows"][-1]["size"], part["rows"][-1]["milliseconds"]
+        rows.append(
+            [
+                part["threads"],
+                f"{part['batch']} × {size} × {size}",
+                *(f"{times[name][MEDIAN]:.3f}" for name in ("float32", "int8", "binary")),
+                *(f"{times['float32'][i] / times['binary'][i]:.1f}" for i in (MEDIAN, LEAST)),
+                *(str(part["crossover"][rival] or "none") for rival in ("float32", "int8")),
+            ]
+        )
+    columns = ["threads", "largest product", "float32 (ms)", "int8 (ms)", "binary (ms)"]
+    columns += ["float32 / binary, medians", "least times", "K from which on binary beats float32", "… int8"]
+    return plots.Table(columns, rows)
+
+
+def packing_table(race: Mapping[str, Any]) -> plots.Table:
+    """How many times faster than float32 bits are, batch of 1 and one thread, without the packing and with it."""
+    rows = []
+    for row in _part(race, threads=1, batch=1)["rows"]:
+        times = {name: milliseconds[MEDIAN] for name, milliseconds in row["milliseconds"].items()}
+        gains = [f"{times['float32'] / times[name]:.1f}" for name in ("binary, packed before", "binary")]
+        rows.append([row["size"], *gains, f"{100 * times['packing'] / times['binary']:.0f}%"])
+    columns = ["K (batch of 1, one thread)", "float32 / binary without packing", "with packing", "packing's part"]
+    return plots.Table(columns, rows)
+
+
+def paper_table(results: Mapping[str, Any], race: Mapping[str, Any], weights: int) -> plots.Table:
+    """Published figures beside ours, with a verdict and a reason for each. weights: of our network."""
+    paper, runs = results["paper"], results["runs"]["binary"]
+    ours = [100 * run["test_errors"] / results["data"]["test"] for run in runs]
+    reached = plots.mean_and_range(ours, 2)
+    width = "–".join(map(str, results["settings"]["hidden"]))
+    wide = 784 * 4096 + 2 * 4096**2 + 4096 * 10
+    cores = max(race["provenance"]["threads"])
+    largest = _part(race, threads=cores, batch=1)["rows"][-1]["milliseconds"]
+    gain = largest["float32"][MEDIAN] / largest["binary"][MEDIAN]
+    rows = [
+        [
+            f"three layers of 2,048 units: {paper['binary_2048']:.2f}% test error",
+            f"{width}: {reached}% ({len(ours)} seed{'s' * (len(ours) > 1)})",
+            verdict(ours, paper["binary_2048"]),
+            "ours is narrower and sees black and white only, but has shifted digits and a teacher: the error is "
+            "reached by other means",
+        ],
+        [
+            f"three layers of 4,096 units: {paper['binary_4096']:.2f}%",
+            f"{width}: {min(ours):.2f}% at best",
+            "confirmed" if min(ours) <= paper["binary_4096"] else "not testable here",
+            f"{wide / weights:.0f} times as many weights as ours: more than one core trains in our time",
+        ],
+        [
+            f"BinaryConnect (binary weights, real activations): {paper['binary_connect']:.2f}%",
+            f"{reached}%",
+            "not testable here",
+            "no network with real activations was trained by us; the figure is a neighbour, not the same experiment",
+        ],
+        [
+            "32 times less memory (Courbariaux 2016)",
+            f"{4 * weights / runs[0]['bytes']:.1f} times, thresholds included",
+            "confirmed",
+            "of the weights alone it is 32 by definition, up to spare bits; thresholds take the rest",
+        ],
+        [
+            "7 times faster MNIST network with a binary GPU kernel (Courbariaux 2016)",
+            "no GPU",
+            "not testable here",
+            "their rival is an unoptimized kernel, ours is torch's",
+        ],
+        [
+            "58 times faster convolutions on a CPU (Rastegari 2016)",
+            f"{gain:.0f} times for a product 1 × 4096 × 4096, packing included, {cores} threads each",
+            "not testable here",
+            "a convolution reuses each weight, as a batch does: compare our batch of 128",
+        ],
+    ]
+    return plots.Table(["published", "ours", "verdict", "why they differ"], rows)
+
+
+def verdict(ours: Sequence[float], published: float) -> str:
+    """Whether our errors, one for each seed, bear out a published one; both in percent."""
+    if max(ours) > published:
+        return "not confirmed"
+    return "confirmed" if len(ours) >= 3 else "as published so far, with too few seeds to confirm"
+
+
+def _part(race: Mapping[str, Any], *, threads: int, batch: int) -> Mapping[str, Any]:
+    return next(part for part in race["races"] if (part["threads"], part["batch"]) == (threads, batch))
+
+
+# --- lab --------------------------------------------------------------------------------------------------------------
+
+
+def shades_and_signs(shades: Tensor, signs: Tensor) -> None:
+    """Draw six images [6, 28, 28], from 0 to 1, above their signs [6, 28, 28]."""
+    figure, axes = plots.new_figure(2, 6, width=8, height=2.9)
+    for row, images in zip(axes, (shades, signs), strict=True):
+        for axis, image in zip(row, images, strict=True):
+            axis.imshow(image, cmap="gray_r")
+            axis.set_axis_off()
+    plots.show(
+        figure,
+        "Six handwritten digits, above in shades of gray, below in black and white only. The lower ones have ragged "
+        "edges, and are as easy to read.",
+    )
+
+
+def ways_back(wrong: Mapping[str, Sequence[int]]) -> None:
+    """Draw the errors of networks for each way back through the sign, by name, one for each seed."""
+    figure, axes = plots.new_figure(height=2.6)
+    plots.points_over_seeds(axes, wrong, "wrong of 500 validation digits")
+    plots.show(
+        figure,
+        "Errors of three networks for each way back through the sign, a dot for each seed. Where nothing passes nearly "
+        "all digits are wrong; where everything passes few are; with the window the fewest, or as few.",
+    )
+
+
+def kernels_table(milliseconds: Mapping[int, Sequence[float]]) -> plots.Table:
+    """By size of the layer: the times of float32, of bits with NumPy, of compiled bits, and of the packing alone."""
+    rows = [
+        [f"{size} × {size}", *(f"{time:.4f}" for time in times), f"{times[0] / times[2]:.1f}"]
+        for size, times in milliseconds.items()
+    ]
+    columns = ["layer", "float32 (ms)", "bits, NumPy (ms)", "bits, compiled (ms)", "of which packing (ms)"]
+    return plots.Table([*columns, "float32 / compiled"], rows)
+
+
+def thresholds(values: Tensor) -> None:
+    """Draw a histogram of the thresholds [units] of a first layer."""
+    figure, axes = plots.new_figure(height=3)
+    axes.hist(values.numpy(), bins=40, color=plots.COLOURS[1])
+    axes.set(xlabel="threshold on a sum of 784 signs", ylabel="units")
+    axes.set_title("First layer: where a unit turns from −1 to +1")
+    plots.show(figure, "A histogram of the first layer's thresholds: spread over about a hundred, to both sides of 0.")

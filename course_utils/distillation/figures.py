@@ -1,0 +1,262 @@
+"""Tables and figures of lecture 01 and of its lab."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from course_utils import plots
+
+Errors = Mapping[str, Sequence[int]]  # of each seed's student, by way of teaching
+
+
+def _digit_with_bars(image: Tensor, title: str, targets: Mapping[str, Tensor], alt: str) -> None:
+    figure, axes = plots.new_figure(1, 1 + len(targets), width=10, height=2.8)
+    axes[0].imshow(image, cmap="gray_r")
+    axes[0].set_title(title)
+    axes[0].set_axis_off()
+    for panel, (name, target) in zip(axes[1:], targets.items(), strict=True):
+        plots.bars(panel, {str(i): float(p) for i, p in enumerate(target)}, "probability", "{:.3f}")
+        panel.set_xlim(0, 1.35)
+        panel.set_title(name)
+    plots.show(figure, alt)
+
+
+def _seeds_column(found: Errors) -> str:
+    return f"wrong of 1,000: mean (range of {max(map(len, found.values()))} seeds)"
+
+
+# --- lecture ----------------------------------------------------------------------------------------------------------
+
+
+def targets(image: Tensor, by_name: Mapping[str, Tensor]) -> None:
+    """Draw a digit [height, width] and three targets for it, each [classes], by name."""
+    _digit_with_bars(
+        image,
+        "",
+        by_name,
+        "A handwritten digit that is hard to read, and three targets as bars over ten classes: the hard target has one "
+        "bar of length one; the soft target at temperature 1 has two visible bars; at temperature 4 the other classes "
+        "show as well.",
+    )
+
+
+def _test_errors(found: Errors, teacher: int, title: str, alt: str) -> None:
+    figure, axes = plots.new_figure(height=2.8)
+    plots.points_over_seeds(axes, found, "wrong of 1,000 test digits")
+    axes.axvline(teacher, color="#999999", linestyle=":", marker="")
+    axes.set_title(f"{title} (dotted: the teacher)")
+    plots.show(figure, alt)
+
+
+def few_digits(found: Errors, teacher: int) -> None:
+    """Draw the test errors of students that have seen 500 digits, and their teacher's."""
+    _test_errors(
+        found,
+        teacher,
+        "500 digits to learn from",
+        "Test errors of three students for each way of teaching, with 500 digits: the distilled students' dots are to "
+        "the left of all others', between them and the dotted line of the teacher.",
+    )
+
+
+def many_digits(found: Errors, teacher: int) -> None:
+    """Draw the test errors of students that have seen 3,500 digits, and their teacher's."""
+    _test_errors(
+        found,
+        teacher,
+        "3,500 digits to learn from",
+        "Test errors of three students for each way of teaching, with 3,500 digits: those of smoothed labels are the "
+        "best; those of the teacher are about as good as those of plain labels.",
+    )
+
+
+def errors_table(what: str, found: Errors) -> plots.Table:
+    """Test errors over seeds, a row for each way of teaching. what: stands over their names."""
+    rows = [[way, plots.mean_and_range(wrong)] for way, wrong in found.items()]
+    return plots.Table([what, _seeds_column(found)], rows, seeds=[len(wrong) for wrong in found.values()])
+
+
+def errors_by_digits(found: Mapping[str, Errors]) -> plots.Table:
+    """The same for more than one number of digits. found: by that number, as text."""
+    runs = [(digits, way, wrong) for digits, errors in found.items() for way, wrong in errors.items()]
+    rows = [[digits, way, plots.mean_and_range(wrong)] for digits, way, wrong in runs]
+    heading = _seeds_column({f"{digits} {way}": wrong for digits, way, wrong in runs})
+    return plots.Table(["digits", "way of teaching", heading], rows, seeds=[len(wrong) for *_, wrong in runs])
+
+
+def patience(curves: Mapping[str, Mapping[int, Sequence[int]]]) -> None:
+    """Draw validation errors against epochs. curves: by way of teaching and epochs, one for each seed."""
+    figure, axes = plots.new_figure()
+    for way, by_epochs in curves.items():
+        (line,) = axes.plot(list(by_epochs), [sum(c) / len(c) for c in by_epochs.values()], label=way)
+        for epochs, counts in by_epochs.items():
+            axes.plot([epochs] * len(counts), counts, linestyle="", marker=".", color=line.get_color(), alpha=0.5)
+    axes.set(xlabel="epochs of training, each with its own schedule", ylabel="wrong of 500 validation digits")
+    axes.set_xticks(list(by_epochs))
+    axes.set_title("Soft targets take longer (dots: three seeds)")
+    axes.legend()
+    plots.show(
+        figure,
+        "Validation errors against epochs of training, for students of labels, of smoothed labels and of the teacher, "
+        "a small dot for each of three seeds and a line through the means. All fall; the distilled student is far "
+        "behind the others after few epochs, and has nearly caught up with the labels' student after the most.",
+    )
+
+
+def paper_table(stored: Mapping[str, Any]) -> plots.Table:
+    """Hinton's MNIST experiment: the paper's errors, ours, and ours on moved digits. stored: `course reproduce`'s."""
+    paper, runs = stored["paper"], stored["runs"]
+
+    def ours(network: str, count: str = "errors", digit: int | None = None) -> str:
+        values = [run[network][count] if digit is None else run[network][f"{count}_by_class"][digit] for run in runs]
+        return plots.mean_and_range(values)
+
+    def row(name: str, printed: object, network: str) -> list[object]:
+        return [name, printed, ours(network), ours(network, "moved_errors")]
+
+    no_3, only_7_and_8 = paper["without_3"], paper["only_7_and_8"]
+    rows = [
+        row("teacher, 2 × 1200, dropout, moved digits", paper["teacher"]["errors"], "teacher"),
+        row("student, 2 × 800, labels", paper["student"]["errors"], "student"),
+        row("student, distilled", paper["distilled"]["errors"], "distilled"),
+        row("— no 3 in the transfer set", no_3["errors"], "without_3"),
+        ["—— of them threes", no_3["errors_on_3"], ours("without_3", digit=3), ""],
+        ["—— after raising the bias of 3", no_3["shifted_errors"], ours("without_3", "shifted_errors"), ""],
+        ["——— of them threes", no_3["shifted_errors_on_3"], ours("without_3", "shifted_errors", digit=3), ""],
+        row("— only 7s and 8s in the transfer set", only_7_and_8["errors"], "only_7_and_8"),
+        [
+            "—— after moving the biases of 7 and 8",
+            only_7_and_8["shifted_errors"],
+            ours("only_7_and_8", "shifted_errors"),
+            "",
+        ],
+        row("control: label smoothing", "—", "smoothed"),
+        row("control: permuted teacher", "—", "permuted"),
+        row("control: labels, moved digits", "—", "jittered"),
+    ]
+    columns = ["network", "paper: wrong of 10,000", "ours: mean (range of seeds)", "ours, the test digits moved"]
+    return plots.Table(columns, rows, seeds=[len(runs)] * len(rows))
+
+
+# --- lab --------------------------------------------------------------------------------------------------------------
+
+
+def temperatures(image: Tensor, label: int, by_temperature: Mapping[float, Tensor]) -> None:
+    """Draw a digit [height, width] and its soft targets, each [classes], by temperature."""
+    _digit_with_bars(
+        image,
+        f"labelled {label}",
+        {f"T = {temperature:g}": target for temperature, target in by_temperature.items()},
+        "The image of a digit that is hard to read, and the teacher's probabilities for the ten classes at "
+        "temperatures 1, 4 and 20: at 1 two classes share almost all, at 20 the ten bars are nearly equal.",
+    )
+
+
+def likeness(percent: Tensor) -> None:
+    """Draw the mean soft targets [true digit, class], in percent, at T = 4; the diagonal is left empty."""
+    percent = percent.clone().fill_diagonal_(float("nan"))
+    figure, axes = plots.new_figure(width=5, height=3.8)
+    picture = axes.imshow(percent, cmap="Blues")
+    for i, j in percent.isfinite().nonzero().tolist():
+        dark = percent[i, j] > 0.7 * picture.get_clim()[1]
+        axes.text(
+            j, i, f"{percent[i, j]:.0f}", ha="center", va="center", fontsize=8, color="white" if dark else "black"
+        )
+    axes.set(xticks=range(10), yticks=range(10), xlabel="the teacher's other classes", ylabel="true digit")
+    axes.grid(visible=False)
+    figure.colorbar(picture, label="mean probability at T = 4 (%)")
+    plots.show(
+        figure,
+        "A map of ten true digits against the nine other classes of each. Written in each entry, and shown by its "
+        "colour, is the mean probability in percent that the teacher gives at temperature 4. It is uneven: in each row "
+        "some classes stand out.",
+    )
+
+
+def loudness(with_factor: Mapping[float, float]) -> None:
+    """Draw the length of the teacher's gradient relative to the labels', by temperature, with T² and without."""
+    grid = list(with_factor)
+    figure, axes = plots.new_figure()
+    axes.loglog(grid, list(with_factor.values()), label="with T²")
+    axes.loglog(grid, [ratio / t**2 for t, ratio in with_factor.items()], label="without")
+    axes.axhline(1, color="#999999", linewidth=1, linestyle=":", marker="")
+    axes.set(xlabel="temperature", ylabel="teacher's gradient / labels' gradient")
+    axes.set_xticks(grid, [f"{t:g}" for t in grid])
+    axes.set_xticks([], minor=True)
+    axes.set_title("How loud the teacher is, compared with the labels")
+    axes.legend()
+    plots.show(
+        figure,
+        "Length of the gradient of the teacher's term relative to the labels' term, against temperature, both axes "
+        "logarithmic. With the factor T² the curve stays within a factor of a few; without it, it falls by three "
+        "orders of magnitude between temperature 1 and 32.",
+    )
+
+
+def ensemble_table(probabilities: Mapping[str, Tensor], labels: Tensor) -> plots.Table:
+    """Errors and cross-entropy, in nats, of networks by name. probabilities: [n, classes]; labels: [n]."""
+    rows = [
+        [name, int((p.argmax(1) != labels).sum()), round(float(F.nll_loss(p.log(), labels)), 3)]
+        for name, p in probabilities.items()
+    ]
+    return plots.Table(["network", f"wrong of {len(labels)}", "cross-entropy (nats)"], rows)
+
+
+def distance_from_limit(by_temperature: Mapping[float, float]) -> None:
+    """Draw how far T² times the gradient is from its high-temperature limit, relative to it, by temperature."""
+    grid = list(by_temperature)
+    figure, axes = plots.new_figure()
+    axes.loglog(grid, list(by_temperature.values()))
+    axes.set(xlabel="temperature", ylabel="relative distance from the limit")
+    axes.set_title("How far T² times the gradient is from matching logits")
+    axes.set_xticks(grid, [f"{t:g}" for t in grid])
+    axes.set_yticks([0.03, 0.1, 0.3, 1.0], ["0.03", "0.1", "0.3", "1"])
+    axes.set_xticks([], minor=True)
+    axes.set_yticks([], minor=True)
+    plots.show(
+        figure,
+        "Relative distance of T² times the gradient from its high-temperature limit, against temperature, both axes "
+        "logarithmic. Flat at low temperatures, then a straight line downwards of slope minus one.",
+    )
+
+
+def validation_errors(found: Errors) -> None:
+    """Draw the validation errors of three students for each way of teaching."""
+    figure, axes = plots.new_figure(height=3.8)
+    plots.points_over_seeds(axes, found, "wrong of 500 validation digits")
+    axes.set_title("Three students for each way (bar: their mean)")
+    plots.show(
+        figure,
+        "Errors of three students for each way of teaching, a dot for each seed and a bar at the mean. The rows of "
+        "distilled students are to the left of, that is better than, those of labels, virtual and permuted teachers.",
+    )
+
+
+def chosen_table(found: Errors, teacher: int) -> plots.Table:
+    """Test errors of each family's best students, and their teacher's."""
+    rows = [[way, plots.mean_and_range(wrong)] for way, wrong in found.items()]
+    return plots.Table(
+        ["student", "wrong of 1,000 test digits: mean (lowest–highest of 3 seeds)"],
+        [*rows, ["the teacher itself", str(teacher)]],
+    )
+
+
+def never_saw_3_table(predictions: Mapping[str, Sequence[Tensor]], labels: Tensor) -> plots.Table:
+    """Errors of students that never saw a 3, and those of them on threes.
+
+    predictions: by student, each seed's classes [n]. labels: [n].
+    """
+    three = labels == 3
+    rows = [
+        [
+            name,
+            plots.mean_and_range([int((classes != labels).sum()) for classes in seeds]),
+            plots.mean_and_range([int((classes[three] != 3).sum()) for classes in seeds]),
+        ]
+        for name, seeds in predictions.items()
+    ]
+    columns = ["wrong of 1,000 test digits", f"of them threes (of {int(three.sum())})"]
+    counts = [len(seeds) for seeds in predictions.values()]
+    return plots.Table(["student that never saw a 3", *columns], rows, seeds=counts)

@@ -1,0 +1,423 @@
+"""Tables and figures of lecture 07 and of its lab."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from course_utils import plots
+
+Masks = Mapping[str, Tensor]
+Gains = Mapping[tuple[str, str, float], Mapping[str, Sequence[float]]]  # by case and rival, one for each seed
+
+WHOLE = ("dense, pre-trained", "dense, from scratch")
+MASKED = (
+    "pre-training's mask",
+    "the task's own mask",
+    "magnitude of the pre-trained weights",
+    "shuffled mask",
+    "pre-training's mask, weights from scratch",
+)
+RIVALS = {
+    "dense": "dense, pre-trained",
+    "shuffled mask": "shuffled mask",
+    "magnitude": "magnitude of the pre-trained weights",
+    "the task's own mask": "the task's own mask",
+}
+
+
+# --- lecture: tickets -------------------------------------------------------------------------------------------------
+
+
+def ticket_in_four_steps() -> None:
+    """Draw two layers of units four times: at first, trained, pruned, and pruned with their first weights."""
+    figure, axes = plots.new_figure(1, 4, width=10.5, height=2.6)
+    layout = np.random.RandomState(4)
+    left, right = np.linspace(0, 1, 5), np.linspace(0.1, 0.9, 4)
+    first, last = layout.normal(size=(5, 4)), layout.normal(size=(5, 4)) * 1.6
+    kept = np.abs(last) > np.sort(np.abs(last).ravel())[13]
+    every = np.ones_like(kept)
+    stages = [
+        ("a  first weights θ₀", first, every),
+        ("b  trained", last, every),
+        ("c  the largest stay: mask m", last, kept),
+        ("d  the ticket m ⊙ θ₀", first, kept),
+    ]
+    for axis, (title, weights, mask) in zip(axes, stages, strict=True):
+        colour = plots.COLOURS[1 if weights is first else 2]
+        for i, k in np.argwhere(mask):
+            width, style = 0.4 + 1.5 * abs(weights[i, k]), "-" if weights[i, k] > 0 else "--"
+            axis.plot([0, 1], [left[i], right[k]], style, marker="", linewidth=width, color=colour)
+        axis.plot([0] * 5, left, "o", linestyle="", color="black")
+        axis.plot([1] * 4, right, "o", linestyle="", color="black")
+        axis.set_title(title, fontsize=11)
+        axis.set_axis_off()
+    plots.show(
+        figure,
+        "Four drawings of the same two layers of units. First: all connections, thin and thick, solid for positive and "
+        "dashed for negative weights. Second: the same, trained, with other widths. Third: only the widest of the "
+        "trained ones are left. Fourth: the same few connections with the widths that they had in the first drawing.",
+    )
+
+
+def remaining_table(weights: int, whole: Mapping[int, float], output: Mapping[int, float]) -> plots.Table:
+    """What is left of so many weights. whole: fraction of all weights by rounds; output: of the output layer's."""
+    rows = [[r, f"{left:.2%}", f"{left * weights:,.0f}", f"{output[r]:.1%}"] for r, left in whole.items()]
+    return plots.Table(["rounds", "P_m", "weights left", "of the output layer"], rows)
+
+
+def by_seed(results: Mapping[str, Any], network: str, number: int, key: str) -> dict[int, float]:
+    """A quantity of `course reproduce lottery` by seed; empty if it was not measured.
+
+    network: 'dense', 'ticket' or the name of a control. number: the round, 0 for the dense network.
+    """
+    return {row["seed"]: row[key] for row in _by_network(results).get((network, number), [])}
+
+
+def _by_network(results: Mapping[str, Any]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """What was measured of each network in each round, a dict for each seed."""
+    found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for run in results["runs"]:
+        for row in [*run["tickets"], *run["controls"]]:
+            name = "dense" if (row["condition"], row["round"]) == ("ticket", 0) else row["condition"]
+            found.setdefault((name, row["round"]), []).append(row | {"seed": run["seed"]})
+    return found
+
+
+def _written(values: Mapping[int, float], digits: int = 0, factor: float = 1.0) -> str:
+    return plots.mean_and_range([factor * value for value in values.values()], digits) if values else "—"
+
+
+def results_table(results: Mapping[str, Any]) -> plots.Table:
+    """Dense network, tickets of every second round, and all controls, from the largest to the smallest."""
+    rows, seeds = [], []
+    networks = _by_network(results)
+    for name, number in sorted(networks, key=lambda key: (key[1], key[0] != "ticket", key[0])):
+        if name == "ticket" and number % 2 == 0:
+            continue
+        found = networks[name, number]
+        early, wrong, end, untrained = (
+            by_seed(results, name, number, key)
+            for key in ("early_stop", "test_errors", "test_errors_end", "test_errors_untrained")
+        )
+        cells = [_written(early), _written(wrong, 2, 0.01), _written(end, 2, 0.01), _written(untrained, 0, 0.01)]
+        rows.append([f"{found[0]['remaining']:.1%}", name, len(found), *cells])
+        seeds.append(len(found))
+    columns = ["P_m", "network", "seeds", "early stop (iteration)", "test error there (%)"]
+    return plots.Table([*columns, "at iteration 8,000 (%)", "untrained (%)"], rows, seeds=seeds)
+
+
+def pruning_curves(results: Mapping[str, Any]) -> None:
+    """Draw early stop and test error of tickets and controls against the weights kept, mean and range over seeds."""
+    networks = _by_network(results)
+    figure, axes = plots.new_figure(1, 2, width=10, height=3.8)
+    panels = (("early_stop", 1, "early-stopping iteration"), ("test_errors", 0.01, "test error at early stop (%)"))
+    for axis, (key, factor, label) in zip(axes, panels, strict=True):
+        for condition in ("ticket", "reinitialized", "shuffled mask"):
+            names = {number: name for name, number in networks if name == condition}
+            if condition == "ticket":
+                names[0] = "dense"
+            points = [networks[names[number], number] for number in sorted(names)]
+            kept = [100 * found[0]["remaining"] for found in points]
+            values = [[factor * row[key] for row in found] for found in points]
+            (line,) = axis.plot(kept, [np.mean(v) for v in values], label=condition)
+            lowest, highest = [min(v) for v in values], [max(v) for v in values]
+            axis.vlines(kept, lowest, highest, color=line.get_color(), alpha=0.5)
+        axis.set(xscale="log", xlabel="weights kept (%)", ylabel=label)
+        axis.invert_xaxis()
+        axis.legend()
+    plots.show(
+        figure,
+        "Two panels against the percentage of weights kept, from all on the left to few on the right. Left, the "
+        "early-stopping iteration: the tickets' falls below that of the dense network, and comes back to it when few "
+        "weights are left; the two controls' rise to several times as much. Right, the test error: the tickets' is "
+        "lower than the controls' wherever both were trained.",
+    )
+
+
+def claims_table(results: Mapping[str, Any]) -> plots.Table:
+    """The paper's claims for LeNet at 21%, in seven rounds, against ours, seed by seed."""
+    stops, wrong = (
+        {
+            name: by_seed(results, name, number, key)
+            for name, number in (("dense", 0), ("ticket", 7), ("reinitialized", 7))
+        }
+        for key in ("early_stop", "test_errors")
+    )
+    earlier = [1 - t / d for t, d in _pairs(stops["ticket"], stops["dense"])]
+    faster = [r / t for r, t in _pairs(stops["reinitialized"], stops["ticket"])]
+    better = [(r - t) / 100 for r, t in _pairs(wrong["reinitialized"], wrong["ticket"])]
+    no_worse = [(d - t) / 100 for d, t in _pairs(wrong["dense"], wrong["ticket"])]
+
+    def row(claim: str, said: str, ours: str, values: list[float], published: float, nothing: float) -> list[object]:
+        return [claim, said, ours, len(values), verdict(values, published, nothing)]
+
+    paper, written = results["paper"], plots.mean_and_range
+    percent = written([100 * value for value in earlier]) + "%"
+    rows = [
+        row("early stop earlier than dense, by", "38%", percent, earlier, paper["earlier"], 0),
+        row(
+            "early stop faster than reinitialized, times",
+            "2.51",
+            written(faster, 2) + "×",
+            faster,
+            paper["faster_than_reinitialized"],
+            1,
+        ),
+        row("more accurate than reinitialized, points", "0.5", written(better, 2), better, paper["points"], 0),
+        row("no less accurate than dense, points", "≥ 0", written(no_worse, 2), no_worse, 0, -1e-9),
+    ]
+    columns = ["claim at 21%", "paper", "ours, mean (lowest–highest)", "seeds", "verdict"]
+    return plots.Table(columns, rows, seeds=[row[3] for row in rows])
+
+
+def _pairs(a: Mapping[int, float], b: Mapping[int, float]) -> list[tuple[float, float]]:
+    """Both values of each seed that has both."""
+    return [(a[seed], b[seed]) for seed in a if seed in b]
+
+
+def verdict(values: Sequence[float], published: float, nothing: float) -> str:
+    """What seeds say of a claim. values: one for each seed. nothing: the value at which there is no effect."""
+    if len(values) < 3:
+        return "not testable with so few seeds"
+    if min(values) <= nothing:
+        return "not confirmed"
+    return "confirmed" if np.mean(values) >= published else "in direction only"
+
+
+def rewinding_table(results: Mapping[str, Any]) -> plots.Table:
+    """At 3.6% of the weights, in fifteen rounds: the ticket, the one rewound to a later iteration, and the control."""
+    rows = []
+    for name in ("ticket", "rewound to a later iteration", "reinitialized"):
+        stops, wrong = (by_seed(results, name, 15, key) for key in ("early_stop", "test_errors"))
+        rows.append([name, len(stops), _written(stops), _written(wrong, 2, 0.01)])
+    columns = ["at 3.6% of the weights", "seeds", "early stop (iteration after the start)", "test error (%)"]
+    return plots.Table(columns, rows, seeds=[row[1] for row in rows])
+
+
+# --- lecture: early birds ---------------------------------------------------------------------------------------------
+
+
+def settling_table(results: Mapping[str, Any]) -> plots.Table:
+    """When each kind of mask of `course reproduce early-bird` had settled, and how far it then was from the last."""
+    epochs, rows, seeds = results["settings"]["epochs"], [], []
+    for name in results["runs"][0]["settled"]:
+        keep = float(name.split(", ")[1].rstrip("%")) / 100
+        caught = [run for run in results["runs"] if run["settled"][name] is not None]
+        after = [run["settled"][name] for run in caught]
+        then = [run["distances_to_last"][name][epoch - 1] for run, epoch in zip(caught, after, strict=True)]
+        cells = ["never", "–", "–"]
+        if caught:
+            part = plots.mean_and_range([100 * epoch / epochs for epoch in after])
+            cells = [plots.mean_and_range(after), f"{part}%", plots.mean_and_range(then, 2)]
+        rows.append([f"{name} kept", *cells, f"{2 * keep * (1 - keep):.2f}"])
+        seeds.append(len(caught))
+    columns = ["mask", "settled after epoch", "of all epochs", "then from the last mask", "independent masks"]
+    return plots.Table(columns, rows, seeds=seeds)
+
+
+def settling_curves(results: Mapping[str, Any]) -> None:
+    """Draw the distance of each epoch's mask to the last one, by kind of mask."""
+    epochs, runs = results["settings"]["epochs"], results["runs"]
+    figure, axes = plots.new_figure(height=3.6)
+    for name in runs[0]["settled"]:
+        mean = np.mean([run["distances_to_last"][name] for run in runs], axis=0)
+        axes.plot(range(1, epochs + 1), mean, label=name, markevery=3)
+    axes.axhline(0.1, color="#999999", linestyle=":", marker="", label="ε = 0.1")
+    axes.set(xlabel="epoch", ylabel="distance to the last mask", title=f"mean of {len(runs)} seeds")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    plots.show(
+        figure,
+        "Distance of each epoch's mask to the last one, for masks of 30, 50 and 70 percent of the channels and of the "
+        "largest 20 percent of the weights: all fall to zero over the epochs, most of the way in the first third.",
+    )
+
+
+def ways_table(results: Mapping[str, Any]) -> plots.Table:
+    """What each way to a network of half of the channels costs, and how many errors it makes."""
+    rows = []
+    for way in results["runs"][0]["ways"]:
+        found = [run["ways"][way] for run in results["runs"]]
+        wrong = plots.mean_and_range([one["test_errors"] for one in found])
+        seconds = plots.mean_and_range([one["seconds"] for one in found], 1)
+        macs = np.mean([one["macs"] for one in found]) / 1e9
+        joules = np.mean([one["modelled_joules"] for one in found])
+        rows.append([way, wrong, seconds, f"{macs:.0f}", f"{joules:.2f}"])
+    columns = ["way", "test errors of 1,000", "seconds, search included", "training MACs (billions)"]
+    return plots.Table([*columns, "joules by the cost model"], rows)
+
+
+def early_bird_claims(results: Mapping[str, Any]) -> plots.Table:
+    """The claims of You 2020 against ours, seed by seed."""
+    runs, epochs = results["runs"], results["settings"]["epochs"]
+    late, early = ([run["ways"][way] for run in runs] for way in ("dense, then cut and train again", "early bird"))
+    share = [run["settled"]["channels, 50%"] / epochs for run in runs]
+    worse = [e["test_errors"] - d["test_errors"] for e, d in zip(early, late, strict=True)]
+    faster, lighter = (
+        [d[key] / e[key] for e, d in zip(early, late, strict=True)] for key in ("seconds", "modelled_joules")
+    )
+    rows = [
+        [
+            "the mask settles early, by",
+            "15–20% of the epochs",
+            plots.mean_and_range([100 * s for s in share]) + "%",
+            "confirmed" if max(share) <= results["paper"]["found_by"] else "not confirmed",
+        ],
+        [
+            "no more errors than cutting after training",
+            "comparable accuracy",
+            f"{plots.mean_and_range(worse)} of 1,000 more",
+            at_most_none(worse),
+        ],
+        [
+            "cheaper than training, cutting, training: time",
+            "–",
+            plots.mean_and_range(faster, 1) + "×",
+            "confirmed" if min(faster) > 1 else "not confirmed",
+        ],
+        [
+            "the same in energy",
+            "up to 4.7×",
+            plots.mean_and_range(lighter, 1) + "× in the model",
+            "not testable here",
+        ],
+    ]
+    return plots.Table(["claim", "paper", "ours", "verdict"], rows)
+
+
+def at_most_none(more: Sequence[float]) -> str:
+    """Whether there are no more errors, in every seed or on average. more: the surplus in each seed."""
+    if max(more) <= 0:
+        return "confirmed"
+    return "confirmed on average" if np.mean(more) <= 0 else "not confirmed"
+
+
+# --- lecture: transfer ------------------------------------------------------------------------------------------------
+
+
+def _accuracy(results: Mapping[str, Any], source: str, task: str, condition: str, remaining: float) -> dict[int, float]:
+    """Test accuracy in percent, by seed; of the dense networks whatever part of the others remains."""
+    wanted = (task, condition, 1.0 if condition in WHOLE else remaining)
+    return {
+        run["seed"]: 100 * row["accuracy"]
+        for run in results["runs"][source]
+        for row in run["rows"]
+        if (row["task"], row["condition"], row["remaining"]) == wanted
+    }
+
+
+def _cases(results: Mapping[str, Any]) -> list[tuple[str, str, float]]:
+    """(pre-training, task, fraction of the body that is kept), in the order of the file."""
+    found = (
+        (source, row["task"], row["remaining"])
+        for source, runs in results["runs"].items()
+        for run in runs
+        for row in run["rows"]
+        if row["remaining"] < 1
+    )
+    return list(dict.fromkeys(found))
+
+
+def transfer_table(results: Mapping[str, Any]) -> plots.Table:
+    """Mean test accuracy by pre-training, task and mask, from `course reproduce mask-transfer`."""
+    rows = []
+    for source, task, remaining in _cases(results):
+        found = [_accuracy(results, source, task, condition, remaining) for condition in (*WHOLE, *MASKED)]
+        means = [f"{np.mean(list(values.values())):.1f}" for values in found]
+        rows.append([source, task, f"{remaining:.0%}", min(map(len, found)), *means])
+    columns = ["pre-training", "task", "body kept", "seeds", *WHOLE, *MASKED]
+    return plots.Table(columns, rows, seeds=[row[3] for row in rows])
+
+
+def transfer_gains(results: Mapping[str, Any]) -> Gains:
+    """Points by which the pre-training's mask is ahead of each rival, one for each seed, by case and rival."""
+    gains: dict[tuple[str, str, float], dict[str, list[float]]] = {}
+    for case in _cases(results):
+        source, task, remaining = case
+        ours = _accuracy(results, source, task, "pre-training's mask", remaining)
+        gains[case] = {
+            name: [a - b for a, b in _pairs(ours, _accuracy(results, source, task, condition, remaining))]
+            for name, condition in RIVALS.items()
+        }
+    return gains
+
+
+def gains_table(gains: Gains) -> plots.Table:
+    """Mean and range of the gains, a row for each case."""
+    rows = [
+        [source, task, f"{remaining:.0%}", *(plots.mean_and_range(values, 1) for values in by_rival.values())]
+        for (source, task, remaining), by_rival in gains.items()
+    ]
+    columns = ["pre-training", "task", "body kept", "mask − dense (points)", "− shuffled mask", "− magnitude"]
+    seeds = [min(map(len, by_rival.values())) for by_rival in gains.values()]
+    return plots.Table([*columns, "− the task's own mask"], rows, seeds=seeds)
+
+
+# --- lab --------------------------------------------------------------------------------------------------------------
+
+
+def kept_by_layer(masks: Mapping[str, Masks]) -> plots.Table:
+    """The part of each layer that masks keep, a row for each way to prune."""
+    rows = [[way, *(f"{float(mask.float().mean()):.1%}" for mask in found.values())] for way, found in masks.items()]
+    return plots.Table(["five rounds", *next(iter(masks.values()))], rows)
+
+
+def untrained_errors(percent: Mapping[str, float]) -> None:
+    """Draw the validation error of networks that are masked and not trained, by the fraction of weights kept."""
+    figure, axes = plots.new_figure(height=3)
+    plots.bars(axes, percent, "validation errors of the UNTRAINED network (%)", "{:.0f}%")
+    axes.set_ylabel("weights kept")
+    plots.show(
+        figure,
+        "Bars of the validation error of untrained networks by the fraction of weights kept: about ninety percent with "
+        "all weights, and less the more are pruned by the mask of the trained network.",
+    )
+
+
+def loss_curves(losses: Mapping[str, Sequence[float]]) -> None:
+    """Draw validation losses, in nats, taken every 20 iterations, by network."""
+    figure, axes = plots.new_figure()
+    for name, values in losses.items():
+        axes.plot(20 * np.arange(1, len(values) + 1), values, label=name, markevery=4)
+    axes.set(xlabel="iteration", ylabel="validation loss (nats)", title="13.5% of the weights, one seed")
+    axes.legend()
+    plots.show(
+        figure,
+        "Validation loss against iteration: the ticket falls fastest and lowest, the dense network next, the two "
+        "controls slowly and stay above.",
+    )
+
+
+def mask_clock(to_last: Sequence[float], to_previous: Sequence[float]) -> None:
+    """Draw how far masks, taken every 20 iterations, are from the last one, and each from the one before it."""
+    steps = 20 * np.arange(1, len(to_last) + 1)
+    figure, axes = plots.new_figure()
+    axes.plot(steps, to_last, label="to the last mask", markevery=2)
+    axes.plot(steps[1:], to_previous, label="to the mask before", markevery=2)
+    axes.axhline(2 * 0.2 * 0.8, color="#999999", linestyle=":", marker="", label="independent masks, 2p(1 − p)")
+    axes.set(xlabel="iteration", ylabel="mask distance", title="the largest 20% of the weights")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    plots.show(
+        figure,
+        "Mask distance against iteration: the distance to the last mask falls steadily from well below the line of "
+        "independent masks to zero; that to the mask before is small from the start.",
+    )
+
+
+def channels_table(masks: Mapping[str, Masks]) -> plots.Table:
+    """How many channels of two layers, of 8 and 16, masks keep."""
+    rows = [[scales, *(int(mask.sum()) for mask in found.values())] for scales, found in masks.items()]
+    return plots.Table(["scales", "kept of 8", "kept of 16"], rows)
+
+
+def tickets_table(found: Mapping[tuple[int, str], tuple[Sequence[float], int]]) -> plots.Table:
+    """By seed and network: the least of the validation losses, taken every 20 iterations, and the errors at the end."""
+    rows = [
+        [seed, network, 20 * (1 + int(np.argmin(losses))), round(min(losses), 3), wrong]
+        for (seed, network), (losses, wrong) in found.items()
+    ]
+    columns = ["seed", "network", "least loss at iteration", "least validation loss", "test errors of 1,000 at the end"]
+    return plots.Table(columns, rows)

@@ -1,0 +1,261 @@
+"""Tables and figures of lecture 10 and of its lab."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from course_utils import plots
+from course_utils.moe.model import Measurement
+
+BOTH, NONE = "noisy top-2: importance and load", "noisy top-2: none"
+
+
+# --- lecture ----------------------------------------------------------------------------------------------------------
+
+
+def balance_weights_table(found: Mapping[float, Measurement]) -> plots.Table:
+    """What networks are like that were trained with this weight of the balance loss."""
+    rows = [
+        [f"{weight:g}", f"{each.perplexity:.2f}", f"{each.max_over_mean:.2f}", f"{each.dropped:.1%}"]
+        for weight, each in found.items()
+    ]
+    return plots.Table(["balance weight", "validation perplexity", "max/mean load", "dropped (factor 2)"], rows)
+
+
+def over_seeds(results: Mapping[str, Any], network: str, key: str) -> list[float]:
+    """A number of `course reproduce moe` over the seeds; empty if the network was not trained."""
+    return [row[key] for row in results["runs"].get(network, [])]
+
+
+def networks_table(results: Mapping[str, Any], networks: Mapping[str, str]) -> plots.Table:
+    """Sizes and measurements of some networks. networks: what the table calls them, and what the results do."""
+    rows = []
+    for label, name in networks.items():
+        cells, found = 6 * ["—"], results["runs"].get(name, [])
+        if found:
+            perplexity, load, rank = ([row[key] for row in found] for key in ("perplexity", "max_over_mean", "rank"))
+            cells = [
+                f"{found[0]['parameters']:,}",
+                f"{found[0]['ffn_macs']:,}",
+                plots.mean_and_range(perplexity, 3),
+                plots.mean_and_range(load, 2),
+                f"{100 * np.mean([row['dropped'] for row in found]):.2f}%",
+                plots.mean_and_range(rank, 1),
+            ]
+        rows.append([label, len(found), *cells])
+    columns = ["feed-forward layer", "seeds", "parameters", "MACs a token", "test perplexity", "max/mean load"]
+    return plots.Table([*columns, "dropped", "effective rank"], rows, seeds=[row[1] for row in rows])
+
+
+def balance_losses_table(results: Mapping[str, Any]) -> plots.Table:
+    """Shazeer's table of balance losses beside ours."""
+    rows = []
+    for loss in ("none", "importance", "load", "importance and load", "switch"):
+        perplexity, load = (over_seeds(results, f"noisy top-2: {loss}", key) for key in ("perplexity", "max_over_mean"))
+        ours = [plots.mean_and_range(perplexity, 3), plots.mean_and_range(load, 2)] if load else ["—", "—"]
+        theirs = results["paper"].get(loss, {"perplexity": "–", "max_over_mean": "–"})
+        rows.append([loss, len(load), theirs["perplexity"], ours[0], theirs["max_over_mean"], ours[1]])
+    columns = ["balance loss", "seeds", "perplexity, Shazeer", "perplexity, ours"]
+    columns += ["max/mean load, Shazeer", "max/mean load, ours"]
+    return plots.Table(columns, rows, seeds=[row[1] for row in rows])
+
+
+def k_in_place(perplexities: Mapping[str, Sequence[float]]) -> None:
+    """Draw test perplexities of a network that was trained with k = 2, by the k that it was evaluated with."""
+    figure, axes = plots.new_figure(height=2.4)
+    plots.points_over_seeds(axes, perplexities, "test perplexity, trained with k = 2")
+    plots.show(
+        figure,
+        "Test perplexity of a model trained with two experts for each token, evaluated with one, two, four and eight; "
+        "a dot for each seed.",
+    )
+
+
+def language_map(results: Mapping[str, Any]) -> None:
+    """Draw where each language's symbols go in the second layer of the network for images and text, seed 0."""
+    load = np.array(results["runs"]["images and text: switch"][0]["load"][1], dtype=float)
+    share = 100 * load / load.sum(1, keepdims=True)
+    figure, axes = plots.new_figure(height=2.6)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    for (y, x), value in np.ndenumerate(share):
+        axes.text(x, y, f"{value:.0f}", ha="center", va="center", color="white" if value > 60 else "black")
+    axes.set_yticks(range(len(results["languages"])), results["languages"])
+    axes.set_xticks(range(share.shape[1]))
+    axes.grid(visible=False)
+    axes.set(xlabel="expert", title="where each language's symbols go (%)")
+    plots.show(
+        figure,
+        "A table of languages by experts: each cell is the percentage of a language's symbols that the expert gets.",
+    )
+
+
+def _microseconds(part: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Lower quartile, median and upper quartile for a token, [3, numbers of experts], by implementation."""
+    per_token = [row["milliseconds_per_token"] for row in part["rows"]]
+    return {name: 1000 * np.array([times[name] for times in per_token]).T for name in per_token[0]}
+
+
+def race_panels(race: Mapping[str, Any]) -> None:
+    """Draw the stored race: microseconds for a token against the number of experts, a panel for each batch."""
+    figure, both = plots.new_figure(1, 2, width=11, height=4.2)
+    for axes, part in zip(both, race["races"], strict=True):
+        counts = [row["experts"] for row in part["rows"]]
+        for name, (low, middle, high) in _microseconds(part).items():
+            axes.errorbar(counts, middle, yerr=[middle - low, high - middle], label=name, capsize=3)
+        axes.set(xscale="log", yscale="log", xlabel="experts", ylabel="microseconds for a token")
+        title = f"k = {race['k']}, {part['tokens']:,} tokens, width {race['width']}, one thread"
+        axes.set_title(title, fontsize=10)
+        axes.set_xticks(counts, [str(n) for n in counts])
+        axes.minorticks_off()
+    both[0].legend(fontsize=7)
+    plots.show(
+        figure,
+        "Microseconds for a token against 4 to 64 experts, both logarithmic, for a small and a large batch, with a "
+        "line for each implementation: ours with two kinds of experts, Hugging Face's Mixtral block in two "
+        "implementations, st-moe-pytorch, and a dense layer. The lines rise to the right, less in the large batch.",
+    )
+
+
+def race_report(race: Mapping[str, Any]) -> str:
+    """The medians of the stored race in words, and how often our layer was not slower than others."""
+    contests = {"ours, SwiGLU experts": ("eager", "grouped_mm"), "ours, ReLU experts": ("st-moe",)}
+    lines = []
+    for part in race["races"]:
+        medians = {name: middle for name, (_, middle, _) in _microseconds(part).items()}
+        lines.append(f"{part['tokens']:,} tokens")
+        for name, middle in medians.items():
+            spread = middle.max() / middle.min()
+            lines.append(f"  {name:42} {middle.round(1).tolist()}  slowest / fastest {spread:.2f}")
+        for ours, rivals in contests.items():
+            for rival in rivals:
+                theirs = next(middle for name, middle in medians.items() if rival in name)
+                won = int((medians[ours] <= theirs).sum())
+                lines.append(f"  {ours} not slower than {rival}: {won} of {len(theirs)} numbers of experts")
+    return "\n".join(lines)
+
+
+def claims_table(results: Mapping[str, Any], race: Mapping[str, Any]) -> plots.Table:
+    """The papers' claims, each with the number of our seeds in which it holds."""
+
+    def pairs(first: str, second: str, key: str = "perplexity") -> list[tuple[float, float]]:
+        """Both networks' numbers for each seed that both have."""
+        a, b = ({row["seed"]: row[key] for row in results["runs"].get(name, [])} for name in (first, second))
+        return [(a[seed], b[seed]) for seed in a if seed in b]
+
+    flat = "; ".join(
+        f"{name}, {part['tokens']:,} tokens: {'confirmed' if middle.max() <= 1.3 * middle.min() else 'not confirmed'}"
+        for part in race["races"]
+        for name, (_, middle, _) in _microseconds(part).items()
+        if name.startswith("ours")
+    )
+    claims = {
+        "Without balance losses perplexity is worse (Shazeer: by 4.2)": verdict([a > b for a, b in pairs(NONE, BOTH)]),
+        "Without balance losses max/mean load is at least twice that with both (17.8 and 1.14)": verdict(
+            [a >= 2 * b for a, b in pairs(NONE, BOTH, "max_over_mean")]
+        ),
+        "Sparse beats dense at equal work (Fedus)": verdict([a < b for a, b in pairs("switch", "dense")]),
+        "Dense with as many parameters beats sparse, at eight times the work": verdict(
+            [a < b for a, b in pairs("dense, wide", "switch")]
+        ),
+        "Expert choice balances the load without a loss (Zhou)": verdict(
+            [a < 1.05 for a in over_seeds(results, "expert choice", "max_over_mean")]
+        ),
+        "Hash routing is as good as a learned switch (Roller)": verdict([a <= b for a, b in pairs("hash", "switch")]),
+        "Sparse routing collapses representations: effective rank below the dense model's (Chi 2022)": verdict(
+            [a < b for a, b in pairs("switch", "dense", "rank")]
+        ),
+        "Time for a token is flat in the number of experts, within 1.3 (4 to 64)": flat,
+        "Seven times faster pre-training than T5 (Fedus)": "not testable here: it needs accelerators and a corpus",
+        "Expert choice converges twice as fast (Zhou)": "not testable here: in a causal model it leaks",
+    }
+    return plots.Table(["claim", "here"], list(claims.items()))
+
+
+def verdict(holds: Sequence[bool]) -> str:
+    """Whether a claim holds in every seed, and in how many."""
+    if not holds:
+        return "not measured yet"
+    return f"{'confirmed' if all(holds) else 'not confirmed'} ({sum(holds)} of {len(holds)} seeds)"
+
+
+# --- lab --------------------------------------------------------------------------------------------------------------
+
+
+def balance_curves(worst: Mapping[str, Sequence[float]]) -> None:
+    """Draw the busiest expert's load by the mean load, step by step, for each balance loss."""
+    figure, axes = plots.new_figure()
+    for name, values in worst.items():
+        axes.plot(values, markevery=10, label=f"{name} loss")
+    axes.set(xlabel="step", ylabel="busiest expert's load / mean load", title="Three balance losses, the same start")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    plots.show(
+        figure,
+        "The load of the busiest expert by the mean load over 80 steps, for the importance, load and switch losses: "
+        "all fall from about 4, where two experts of eight have everything, towards 1.",
+    )
+
+
+def dropped_tokens(factors: Sequence[float], percent: Mapping[float, Sequence[float]]) -> None:
+    """Draw the percentage of dropped tokens against the capacity factor, by the router's preference."""
+    figure, axes = plots.new_figure()
+    for skew, values in percent.items():
+        axes.plot(factors, values, label=f"preference {skew}")
+    axes.set(xlabel="capacity factor", ylabel="dropped tokens (%)", title="512 tokens, 8 experts")
+    axes.legend()
+    plots.show(
+        figure,
+        "Percentage of dropped tokens against the capacity factor, for three routers: the balanced one drops none from "
+        "about 1.25 on, the ones with a preference need a factor of 2 or more.",
+    )
+
+
+def baselines(chances: Mapping[str, Tensor]) -> None:
+    """Draw the probability of the best expert, [seeds, steps] for each baseline: its median and its quartiles."""
+    figure, axes = plots.new_figure()
+    for name, table in chances.items():
+        (line,) = axes.plot(table.median(0).values, markevery=15, label=name)
+        lower, upper = table.quantile(0.25, 0), table.quantile(0.75, 0)
+        axes.fill_between(range(table.shape[1]), lower, upper, alpha=0.2, color=line.get_color())
+    axes.set(xlabel="step", ylabel="probability of the best expert")
+    axes.set_title("REINFORCE, median and quartiles of 20 seeds")
+    axes.legend()
+    plots.show(
+        figure,
+        "The probability of the best expert over 150 steps, median and quartiles of 20 seeds: with the mean reward as "
+        "the baseline it rises to nearly 1; without a baseline the quartiles lie far apart, as some runs end with "
+        "another expert.",
+    )
+
+
+def collapse(pulls: Tensor, ranks: Sequence[float]) -> None:
+    """Draw the effective rank of tokens against how far they are pulled towards their expert's vector."""
+    figure, axes = plots.new_figure(height=3)
+    axes.plot(pulls, ranks)
+    axes.set(xlabel="pulled towards the expert's vector", ylabel="effective rank")
+    axes.set_title("400 tokens of width 32, 4 experts")
+    axes.set_ylim(bottom=0)
+    plots.show(
+        figure,
+        "Effective rank against the pull from 0 to 1: it begins near 32, the width, and falls, faster and faster, to "
+        "4, the number of experts.",
+    )
+
+
+def two_tasks(wrong: Mapping[str, Sequence[float]], where: Tensor) -> None:
+    """Draw percentages of wrong images by network and seed; and which experts serve which task, [2, experts]."""
+    figure, (left, right) = plots.new_figure(1, 2, width=9, height=3)
+    plots.points_over_seeds(left, wrong, "wrong validation images (%)")
+    for task, (name, hatch) in enumerate((("digits", ""), ("negatives", "//"))):
+        places = [expert + 0.4 * task for expert in range(where.shape[1])]
+        right.bar(places, where[task], 0.4, label=name, hatch=hatch, color=plots.COLOURS[task + 1])
+    right.set(xlabel="expert", ylabel="validation images", title="which experts serve which task (seed 0)")
+    right.legend()
+    plots.show(
+        figure,
+        "Left: percentage of wrong validation images of the dense network and of the one with eight experts, three "
+        "seeds each. Right: for each expert, how many digits and how many negatives it gets; most experts serve one "
+        "task almost alone.",
+    )

@@ -1,0 +1,33 @@
+"""`%%needs`: a cell that waits for what it uses, lets errors pass, and stops when it is told to."""
+
+import IPython
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from course_utils.checks import needs
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    made = InteractiveShell(config=Config(HistoryManager={"enabled": False}))
+    monkeypatch.setattr(IPython, "get_ipython", lambda: made)
+    needs.register()
+    made.run_cell("def soft_targets(x): return x")
+    return made
+
+
+def test_a_cell_waits_for_its_functions(shell, capsys):
+    assert shell.run_cell("%%needs soft_targets distill\nran = True").success
+    assert "waits for Exercise 1.6 distill" in capsys.readouterr().out and "ran" not in shell.user_ns
+    assert shell.run_cell("%%needs soft_targets\nran = True").success
+    assert shell.user_ns["ran"]
+
+
+def test_an_error_does_not_stop_run_all_an_interrupt_does(shell, capsys):
+    assert shell.run_cell("%%needs soft_targets\n1 / 0").success
+    assert "ZeroDivisionError" in capsys.readouterr().out
+    stopped = shell.run_cell("%%needs soft_targets\nraise KeyboardInterrupt")
+    assert isinstance(stopped.error_in_exec, KeyboardInterrupt)
+    said = capsys.readouterr().out
+    assert said.count("Traceback") == 1 and said.endswith("Stopped.\n")

@@ -1,0 +1,69 @@
+"""What the tables of lecture 07 decide by themselves."""
+
+import pytest
+
+from course_utils.lottery import figures
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0.25, 0.5, 0.75], "confirmed"),
+        ([0.1, 0.2, 0.3], "in direction only"),
+        ([0.0, 0.9, 0.9], "not confirmed"),
+        ([0.9, 0.9], "not testable with so few seeds"),
+    ],
+)
+def test_a_claim_holds_in_every_seed_and_in_size(values, said):
+    assert figures.verdict(values, published=0.5, nothing=0) == said
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [([-3, 0], "confirmed"), ([-3, 1], "confirmed on average"), ([-3, 4], "not confirmed")]
+)
+def test_no_more_errors_in_every_seed_or_on_average(more, said):
+    assert figures.at_most_none(more) == said
+
+
+def test_the_first_round_of_the_tickets_is_the_dense_network():
+    def row(condition: str, number: int, iteration: int) -> dict:
+        return {"condition": condition, "round": number, "early_stop": iteration}
+
+    tickets = [row("ticket", 0, 400), row("ticket", 1, 300)]
+    results = {"runs": [{"seed": 4, "tickets": tickets, "controls": [row("reinitialized", 1, 700)]}]}
+    assert figures.by_seed(results, "dense", 0, "early_stop") == {4: 400}
+    assert figures.by_seed(results, "ticket", 1, "early_stop") == {4: 300}
+    assert figures.by_seed(results, "reinitialized", 1, "early_stop") == {4: 700}
+    assert figures.by_seed(results, "ticket", 0, "early_stop") == {}
+
+
+def test_a_mask_that_did_not_settle_in_every_seed_is_told():
+    runs = [
+        {
+            "settled": {"channels, 30%": epoch, "channels, 50%": 2},
+            "distances_to_last": {"channels, 30%": d, "channels, 50%": d},
+        }
+        for epoch, d in ((1, [0.25, 0.0]), (None, [0.5, 0.0]))
+    ]
+    table = figures.settling_table({"settings": {"epochs": 2}, "runs": runs})
+    assert table.rows[0][1:4] == ["1 (1–1)", "50 (50–50)%", "0.25 (0.25–0.25)"]
+    assert "channels, 30% kept 1 (the others 2)" in str(table)
+
+
+def test_gains_are_taken_seed_by_seed():
+    def row(condition: str, accuracy: float, remaining: float) -> dict:
+        return {"task": "parity", "condition": condition, "accuracy": accuracy, "remaining": remaining}
+
+    def run(seed: int, mask: float, dense: float) -> dict:
+        rivals = [
+            row(name, 0.5, 0.25)
+            for name in ("shuffled mask", "magnitude of the pre-trained weights", "the task's own mask")
+        ]
+        return {
+            "seed": seed,
+            "rows": [row("pre-training's mask", mask, 0.25), row("dense, pre-trained", dense, 1.0), *rivals],
+        }
+
+    gains = figures.transfer_gains({"runs": {"digits": [run(0, 0.75, 0.5), run(1, 0.5, 0.75)]}})
+    assert gains["digits", "parity", 0.25]["dense"] == [25, -25]
+    assert gains["digits", "parity", 0.25]["shuffled mask"] == [25, 0]

@@ -1,0 +1,51 @@
+"""What the tables of lecture 10 decide by themselves."""
+
+import pytest
+import torch
+
+from course_utils.moe import figures
+from course_utils.moe.model import VOCABULARY, CharTransformer, MoELayer, Switch
+from course_utils.moe.widgets import router_probabilities
+
+
+@pytest.mark.parametrize(
+    ("holds", "said"),
+    [
+        ([True, True], "confirmed (2 of 2 seeds)"),
+        ([True, False], "not confirmed (1 of 2 seeds)"),
+        ([], "not measured yet"),
+    ],
+)
+def test_a_claim_holds_in_every_seed(holds, said):
+    assert figures.verdict(holds) == said
+
+
+def test_claims_compare_networks_of_the_same_seed():
+    def row(seed: int, perplexity: float) -> dict:
+        return {"seed": seed, "perplexity": perplexity, "max_over_mean": 1.0, "rank": 1.0}
+
+    runs = {"switch": [row(1, 5.0), row(0, 2.0)], "dense": [row(0, 3.0), row(1, 6.0), row(2, 1.0)]}
+    times = {"ours, ReLU experts": [0.9, 1.0, 1.1]}
+    parts = [
+        {"experts": n, "milliseconds_per_token": {k: [n * t for t in v] for k, v in times.items()}} for n in (1, 2)
+    ]
+    table = figures.claims_table({"runs": runs}, {"races": [{"tokens": 8, "rows": parts}]})
+    here = {claim.split(" (")[0]: said for claim, said in table.rows}
+    assert here["Sparse beats dense at equal work"] == "confirmed (2 of 2 seeds)"
+    assert here["Hash routing is as good as a learned switch"] == "not measured yet"
+    assert here["Time for a token is flat in the number of experts, within 1.3"].endswith("8 tokens: not confirmed")
+
+
+def test_a_network_that_was_not_trained_stays_in_the_table():
+    row = {"perplexity": 2.0, "max_over_mean": 1.0, "dropped": 0.0, "rank": 3.0, "parameters": 10, "ffn_macs": 20}
+    table = figures.networks_table({"runs": {"dense": [row, row]}}, {"dense": "dense", "1 of 8": "switch"})
+    assert table.rows[1] == ["1 of 8", 0, *6 * ["—"]]
+    assert "1 of 8 0 (the others 2)" in str(table)
+
+
+def test_the_router_is_seen_as_it_chooses():
+    torch.manual_seed(0)
+    model = CharTransformer(lambda: MoELayer(Switch(8, 4), 8, 8, 4), VOCABULARY, width=8, heads=2, blocks=1)
+    probabilities = router_probabilities(model, "ab")
+    assert probabilities.shape == (2, 4)
+    assert torch.equal(probabilities.argmax(1), model.moe_layers()[0].routing.experts)
