@@ -539,6 +539,10 @@ if IN_COLAB:
 %time K = 1
 !true
 files = !true
+if K:
+    !{sys.executable} -V
+    !"$HOME"/no/such/program
+    lines = !./no_such_program
 
 %%capture out
 print(K)

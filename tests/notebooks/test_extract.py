@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from IPython.core.inputtransformer2 import TransformerManager
 
 from course_utils.notebooks.extract import extract
 from course_utils.units import load_unit, solution_source
@@ -325,6 +326,29 @@ def test_magics_are_taken_out():
         "def f(x):\n    pass\n    pass\n    y = torch.relu(x)\n    return y",
     ]
     assert found.notes == [] and found.by_exercise["f"][1].line == 3
+
+
+MAGICS = (
+    "!{sys.executable} -m pip install x", "!./x", '!"$x"', "! ls", "!!ls", "!(cd x; ls)", "!~/x", "!-x", "!echo it's",
+    "!pip install a \\\n        b", "%time K = 1", "%cd ..", "%%time", "%timeit?", "?x", "x??", "x[0].y?",
+    "a = !{x}", "a=! ls", "a = %env X", "a.b = !ls", "a['x'] = !ls", "a, b = !ls",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("magic", MAGICS)
+@pytest.mark.parametrize("cell", ["{}\ndef f(): return 1", "if True:\n    {}\ndef f(): return 1", "def f():\n    {}\n"])
+def test_a_magic_costs_its_line_only_as_in_the_kernel(cell, magic):
+    """By IPython's own words: where it makes Python of the cell, so do we."""
+    cell = cell.format(magic)
+    ast.parse(TransformerManager().transform_cell(cell))
+    found = extract([cell], ["f"])
+    assert found.by_exercise["f"] and not found.notes
+
+
+@pytest.mark.parametrize("statement", ["x = (5\n  %y)", "x = (y\n     != 2)", "x = '''\n!ls\n  ! x\n%y\n'''"])
+def test_what_looks_like_a_magic_is_kept_beside_one(statement):
+    found = extract([f"!ls\ny = 2\n{statement}\n%cd ..\ndef f(): return x"], ["f"])
+    assert statement in [s.source for s in found.by_exercise["f"]]
 
 
 def test_a_syntax_error_costs_its_statement_only():
