@@ -183,7 +183,7 @@ def _statement(index: int, lines: Sequence[str], node: ast.stmt, offset: int) ->
     first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
     text = "\n".join(lines[first - 1 : node.end_lineno]) if decorators else _segment(lines, node)
     try:
-        binds, now, later = _names(text)
+        binds, now, later = names_of(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     parts = list(_here(node))
@@ -215,7 +215,7 @@ def _statement(index: int, lines: Sequence[str], node: ast.stmt, offset: int) ->
     )
 
 
-def _names(source: str) -> tuple[set[str], set[str], set[str]]:
+def names_of(source: str) -> tuple[set[str], set[str], set[str]]:
     """Names that a statement binds, needs now, and needs later, by CPython's own symbol table."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -351,6 +351,31 @@ def test_what_looks_like_a_magic_is_kept_beside_one(statement):
     assert statement in [s.source for s in found.by_exercise["f"]]
 
 
+def test_a_name_in_an_annotation_that_is_never_looked_up_is_not_noted():
+    cells = [
+        "from __future__ import annotations, division",
+        "def f(x: Array) -> Array:\n    y: Array = g(x)\n    return y",
+    ]
+    assert extract(cells, ["f"]).notes == ["f uses g, which no cell defines"]
+    assert "f uses Array, which no cell defines" in extract(cells[::-1], ["f"]).notes
+
+
+@pytest.mark.parametrize("above", ["# a word\n", "import math\n\n", "%%time\n# a word\n"])
+def test_a_cell_ends_at_a_cell_magic_that_is_not_its_first_line(above):
+    found = extract([f"{above}%%time\ndef f(): return math"], ["f"])
+    assert found.missing == ["f"] and found.broken["f"] == found.notes[0]
+    assert found.notes == ["code cell 1 ends at %%time, which must be a cell's first line"]
+    assert sources([f"{above}def f(): return math\n%%time\ndef g(): return 2"], "f")[-1] == "def f(): return math"
+
+
+@pytest.mark.parametrize(
+    "above", ["\n\n%%time\n", "  %%time\n  ", "%%time\n%%capture out\n\n", "text = '''\n%%bash\n'''\n"]
+)
+def test_a_cell_does_not_end_at_others(above):
+    (statement,) = extract([f"{above}def f(): return 1"], ["f"]).by_exercise["f"]
+    assert (statement.source, statement.line) == ("def f(): return 1", above.count("\n") + 1)
+
+
 def test_a_syntax_error_costs_its_statement_only():
     cell = (
         'k = 1\ndef bad(x:\n    return x\n\ndef f():\n    """a\nb\n"""\n    return k\n\nprint "x"\ndef g(): return f()'
