@@ -67,8 +67,8 @@ def find_unit(path: Path) -> str:
             continue
     try:
         topic = topic_of(parse_notebook(read_bytes(path)).cells)
-    except Refused:
-        topic = None
+    except Refused as refused:
+        raise ValueError(f"{path} would not be graded: {refused.status}, {refused}.") from None
     if topic is None:
         raise ValueError(f"{path.name} bears no lab's name: call it by its lab, such as 01_distillation.ipynb.")
     return topic

@@ -262,7 +262,8 @@ REFUSED = {
     "too many cells": (more(*["x = 1"] * 3_000), "too large: 3,003 code cells"),
     "too much code": (more(*["# " + "x" * 90_000] * 7), "500,000 are allowed"),
     "format 5": (as_cells(metadata(), nbformat=5), "it has notebook format 5: save it as format 4"),
-    "cut off": (lambda cells: notebook(cells)[:-40], "it is not JSON"),
+    "cut off": (lambda cells: notebook(cells)[:-40], "it ends in the middle"),
+    "not JSON": (lambda cells: b"x" + notebook(cells), "it is not JSON: Expecting value"),
     "latin-1": (lambda cells: notebook(cells).replace(b"# Lab", b"# \xe9"), "it is not UTF-8"),
     "a web page": (lambda cells: b"<!DOCTYPE html><title>Sign in</title>", "it is a web page"),
     "Git LFS": (lambda cells: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS"),
@@ -654,6 +655,10 @@ ODD = {
     "an alias of a type": teacher(
         RIGHT, f"Batch = torch.Tensor\n{DEF.replace('labels', 'labels: Batch').replace('):', ') -> Batch:')}{RETURN}"
     ),
+    "annotations that nobody reads": teacher(
+        "from __future__ import annotations", RIGHT, f"{DEF.replace('labels', 'labels: Array')}{RETURN}"
+    ),
+    "cell magics one below another": teacher(f"\n%%time\n%%capture out\n\n{TEACHER}"),
     "match": teacher(RIGHT, f"{DEF}    match num_classes:\n        case int(): return {CALL}\n        case _: return"),
     "a prompt": teacher(">>> " + RIGHT.replace("\n", "\n... ") + "\n...", f"{DEF}{RETURN}"),
     "imports at the bottom": case(
@@ -705,6 +710,9 @@ ODD = {
     "a stub it needs": teacher(
         STUB["soft_targets"], f"{UNIFORM}    return p", kernel=False,
         told="needs Exercise 1.1 soft_targets, which is not implemented yet",
+    ),
+    "a cell magic below a comment": teacher(
+        f"# my answer\n%%time\n{TEACHER}", kernel=False, told="code cell 2 ends at %%time, which must be a cell's first"
     ),
     "a number": teacher("virtual_teacher = 3", kernel=False, told="virtual_teacher is not a function, but of type int"),
     "a syntax error": teacher("def virtual_teacher(x:\n    return 1", kernel=False, told="a syntax error in line 1"),

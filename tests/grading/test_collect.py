@@ -221,6 +221,14 @@ def test_what_is_no_notebook_is_named(content, status, words):
     assert refused.value.status == status
 
 
+@pytest.mark.parametrize("kept", range(1, 420, 7))
+def test_a_file_that_was_cut_off_is_named_wherever_that_was(kept):
+    whole = notebook(["x = 'a\\u0041 1.5'", "y = 1"], a=1.5, b=True, c=None, d="\\u1234").strip()
+    assert len(whole) > 420
+    with pytest.raises(Refused, match="it ends in the middle: save the notebook again"):
+        parse_notebook(whole[:kept])
+
+
 def test_the_python_that_ran_it_is_read():
     def version(**info):
         return parse_notebook(raw([{"cell_type": "code", "source": "1"}], metadata=info)).python

@@ -108,7 +108,9 @@ def test_endless_loop_and_crash_cost_only_their_own_exercise(course_check, tmp_p
     [
         ("01_distillation.ipynb", b"", "would not be graded: empty"),
         ("01_distillation.ipynb", b'{"cells": [', "would not be graded: not a notebook"),
-        ("homework.ipynb", b"{}", "bears no lab's name"),
+        ("homework.ipynb", b"{}", "would not be graded: not a notebook, it is JSON, but no notebook."),
+        ("homework.ipynb", b'{"cells": [', "would not be graded: not a notebook, it ends in the middle"),
+        ("homework.ipynb", b'{"nbformat": 4, "cells": [{"cell_type": "code", "source": "x"}]}', "bears no lab's name"),
         ("absent.ipynb", None, "no file"),
     ],
 )
