@@ -205,12 +205,15 @@ def test_what_grading_would_note_is_said(course_check, tmp_path):
         "def conv2d_macs(*arguments, **options): return [x for x in [1]] + int('[/out]')",
         "check(linear_macs)",
         "def product(a, b): return a * b",
+        "import at_home",
+        "def model_bytes(state): return at_home.size(state)",
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), path)
     out = re.sub(r"[\s│]+", " ", course_check(path)[1])
     assert "✓ holds" in out and "1 of 7 exercises hold" in out
     assert "Note: product stands in code cell 5, below the check of linear_macs in code cell 4." in out
-    assert "✗ not found: no cell defines a function model_bytes" in out
+    assert "✗ not found: no cell defines a function latency_summary" in out
+    assert "model_bytes: code cell 6, line 1 raised ModuleNotFoundError: No module named 'at_home' (only" in out
     assert "[x for x in [1]] + int('[/out]')" in out and "with base 10: '[/out]'" in out
 
 
