@@ -91,6 +91,7 @@ class FunctionUnderTest:
 
     def __init__(self, function: Callable[..., Any], exercise: Exercise, ask_again: int) -> None:
         self.function, self.exercise, self.ask_again = function, exercise, ask_again
+        self.dtype = torch.get_default_dtype()  # the notebook's own
         self.arguments: tuple[Sequence[Any], dict[str, Any]] | None = None
         self.output: Any = None
         self.changed: LawResult | None = None
@@ -131,7 +132,8 @@ class FunctionUnderTest:
     def answer(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """What the function returns for these very arguments; its exceptions as StudentError."""
         try:
-            return self.function(*args, **kwargs)
+            with default_dtype(self.dtype):
+                return self.function(*args, **kwargs)
         except (StudentError, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -229,6 +231,7 @@ def run(
     laws = [*exercise.laws, *extra]
     with (
         one_thread(),
+        default_dtype(torch.float32),
         contextlib.redirect_stdout(printed),
         contextlib.redirect_stderr(printed),
         warnings.catch_warnings(),
@@ -265,6 +268,17 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Make new tensors of this dtype: laws mean float32, whatever the notebook has set for its own functions."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _try(each: Law, function: FunctionUnderTest, seed: int) -> LawResult:

@@ -152,6 +152,24 @@ def test_keyboard_interrupt_goes_through(doubling):
         run(doubling, interrupted)
 
 
+def test_the_notebooks_default_dtype_is_for_its_functions_only(doubling):
+    """As in grading, where the laws stand in another process."""
+    seen = []
+
+    def double(x):
+        seen.append(torch.ones(1).dtype)
+        return 2 * x
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        passed = run(doubling, double).passed
+        assert passed and torch.get_default_dtype() == torch.float64
+        assert not run(doubling, lambda x: 2 * x + torch.zeros(x.shape)).passed
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert set(seen) == {torch.float64}
+
+
 def test_bands_are_worth_a_part():
     exercise = Exercise("9.9", "double", points=4, minutes=1, difficulty=1)
 

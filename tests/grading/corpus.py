@@ -659,6 +659,13 @@ ODD = {
         "from __future__ import annotations", RIGHT, f"{DEF.replace('labels', 'labels: Array')}{RETURN}"
     ),
     "cell magics one below another": teacher(f"\n%%time\n%%capture out\n\n{TEACHER}"),
+    "float64 by default": case(
+        HEAD, "torch.set_default_dtype(torch.float64)", SOFT, SOLUTION["distillation_loss"],
+        "check(soft_targets)", "check(distillation_loss)",
+    ),
+    "float64 by default, where float32 is asked for": teacher(
+        "torch.set_default_dtype(torch.float64)", TEACHER, kernel=False, told="has dtype float64, not float32"
+    ),
     "match": teacher(RIGHT, f"{DEF}    match num_classes:\n        case int(): return {CALL}\n        case _: return"),
     "a prompt": teacher(">>> " + RIGHT.replace("\n", "\n... ") + "\n...", f"{DEF}{RETURN}"),
     "imports at the bottom": case(
