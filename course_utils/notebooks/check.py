@@ -32,6 +32,7 @@ from course_utils.grading.submission import JUDGED, ExerciseResult, Result, grad
 from course_utils.notebooks.statements import cleaned
 from course_utils.units import expected_path, find_topic, lab_path, load_unit, unit_name
 
+PAGE = 92  # characters across a notebook in JupyterLab
 SLOW = 2  # times the usual, from which on it is said
 GRADING_DIFFERS = "Grading tries the same laws, and some more, on other inputs."
 
@@ -91,6 +92,17 @@ def code_cells(topic: str) -> list[dict[str, Any]]:
     """The code cells of the answer-free copy of a lab; `source` is one text."""
     cells = json.loads(expected_path(topic).read_text(encoding="utf-8"))["cells"]
     return [cell | {"source": "".join(cell["source"])} for cell in cells if cell["cell_type"] == "code"]
+
+
+def headings(topic: str) -> dict[str, str]:
+    """The heading above each cell of a lab as it is handed out, by the cell's id; none if the lab is gone."""
+    found, heading = {}, ""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        for cell in json.loads(lab_path(topic).read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "markdown":
+                heading = [heading, *re.findall("^#+ +(.+)", "".join(cell["source"]), re.MULTILINE)][-1]
+            found[cell["id"]] = heading
+    return found
 
 
 def compared_experiments(cells: list[dict[str, Any]]) -> Iterator[Experiment]:
@@ -191,11 +203,20 @@ def judge(
 
 def remarks(result: Result) -> list[str]:
     """What there is to say beside the verdicts."""
-    lines = [f"Note: {note}." for note in result.notes]
+    said = "\n".join(map(verdict, result.exercises))
+    lines = [f"Note: {note}." for note in result.notes if note not in said]
     lines += [f"{e.name}: {e.note}." for e in result.exercises if e.outcome == "judged" and e.note and not e.points]
-    if result.message and result.status not in ("graded", "partly graded", *JUDGED):
+    if result.message not in said and result.status not in ("graded", "partly graded", "not graded", *JUDGED):
         lines.insert(0, f"{result.status}: {result.message}.")
     return lines
+
+
+def age(path: Path) -> str:
+    """When a file was saved, in words."""
+    minutes = (time.time() - path.stat().st_mtime) / 60
+    if minutes < 2:
+        return "just now"
+    return f"{minutes:.0f} minutes ago" if minutes < 120 else f"{minutes / 60:.0f} hours ago"
 
 
 def check_lab(lab: str | Path, console: Console | None = None) -> bool:
@@ -227,7 +248,7 @@ def check_lab(lab: str | Path, console: Console | None = None) -> bool:
         held = {each.name for each in result.exercises if each.points == each.max_points}
         experiments = [each for each in compared_experiments(cells) if each.needs <= held]
         shown = run_experiments(processes, cells, experiments, result.exercises)
-    console.print(Text(f"{unit_name(topic)}: {path}"))
+    console.print(Text(f"{unit_name(topic)}: {path}, saved {age(path)}"))
     table = Table()
     for heading in ("Exercise", "Function", "Verdict"):
         table.add_column(heading)
@@ -240,14 +261,16 @@ def check_lab(lab: str | Path, console: Console | None = None) -> bool:
     if slower > SLOW:
         console.print(f"This machine is slow or busy just now: all limits of time are {slower:.0f} times longer.")
     agree = True
+    above = headings(topic)
     for experiment in experiments:
+        cell = f'The cell below "{above.get(experiment.id, experiment.id)}"'
         if experiment.id not in shown:
-            console.print(Text(f"The experiment {experiment.id} takes too long on this machine to be compared."))
+            console.print(Text(f"{cell} takes too long on this machine to be compared."))
         elif not shows(shown[experiment.id], experiment.expected):
             agree = False
             lines = shown[experiment.id].splitlines() or [""]
             other = next((line for line in lines if line not in experiment.expected), lines[0])
-            console.print(Text(f"The experiment {experiment.id} gave another result than expected: {other}"))
+            console.print(Text(f"{cell} gave another result than expected: {other}"))
     console.print(f"{len(held)} of {len(exercises)} exercises hold. {GRADING_DIFFERS if held else ''}".rstrip())
     return len(held) == len(exercises) and agree
 
@@ -297,12 +320,10 @@ def check_saved(name: str) -> None:
     if not path.is_file():
         print(f"There is no file {name} in {Path.cwd()}: save the notebook, and in a terminal say `course check FILE`.")
         return
-    minutes = (time.time() - path.stat().st_mtime) / 60
-    ago = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
-    print(f"Checking {path.resolve()}, saved {'just now' if minutes < 2 else ago + ' ago'}: {reason}.")
+    print(f"Checking {path.resolve()}, saved {age(path)}: {reason}.")
     if differ := not_in_the_file(path, namespace, find_topic(name)):
         print(f"What you ran is not what this file holds ({', '.join(differ)}): save first, or is it another file?")
     command = [sys.executable, "-m", "course_utils", "check", str(path)]
-    environment = os.environ | {"COLUMNS": "110", "PYTHONIOENCODING": "utf-8"}
+    environment = os.environ | {"COLUMNS": str(PAGE), "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
     print(done.stdout + done.stderr, end="")

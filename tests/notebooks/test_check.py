@@ -16,7 +16,7 @@ from course_utils import cli
 from course_utils.grading import local
 from course_utils.grading.child import Limits, Slowness
 from course_utils.notebooks import build as builder
-from course_utils.notebooks.check import as_function, check_saved, shows, this_notebook
+from course_utils.notebooks.check import as_function, check_saved, headings, shows, this_notebook
 from course_utils.units import available, load_unit, unit_name
 
 LABS = [topic for topic in available() if builder.solution_source(topic).exists()]
@@ -56,6 +56,7 @@ def test_untouched_lab_is_red(topic, course_check, monkeypatch):
     exercises = load_unit(topic).exercises
     assert status == 1 and out.count("not implemented yet") == len(exercises), out
     assert f"0 of {len(exercises)} exercises hold" in out
+    assert re.search(r"\.ipynb, saved (just now|\d+ (minutes|hours) ago)", " ".join(out.split()))
     assert "another result" not in out, out
 
 
@@ -169,7 +170,16 @@ def test_an_experiment_that_shows_something_else_is_named(course_check, tmp_path
     nbformat.write(solved("budget"), tmp_path / "00_budget.ipynb")
     status, out = course_check(tmp_path / "00_budget.ipynb")
     assert status == 1 and "7 of 7 exercises hold" in out
-    assert "experiment-a-cheaper-convolution-2 gave another result" in " ".join(out.split()), out
+    said = " ".join(out.split())
+    assert 'The cell below "Experiment: a cheaper convolution" gave another result than expected: ' in said, out
+
+
+def test_without_the_lab_a_cell_is_called_by_its_id(monkeypatch, tmp_path):
+    for content in (None, "", "{}", '{"cells": 3}', '{"cells": [{}]}'):
+        if content is not None:
+            (tmp_path / "lab.ipynb").write_text(content)
+        monkeypatch.setattr("course_utils.notebooks.check.lab_path", lambda topic: tmp_path / "lab.ipynb")
+        assert headings("budget") == {}
 
 
 def test_processes_that_are_spawned_judge_as_forks_do(tmp_path, monkeypatch):
