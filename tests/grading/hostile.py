@@ -7,9 +7,10 @@ import nbformat
 
 from course_utils import distillation
 from course_utils.checks import find_exercise
-from course_utils.checks.engine import PUBLIC_SEED, clone, run
+from course_utils.checks.engine import PUBLIC_SEED, run
 from course_utils.grading.protocol import pack
-from tests.grading.notebooks import HEAD, SOLUTION, cells, notebook, raw
+from course_utils.plain_data import clone
+from tests.grading.notebooks import HEAD, SOLUTION, notebook, raw
 
 # The exercise under attack; the one before it, which is right, shows what an attack costs its own author
 TARGET, WITNESS = "virtual_teacher", "soft_targets"
@@ -42,6 +43,7 @@ def public_answers() -> bytes:
     return attack(f"""
 import hashlib, json
 from course_utils.grading.protocol import pack
+from course_utils.plain_data import clone
 KNOWN = json.loads({text!r})
 def {TARGET}(*args, **kwargs):
     kind, value = KNOWN.get(hashlib.sha256(pack([list(args), kwargs])).hexdigest(), ("float32", [0.0]))
@@ -69,6 +71,18 @@ def replies(field: str) -> bytes:
         "    protocol.honest = protocol.send",
         f"    protocol.send = lambda channel, reply: protocol.honest(channel, {{**reply, {field}}})",
     )
+
+
+def large(part: int = 1) -> dict[str, bytes]:
+    """Replies as large as the protocol lets through, or a part of that: what they cost grows with the size, or as its
+    square."""
+    letters = 10_000_000 // part
+    colliding = f"colliding = {{k * (2**61 - 1): 0 for k in range(1, {19_000 // part**2})}}\n"
+    return {
+        "reply that prints 30 MB each time": replies(f"'printed': 'x' * {3 * letters}"),
+        "reply of 32 MB keys": body(f"return {{'k' * {letters}: 1, 'l' * {letters}: 2}}"),
+        "reply of colliding keys": body("return colliding", before=colliding),
+    }
 
 
 # name: what is handed in. Each deserves the points of the witness, and none for the exercise under attack.
@@ -99,13 +113,9 @@ ATTACKS = {
     # Forging messages
     "forged frames on every descriptor": forged_frames(),
     "reply with a forged value": replies("'value': True, 'passed': True"),
-    "reply that prints 30 MB each time": replies("'printed': 'x' * 30_000_000"),
     "reply whose error is a tree": replies("'error': [['LawViolation'], {}, 3]"),
     "reply that changes every argument": replies("'after': [[torch.zeros(1)] * 3, {'a': 1}]"),
-    "reply of 32 MB keys": body("return {'k' * 10_000_000: 1, 'l' * 10_000_000: 2}"),
-    "reply of colliding keys": body(
-        "return colliding", before="colliding = {k * (2**61 - 1): 0 for k in range(1, 19_000)}\n"
-    ),
+    **large(),
     "reply nested deep": body("x = []", "for _ in range(100_000): x = [x]", "return x"),
     "reply of a million values": body("return list(range(1_000_000))"),
     "reply of one list, shared": body("x = [0]", "for _ in range(22): x = [x] * 10", "return x"),
@@ -151,7 +161,6 @@ ATTACKS = {
     "descriptors used up": body("kept = []", "while True: kept.append(open('/dev/null'))"),
     "never answers": body("signal.pause()", before="import signal\n"),
     "recursion": body(f"return {TARGET}(labels, num_classes, correct_probability)"),
-    "integer that never ends": attack("n = 9**9**9\n" + DEF + "    return n"),
     "pattern that never ends": body("re.match('(a+)+$', 'a' * 50 + 'b')", before="import re\n"),
     "error that hangs": attack("class Odd(Exception):\n    def __str__(self):\n        while True: pass\n"
                                + DEF + "    raise Odd"),
@@ -216,7 +225,7 @@ def points_forged() -> bytes:
 
 ATTACKS["points in the metadata"] = points_forged()
 
-# Right functions in unusual clothes: each deserves full points
+# Right functions in unusual clothes: each deserves the points of the witness and of the target
 HONEST = {
     "callable object": "class Teacher:\n    def __call__(self, *args): return right(*args)\n"
     f"{RIGHT}\n{TARGET} = Teacher()",
@@ -250,4 +259,4 @@ HONEST = {
     "a catch-all": f"{RIGHT}\n{DEF}    try:\n        return right(labels, num_classes, correct_probability)\n"
     "    except BaseException:\n        return None",
 }
-HONEST_NOTEBOOKS = {name: notebook(cells(**{TARGET: code})) for name, code in HONEST.items()}
+HONEST_NOTEBOOKS = {name: attack(code) for name, code in HONEST.items()}

@@ -20,7 +20,7 @@ from tests.grading.conftest import without_sandbox
 from tests.grading.notebooks import EXERCISES, HEAD, SOLUTION, STUB, TOPIC, cells, notebook, raw, variant_cell
 
 importlib.import_module(f"tests.units.{TOPIC}.mutants")
-LIMITS = Limits(call=2, define=5, patience=5, exercise=30, submission=120)
+LIMITS = Limits(call=1, define=2, patience=10, exercise=30, submission=120)
 SEED = 20260
 POINTS = {exercise.name: exercise.points for exercise in EXERCISES}
 # Who calls whom in the reference
@@ -60,6 +60,8 @@ BROKEN = {
                      without("ensemble_soft_targets"), "partly graded: 1.3 ensemble_soft_targets: timed out"),
     "endless helper": (notebook(cells(virtual_teacher="n = 0\nwhile not n: n = 0\ndef virtual_teacher(*a): return n")),
                        without("virtual_teacher"), "partly graded: 1.4 virtual_teacher: timed out"),
+    "integer that never ends": (notebook(cells(virtual_teacher="n = 9**9**9\ndef virtual_teacher(*a): return n")),
+                                without("virtual_teacher"), "partly graded: 1.4 virtual_teacher: timed out"),
     "function deleted": (notebook(cells(distill=None)), without("distill"), "partly graded: 1.6 distill: not found"),
     "function renamed": (notebook(cells(distill=SOLUTION["distill"].replace("def distill(", "def train("))),
                          without("distill"), "partly graded: 1.6 distill: not found"),
@@ -116,14 +118,14 @@ BROKEN = {
 }  # fmt: skip
 
 
-def mutants():
-    """Of each exercise three wrong versions and a right one that prove the checks, as students' notebooks."""
+def mutants(wrong):
+    """Of each exercise some wrong versions and a right one that prove the checks, as students' notebooks."""
     extra = instructor_laws(TOPIC)
     taken = Counter()
     for number, variant in enumerate(VARIANTS):
         name = next((e.name for e in EXERCISES if e.id == variant.exercise), None)
         taken[name, variant.error == ""] += 1
-        if name is None or taken[name, variant.error == ""] > (3 if variant.error else 1):
+        if name is None or taken[name, variant.error == ""] > (wrong if variant.error else 1):
             continue
         sources = cells(**{name: variant_cell(variant)})
         if not variant.error:
@@ -178,10 +180,10 @@ def grade(folder, out, trust=False, **kwargs):
 
 
 @pytest.fixture(scope="module")
-def graded(tmp_path_factory):
+def graded(tmp_path_factory, depth):
     """The class, graded in the sandbox by two processes."""
     folder, out = tmp_path_factory.mktemp("class"), tmp_path_factory.mktemp("out")
-    submissions = BROKEN | dict(mutants())
+    submissions = BROKEN | dict(mutants(depth(2, 3)))
     hand_in(folder, submissions)
     assert grade(folder, out, workers=2) is True
     return folder, out, submissions
@@ -255,7 +257,7 @@ def test_without_a_sandbox(tmp_path):
     names = ["reference", "untouched", "half", "syntax error", "endless helper", "exits", "in place", "corrupt"]
     submissions = {name: BROKEN[name] for name in names}
     hand_in(folder, submissions)
-    assert grade(folder, tmp_path / "out", trust=True, workers=2) is True
+    assert grade(folder, tmp_path / "out", trust=True, workers=1) is True
     assert_deserved(tmp_path / "out", submissions)
 
 

@@ -15,14 +15,15 @@ from course_utils.grading.run import grade_class
 from course_utils.grading.sandbox import SandboxUnavailable
 from course_utils.grading.tables import spreadsheet_text
 from tests.grading.conftest import without_sandbox
-from tests.grading.hostile import ATTACKS, HONEST_NOTEBOOKS, TARGET, UNREAD, WITNESS
+from tests.grading.hostile import ATTACKS, HONEST_NOTEBOOKS, TARGET, UNREAD, WITNESS, large
 from tests.grading.notebooks import EXERCISES, cells, notebook
 
 LAB = "01_distillation"
-LIMITS = Limits(call=2, define=8, patience=4, exercise=25, submission=60)
+SHORT = Limits(call=0.5, define=8, patience=10, exercise=25, submission=60)
 POINTS = {exercise.name: float(exercise.points) for exercise in EXERCISES}
 FULL, NOTHING = dict(POINTS), dict.fromkeys(POINTS, 0.0)
 ONLY_WITNESS = {**NOTHING, WITNESS: POINTS[WITNESS]}
+BOTH = {**ONLY_WITNESS, TARGET: POINTS[TARGET]}
 NEIGHBOUR = notebook(cells())
 
 
@@ -60,35 +61,35 @@ def put_odd_files(folder, elsewhere):
     }  # fmt: skip
 
 
-def class_of_attackers():
-    """(content, points, status) by student; an honest neighbour between every six."""
+def class_of_attackers(part):
+    """(content, points, status) by student; an honest neighbour between every six. Large replies only in part."""
     students = {}
-    for number, (name, content) in enumerate(ATTACKS.items()):
+    for number, (name, content) in enumerate((ATTACKS | large(part)).items()):
         students[f"{number:02d} {name}"] = content, ONLY_WITNESS, ".*"
         if number % 6 == 0:
             students[f"{number:02d}~neighbour"] = NEIGHBOUR, FULL, "graded"
     for name, (content, read, status) in UNREAD.items():
         students[f"U {name}"] = content, ONLY_WITNESS if read else NOTHING, status
     for name, content in HONEST_NOTEBOOKS.items():
-        students[f"H {name}"] = content, FULL, "graded"
+        students[f"H {name}"] = content, BOTH, "partly graded: 1.2 distillation_loss: not found.*"
     # A name that is not UTF-8 belongs to somebody too
     students[os.fsdecode(b"Z\xeb\xff")] = NEIGHBOUR, FULL, "graded"
     return students
 
 
 @pytest.fixture(scope="module")
-def graded(tmp_path_factory):
+def graded(tmp_path_factory, depth):
     base = tmp_path_factory.mktemp("hostile")
     folder, out = base / "class", base / "out"
     folder.mkdir()
-    students = class_of_attackers()
+    students = class_of_attackers(depth(4, 1))
     for student, (content, *_) in students.items():
         (folder / f"{student}.ipynb").write_bytes(content)
     odd = put_odd_files(folder, base / "elsewhere")
     before = {p.pid for p in psutil.process_iter()}
     start = time.monotonic()
     try:
-        finished = grade_class("01", folder, out, limits=LIMITS, workers=2)
+        finished = grade_class("01", folder, out, limits=depth(SHORT, Limits()), workers=2)
     except SandboxUnavailable as error:
         without_sandbox(error)
     seconds = time.monotonic() - start

@@ -62,9 +62,10 @@ def _serve_kernels(connection, folder) -> None:
     os.environ["IPYTHONDIR"] = str(folder)
     held = {}
 
-    def recorded(exercise, *args):
-        report = run(exercise, *args)
-        held[exercise.name] = report.passed
+    def recorded(exercise, *args, **options):
+        report = run(exercise, *args, **options)
+        if options:  # else it is looked at because of another that uses it
+            held[exercise.name] = report.passed
         return report
 
     checks.run = recorded

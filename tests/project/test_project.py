@@ -189,6 +189,19 @@ def clone(tmp_path) -> Path:
 
 
 @needs_make
+def test_make_prove_takes_units_and_pytests_options(clone):
+    assert "--no-loadscope-reorder --prove 07 -k mutants" in make("-n", "prove", "ARGS=07 -k mutants", cwd=clone).stdout
+
+
+def test_the_deep_proof_runs_every_week():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "prove.yml").read_text(encoding="utf-8"))
+    *_, day, month, weekday = workflow[True]["schedule"][0]["cron"].split()  # YAML 1.1 takes `on` for true
+    assert (day, month) == ("*", "*") and weekday != "*"
+    assert workflow["jobs"]["prove"]["steps"][-1]["run"] == "bash .ci/run prove"
+    assert 'exec make "${@:-test}"' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@needs_make
 def test_make_refuses_an_old_python_in_one_sentence(clone):
     old = clone / "python3.8"
     old.write_text("#!/bin/sh\nexit 1\n")  # what our question 'are you new enough?' gets from an old Python
