@@ -123,6 +123,19 @@ def test_bad_files_get_one_sentence(tmp_path, capsys, name, content, words):
     assert words in " ".join(said.split()) and "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    "name", ["01_distillation.ipynb.txt", "01_distillation.md", "01_distillation.py", "no/such/folder/01_distillation"]
+)
+def test_another_file_is_never_checked_in_its_place(tmp_path, capsys, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for there in (False, True):
+        assert cli.main(["check", name]) == 1
+        said = " ".join(capsys.readouterr().err.split())
+        assert said.startswith(f"course: {name} {'is no notebook' if there else 'is not there'}: name a lab")
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+
+
 def test_unknown_lab_gets_a_suggestion(capsys):
     assert cli.main(["check", "distilation"]) == 1
     assert "01_distillation" in capsys.readouterr().err
