@@ -227,10 +227,12 @@ def check_lab(lab: str | Path, console: Console | None = None) -> bool:
         raise FileNotFoundError(f"The expected outputs of {unit_name(topic)} are missing: run `course build` first.")
     exercises = load_unit(topic).exercises
     cells = code_cells(topic)
+    terminal = Console(stderr=True, force_jupyter=False)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        console=Console(stderr=True, force_jupyter=False),
+        console=terminal,
+        disable=not terminal.is_terminal,
         transient=True,
         auto_refresh=False,  # a refreshing thread and forks do not go together
     )

@@ -84,6 +84,7 @@ def test_one_wrong_exercise_is_named(topic, tmp_path):
         command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path_of_modules}, capture_output=True, text=True
     )
     assert result.returncode == 1, result.stdout + result.stderr
+    assert result.stderr == "" and result.stdout.startswith(f"{unit_name(topic)}: {path.name}, saved just now\n")
     (row,) = [line for line in result.stdout.splitlines() if "✗" in line]
     assert last.id in row and last.name in row
     assert f"{len(load_unit(topic).exercises) - 1} of {len(load_unit(topic).exercises)} exercises hold" in result.stdout
