@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from course_utils.grading import protocol
+from course_utils.grading.extract import extract
 from course_utils.grading.protocol import NotPlain
-from course_utils.notebooks.extract import extract
-from course_utils.notebooks.statements import Statement
+from course_utils.grading.statements import Statement
 from course_utils.plain_data import salted, shares, tensors
 
 KEPT_GRAPHS = 256  # results whose gradient can still be asked for

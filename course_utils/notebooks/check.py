@@ -28,8 +28,8 @@ from course_utils.grading.child import Died, Processes
 from course_utils.grading.collect import Refused, parse_notebook, read_bytes
 from course_utils.grading.local import LocalProcesses
 from course_utils.grading.protocol import pack
+from course_utils.grading.statements import cleaned
 from course_utils.grading.submission import JUDGED, ExerciseResult, Result, grade_notebook, topic_of
-from course_utils.notebooks.statements import cleaned
 from course_utils.units import expected_path, find_topic, lab_path, load_unit, unit_name
 
 PAGE = 92  # characters across a notebook in JupyterLab

@@ -10,7 +10,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course_utils.checks import find_exercise
-from course_utils.notebooks.extract import extract
+from course_utils.grading.extract import extract
 from course_utils.notebooks.source import function_source, stub_source
 from course_utils.units import load_unit
 

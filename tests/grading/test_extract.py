@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 
-from course_utils.notebooks.extract import extract
+from course_utils.grading.extract import extract
 from course_utils.units import load_unit, solution_source
 
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom course_utils.checks import check"

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from course_utils.notebooks.statements import PROCESS, SHOWING, Statement, cleaned, names_of, parse_cell
+from course_utils.grading.statements import PROCESS, SHOWING, Statement, cleaned, names_of, parse_cell
 
 # The cell magics whose body runs in the notebook's namespace: cells with others (%%bash, %%timeit) define nothing
 PYTHON_MAGICS = frozenset({"time", "capture", "prun", "needs"})
