@@ -213,6 +213,8 @@ def _what_it_is(text: str, error: Exception) -> str:
         end = len(text.rstrip()) if error.msg.startswith("Unterminated string") else error.pos + SHORT
         if end >= len(text.rstrip()):
             return "it ends in the middle: save the notebook again, or copy it again as a whole"
+        if error.msg == "Extra data":
+            return f"line {error.lineno} follows the notebook's end, as if saved twice: save it again, or cut that off"
     return f"it is not JSON: {str(error)[:100]}"
 
 

@@ -94,6 +94,7 @@ class _Notebook:
             if magic[1] in ("writefile", "file"):
                 self.write_file(index, *cell[magic.start(1) :].partition("\n")[::2])
             if magic[1] not in PYTHON_MAGICS:
+                self.miss(cell, f"code cell {index + 1} begins with %%{magic[1]}: what it defines does not count")
                 return
             if magic[1] == "needs":
                 self.secondary.add(index)
@@ -108,8 +109,7 @@ class _Notebook:
         for line, text, source in errors:
             note = f"code cell {index + 1} has a syntax error in line {line}: {text}"
             self.notes.append(note)
-            for name in re.findall(r"\bdef\s+(\w+)", source):
-                self.broken[name] = note
+            self.miss(source, note)
         for statement in statements:
             self.add(statement)
 
@@ -119,9 +119,13 @@ class _Notebook:
             if not parse_cell(index, cell[: magic.start()])[1]:  # else it stands in a text
                 note = f"code cell {index + 1} ends at {magic[0]}, which must be a cell's first line"
                 self.notes.append(note)
-                self.broken |= dict.fromkeys(re.findall(r"\bdef\s+(\w+)", cell[magic.end() :]), note)
+                self.miss(cell[magic.end() :], note)
                 return cell[: magic.start()]
         return cell
+
+    def miss(self, text: str, reason: str) -> None:
+        """Keep why the functions that a text defines are missing."""
+        self.broken |= dict.fromkeys(re.findall(r"\bdef\s+(\w+)", text), reason)
 
     def add(self, statement: Statement) -> None:
         number = len(self.statements)

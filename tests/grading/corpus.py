@@ -263,6 +263,7 @@ REFUSED = {
     "too much code": (more(*["# " + "x" * 90_000] * 7), "500,000 are allowed"),
     "format 5": (as_cells(metadata(), nbformat=5), "it has notebook format 5: save it as format 4"),
     "cut off": (lambda cells: notebook(cells)[:-40], "it ends in the middle"),
+    "two saved over each other": (lambda cells: 2 * (notebook(cells) + b"\n"), "follows the notebook's end"),
     "not JSON": (lambda cells: b"x" + notebook(cells), "it is not JSON: Expecting value"),
     "latin-1": (lambda cells: notebook(cells).replace(b"# Lab", b"# \xe9"), "it is not UTF-8"),
     "a web page": (lambda cells: b"<!DOCTYPE html><title>Sign in</title>", "it is a web page"),
@@ -671,6 +672,9 @@ ODD = {
     "imports at the bottom": case(
         re.sub(": Tensor| -> Tensor", "", TEACHER), "import torch\nfrom course_utils.checks import check", CHECK
     ),
+    "a question below it": teacher(f"{TEACHER}\n\nlabels = input('labels? ')"),
+    "JavaScript first": case("%%javascript\nvar head = document", HEAD, TEACHER, CHECK),
+    "a magic in a comment": teacher(f"# %%bash\n#%%time\n{TEACHER}"),
     "the check in the same cell": case(HEAD, f"{TEACHER}\n\n{CHECK}"),
     "wrong, then right": teacher(f"{DEF}    return labels", CHECK, TEACHER, told="virtual_teacher is defined 2 times"),
     "a helper mended, checked twice": teacher(REST.replace("- p", "+ p"), USES_REST, CHECK, REST),
@@ -705,6 +709,13 @@ ODD = {
     "a variable in place of a helper": teacher(
         REST, "rest = rest(3, 0.5)", USES_REST, kernel=False, judged=True, told="rest is bound again in code cell 3"
     ),
+    "a syntax error beside it in its cell": teacher(
+        f"{TEACHER}\nprint 'done'", kernel=False, judged=True, told="code cell 2 has a syntax error in line"
+    ),
+    "a cell that was deleted once it had run": teacher(
+        "K = 1.0", RIGHT, f"{DEF}    return K * {CALL}", judged=False, told="virtual_teacher uses K, which no cell defines",
+        saved=lambda cells: notebook(cells[:1] + cells[2:]),
+    ),
     "an error above it in its cell": teacher(RIGHT, f"1 / 0\n{DEF}{RETURN}", kernel=False, judged=True),
     # Wrong everywhere
     "no recursion limit": scaled(
@@ -720,6 +731,12 @@ ODD = {
     ),
     "a cell magic below a comment": teacher(
         f"# my answer\n%%time\n{TEACHER}", kernel=False, told="code cell 2 ends at %%time, which must be a cell's first"
+    ),
+    "a cell magic that runs its cell elsewhere": teacher(
+        f"%%timeit -n 1 -r 1\n{TEACHER}", kernel=False, told="code cell 2 begins with %%timeit: what it defines"
+    ),
+    "an answer at the keyboard": teacher(
+        "K = float(input('K? '))", RIGHT, f"{DEF}    return K * {CALL}", kernel=False, told="nobody answers `input`"
     ),
     "a number": teacher("virtual_teacher = 3", kernel=False, told="virtual_teacher is not a function, but of type int"),
     "a syntax error": teacher("def virtual_teacher(x:\n    return 1", kernel=False, told="a syntax error in line 1"),

@@ -204,6 +204,7 @@ def test_a_pasted_log_is_left_out_and_noted():
         (b"version https://git-lfs.github.com/spec/v1\n", "not a notebook", "a pointer of Git LFS.*git lfs pull"),
         (b"\n<!DOCTYPE html>\n<title>Sign in</title>", "not a notebook", "a web page .*download it again"),
         (b'{\n<<<<<<< HEAD\n "cells": []\n=======\n', "not a notebook", "a merge conflict .*<<<<<<<"),
+        (b'{"nbformat": 4}\n{"nbformat": 4}', "not a notebook", "line 2 follows the notebook's end"),
         (b"%PDF", "not a notebook", "it is not JSON"),
         (b"{}", "not a notebook", "it is JSON, but no notebook"),
         (b'{"nbformat": 3, "worksheets": 5}', "wrong format", "the old notebook format 3, and errors"),

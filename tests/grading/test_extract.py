@@ -360,6 +360,12 @@ def test_a_name_in_an_annotation_that_is_never_looked_up_is_not_noted():
     assert "f uses Array, which no cell defines" in extract(cells[::-1], ["f"]).notes
 
 
+def test_a_cell_magic_that_hides_an_exercise_is_named():
+    found = extract(["%%snakeviz\ndef f(): return 1", "def g(): return 1", "%%bash\ndef g(): 2"], ["f", "g"])
+    assert found.missing == ["f"] and not found.notes
+    assert found.broken == {"f": "code cell 1 begins with %%snakeviz: what it defines does not count"}
+
+
 @pytest.mark.parametrize("above", ["# a word\n", "import math\n\n", "%%time\n# a word\n"])
 def test_a_cell_ends_at_a_cell_magic_that_is_not_its_first_line(above):
     found = extract([f"{above}%%time\ndef f(): return math"], ["f"])
