@@ -713,7 +713,7 @@ ODD = {
         f"{TEACHER}\nprint 'done'", kernel=False, judged=True, told="code cell 2 has a syntax error in line"
     ),
     "a cell that was deleted once it had run": teacher(
-        "K = 1.0", RIGHT, f"{DEF}    return K * {CALL}", judged=False, told="virtual_teacher uses K, which no cell defines",
+        "K = 1.0", RIGHT, f"{DEF}    return K * {CALL}", judged=False, told="uses K, which no cell defines",
         saved=lambda cells: notebook(cells[:1] + cells[2:]),
     ),
     "an error above it in its cell": teacher(RIGHT, f"1 / 0\n{DEF}{RETURN}", kernel=False, judged=True),
