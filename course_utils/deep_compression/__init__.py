@@ -96,8 +96,8 @@ def linear_centroids(weights: Tensor, count: int) -> Tensor:
 def kmeans_1d(weights: Tensor, centroids: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """Weight sharing: k-means on one layer's weights by Lloyd's steps (Han 2016, eq. 2).
 
-    weights: [n], kept weights only (with the pruned zeros, zero would become a centroid),
-    none too; centroids: [count], the start, of the same dtype, in any order, not
+    weights: [n], kept weights only (with the pruned zeros, zero would become a centroid);
+    centroids: [count], the start, of the same dtype, in any order, not
     necessarily different. A step assigns every weight to its nearest centroid (of equally
     near ones, the one with the lowest index) and moves each centroid to the mean of its
     weights, equal weights each counted; a centroid without weights stays where it is.

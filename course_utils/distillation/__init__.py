@@ -17,9 +17,9 @@ from course_utils.models import mlp_forward
 def soft_targets(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Probabilities of the classes at a temperature (Hinton 2015, eq. 1).
 
-    logits: [..., classes], of any float dtype, with any number of rows, none too. Returns
-    probabilities of the same shape and dtype; each row along the last axis sums to 1. A
-    higher temperature gives a softer distribution. Differentiable in the logits.
+    logits: [..., classes], of any float dtype. Returns probabilities of the same shape and
+    dtype; each row along the last axis sums to 1. A higher temperature gives a softer
+    distribution. Differentiable in the logits.
     """
     # q_i = exp(z_i / T) / Σ_j exp(z_j / T)
     return torch.softmax(logits / temperature, dim=-1)
@@ -61,9 +61,9 @@ def ensemble_soft_targets(logits_list: Sequence[Tensor], temperature: float) -> 
 def virtual_teacher(labels: Tensor, num_classes: int, correct_probability: float) -> Tensor:
     """A teacher that nobody trained: it knows the label, and nothing of the other classes.
 
-    Yuan 2020, eq. 8. labels: [batch], int64; the batch may be empty. num_classes: at least
-    2. correct_probability: from 0 to 1, both included. Returns [batch, num_classes],
-    float32: correct_probability on the label, the rest uniform over the other classes.
+    Yuan 2020, eq. 8. labels: [batch], int64. num_classes: at least 2. correct_probability:
+    from 0 to 1, both included. Returns [batch, num_classes], float32: correct_probability
+    on the label, the rest uniform over the other classes.
     """
     rest = (1 - correct_probability) / (num_classes - 1)
     probabilities = torch.full((len(labels), num_classes), rest)
@@ -104,9 +104,8 @@ def distill(
     name (weight [out, in], bias [out]), first layer first; its logits are
     `course_utils.models.mlp_forward(state, inputs)`. inputs: [batch, ...]; labels: [batch],
     int64; teacher_logits: [batch, classes]. Returns the state after exactly `steps` steps
-    (0 or more) of size `lr` (0 or more), whatever the loss does, in tensors of its own:
-    same names in the same order, shapes and dtypes, without a gradient history; `state`
-    itself is not changed.
+    (0 or more) of size `lr` (0 or more), whatever the loss does: same names in the same
+    order, shapes and dtypes, without a gradient history; `state` itself is not changed.
     """
     weights = {name: w.detach().clone().requires_grad_() for name, w in state.items()}
     for _ in range(steps):

@@ -25,12 +25,10 @@ def magnitude_saliency(weight: Tensor, order: float = 1) -> Tensor:
 
 
 def mean_activation(activations: Tensor) -> Tensor:
-    """Mean activation of each channel, over the batch and over space (Molchanov 2017,
-    section 2.2).
+    """Mean activation of each channel, over the batch and over space.
 
-    activations: [batch, channels, ...], with any number of axes of space, or none. Returns
-    [channels], signed, of the same dtype, in which the mean can be held even if the sum
-    cannot.
+    Molchanov 2017, section 2.2. activations: [batch, channels, ...], with any number of
+    axes of space, or none. Returns [channels], signed, of the same dtype.
     """
     return activations.transpose(0, 1).flatten(1).mean(dim=1)
 
@@ -133,10 +131,8 @@ def predicted_loss_increase(
 
     It is the sum of their saliencies. saliencies: by parameter name, at least one, any
     shapes, of one dtype. masks: bool tensors by the same names, of the same shapes, True
-    where a weight is kept. Returns a scalar tensor of the saliencies' dtype. What is kept
-    does not matter, infinity and NaN included.
+    where a weight is kept. Returns a scalar tensor of the saliencies' dtype.
     """
-    # A product with the mask would make NaN of a kept infinity
     deleted = [saliency[~masks[name]] for name, saliency in saliencies.items()]
     return torch.cat(deleted).sum()
 
