@@ -1248,11 +1248,6 @@ def encode_without_falsy(symbols, code):
     return "".join(code[symbol] for symbol in symbols if symbol)
 
 
-@mutant("3.6a", "long texts are too deep")
-def encode_one_by_one(symbols, code):
-    return code[symbols[0]] + encode_one_by_one(symbols[1:], code) if len(symbols) else ""
-
-
 @mutant("3.6a", "a run of one symbol is written once")
 def encode_runs(symbols, code):
     return "".join(code[symbol] for symbol, _ in itertools.groupby(symbols))
@@ -1429,11 +1424,6 @@ def decode_without_none(bits, code, count):
     return symbols
 
 
-@mutant("3.6b", "at least one symbol is read")
-def decode_at_least_one(bits, code, count):
-    return reference.huffman_decode(bits, code, max(count, 1) if bits else count)
-
-
 @mutant("3.6b", "no word is longer than 16 bits")
 def decode_short_words(bits, code, count):
     return reference.huffman_decode(bits, {s: w for s, w in code.items() if len(w) <= 16}, count)
@@ -1461,16 +1451,6 @@ def decode_everything_first(bits, code, count):
     if len(symbols) < count:
         raise ValueError("too few bits")
     return symbols[:count]
-
-
-@mutant("3.6b", "long texts are too deep")
-def decode_one_by_one(bits, code, count):
-    if not count:
-        return []
-    for symbol, word in code.items():
-        if bits.startswith(word):
-            return [symbol, *decode_one_by_one(bits[len(word) :], code, count - 1)]
-    raise ValueError("bits that fit no symbol")
 
 
 @right("3.6b")

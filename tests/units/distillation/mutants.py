@@ -244,12 +244,6 @@ def softmax_less_one_maximum(logits, temperature=1.0):
     return exponentials / exponentials.sum(dim=-1, keepdim=True)
 
 
-@mutant("1.1", "transposed logits are an error")
-def softmax_of_a_view(logits, temperature=1.0):
-    rows = logits.view(-1, logits.shape[-1])
-    return torch.softmax(rows / temperature, dim=1).view(logits.shape)
-
-
 @mutant("1.1", "a temperature below 1 counts as 1")
 def softmax_never_sharper(logits, temperature=1.0):
     return torch.softmax(logits / max(temperature, 1.0), dim=-1)

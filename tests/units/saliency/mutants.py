@@ -835,19 +835,6 @@ def curvature_einsum(weights, inputs, slopes, bends, output_gradient, output_cur
     return result
 
 
-@mutant("2.3", "beyond the second layer from the end the gradient is that of the output")
-def curvature_of_three_layers(weights, inputs, slopes, bends, output_gradient, output_curvature):
-    gradient, curvature, found = output_gradient, output_curvature, []
-    for layer in reversed(range(len(weights))):
-        found.insert(0, curvature.T @ inputs[layer] ** 2 / len(curvature))
-        if layer > 0:
-            back = gradient @ weights[layer]
-            curvature = slopes[layer - 1] ** 2 * (curvature @ weights[layer] ** 2) + bends[layer - 1] * back
-            if len(weights) - layer < 2:
-                gradient = slopes[layer - 1] * back
-    return found
-
-
 @mutant("2.3", "a hidden unit's curvature is never negative")
 def curvature_clamped_when_hidden(weights, inputs, slopes, bends, output_gradient, output_curvature):
     gradient, curvature, found = output_gradient, output_curvature, []
@@ -1181,8 +1168,9 @@ def keep_quantile(saliencies, keep_fraction):
 @mutant("2.6", "topk picks any of equals")
 def keep_topk(saliencies, keep_fraction):
     flat = join(saliencies)
-    count = round(keep_fraction * len(flat))
-    return by_order(flat.topk(count).indices, count, saliencies)
+    kept = torch.zeros(len(flat), dtype=torch.bool)
+    kept[flat.topk(round(keep_fraction * len(flat))).indices] = True
+    return split(kept, saliencies)
 
 
 @mutant("2.6", "unstable sort")
