@@ -405,7 +405,7 @@ def statistics_quartiles(function, draw):
     for count in range(2, 14):
         samples = timings(draw, count)
         lower, median, upper = statistics.quantiles(samples, n=4, method="inclusive")
-        expect.close(function(samples), (median, lower, upper), rtol=1e-5, atol=0)
+        expect.close(function(samples), (median, lower, upper), rtol=1e-12, atol=0)
 
 
 @latency_summary.law(
@@ -415,13 +415,13 @@ def statistics_quartiles(function, draw):
 def arithmetic(function, draw):
     n = draw.size(1, 6)
     samples = draw.permutation(4 * n + 1).tolist()
-    expect.close(function(samples), (2.0 * n, 1.0 * n, 3.0 * n), rtol=1e-5)
+    expect.close(function(samples), (2.0 * n, 1.0 * n, 3.0 * n), rtol=1e-12)
 
 
 @latency_summary.law("one sample is its own median and quartiles", hint="Nothing to interpolate.", trials=2)
 def single_sample(function, draw):
     time = draw.uniform(1, 9)
-    expect.close(function([time]), (time, time, time), rtol=1e-5)
+    expect.close(function([time]), (time, time, time), rtol=1e-12)
 
 
 @latency_summary.law(
@@ -433,8 +433,8 @@ def outlier(function, draw):
     place = samples.index(max(samples))
     slow = [time * 1000 if i == place else time for i, time in enumerate(samples)]
     lower, median, upper = statistics.quantiles(samples, n=4, method="inclusive")
-    expect.close(function(samples), (median, lower, upper), rtol=1e-5)
-    expect.close(function(slow), (median, lower, upper), rtol=1e-5)
+    expect.close(function(samples), (median, lower, upper), rtol=1e-12)
+    expect.close(function(slow), (median, lower, upper), rtol=1e-12)
 
 
 @latency_summary.law(
@@ -445,12 +445,12 @@ def other_unit(function, draw):
     samples = timings(draw, draw.size(2, 9))
     expect.same_kind(function(samples), (0.0, 0.0, 0.0))
     wanted = tuple(time / 1e6 for time in function(samples))
-    expect.close(function([time / 1e6 for time in samples]), wanted, rtol=1e-5, atol=0)
+    expect.close(function([time / 1e6 for time in samples]), wanted, rtol=1e-12, atol=0)
     since_1970 = [1.7e9 + time / 1e3 for time in samples]  # in float32 they would all be the same
     lower, median, upper = statistics.quantiles(since_1970, n=4, method="inclusive")
-    expect.close(function(since_1970), (median, lower, upper), rtol=1e-13, atol=0)
+    expect.close(function(since_1970), (median, lower, upper), rtol=1e-12, atol=0)
     repeated = statistics.quantiles([*samples, *samples], n=4, method="inclusive")
-    expect.close(function(samples * 2), (repeated[1], repeated[0], repeated[2]), rtol=1e-5)
+    expect.close(function(samples * 2), (repeated[1], repeated[0], repeated[2]), rtol=1e-12)
 
 
 # --- 0.6 budget_report ------------------------------------------------------------------------------------------------
