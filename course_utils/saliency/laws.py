@@ -190,8 +190,8 @@ def exact_zeros(function, draw):
     expect.close(function(odd), torch.tensor([0.0, 0.0, 0.0, 1.0]), "APoZ of NaN, infinities and a zero")
     many = torch.zeros(1, 1, 300, 240, dtype=torch.float16)
     expect.close(function(many), torch.ones(1, dtype=torch.float16), "APoZ of 72,000 zeros in float16")
-    tiny = torch.tensor([[1e-60, 0.0]], dtype=torch.float64)
-    expect.close(function(tiny), torch.tensor([0.0, 1.0], dtype=torch.float64), "APoZ of float64 activations")
+    tiny = torch.tensor([[1e-60, 5e-324, 0.0]], dtype=torch.float64)
+    expect.close(function(tiny), torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64), "APoZ of float64 activations")
 
 
 @average_percentage_of_zeros.law(
@@ -228,7 +228,7 @@ def responses_in_bins(draw: Draw, bins: int, batch: int, channels: int) -> tuple
 )
 def entropy_of_counts(function, draw):
     for dtype, channels in zip(FLOATS, (3, 2), strict=True):
-        bins = draw.size(2, 7)
+        bins = (draw.size(2, 7), draw.size(2, 7), 40)[draw.trial]
         responses, counts = responses_in_bins(draw, bins, draw.integer(9, 14), channels)
         wanted = Categorical(counts.double()).entropy().to(dtype)
         expect.close(function(responses.to(dtype), bins), wanted, **CLOSE[dtype])
@@ -626,8 +626,8 @@ def obd_scale(function, draw):
 
 
 def tensors(draw: Draw, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
-    """Two or three tensors of different shapes, with negative entries."""
-    shapes = [(2, 3), (4,), (2, 2, 3)][: 2 + (draw.trial > 0)]
+    """Two to five tensors of different shapes, with negative entries: also a single number, and one without entries."""
+    shapes = [(2, 3), (4,), (2, 2, 3), (), (0, 3)][: (2, 3, 5)[draw.trial]]
     return {f"layer{i}.weight": draw.normal(*shape, scale=2, dtype=dtype) for i, shape in enumerate(shapes)}
 
 
@@ -664,7 +664,7 @@ def increase_extremes(function, draw):
 def increase_single(function, draw):
     for dtype in DTYPES:
         saliencies = tensors(draw, dtype)
-        for name, saliency in saliencies.items():
+        for name, saliency in ((name, s) for name, s in saliencies.items() if s.numel()):
             masks = {n: torch.ones_like(s, dtype=torch.bool) for n, s in reversed(saliencies.items())}
             place = draw.integer(0, saliency.numel() - 1)
             masks[name].view(-1)[place] = False
