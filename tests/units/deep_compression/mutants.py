@@ -2117,7 +2117,6 @@ EQUIVALENT = {
     "decode_relative_index: 0 -> -1": "the only axis is also the last",
     "linear_centroids: weights.min().item() -> weights.min()": "torch.linspace takes tensors too",
     "linear_centroids: weights.max().item() -> weights.max()": "torch.linspace takes tensors too",
-    "kmeans_1d: centroids.clone() -> centroids": "only without steps is it the argument itself, and nobody changes it",
     "kmeans_1d: 1 -> 2": "one more assignment, to the same centroids",
     "kmeans_1d: 0 -> -1": "the only axis is also the last",
     "kmeans_1d: members.clamp(min=1) -> members": "0/0 is not chosen",

@@ -20,9 +20,9 @@ EQUIVALENT = {
     "distillation_loss: -1 -> 1": "logits are [batch, classes]: axis 1 is the last",
     "distillation_loss: F.log_softmax(student_logits / temperature, dim=-1) -> "
     "F.log_softmax(student_logits / temperature)": "torch takes axis 1 of a matrix, with a warning",
-    "distill: value.detach().clone() -> value.detach()": "nothing is changed in place, so sharing memory does no harm",
+    "distill: w.detach().clone() -> w.detach()": "nothing is changed in place, so sharing memory does no harm",
+    "distill: w.detach() -> w": "a plain tensor has no history to cut off",
     "distill: (value - lr * gradient).detach() -> value - lr * gradient": "a longer graph, the same gradients",
-    "distill: value.detach() -> value": "the clone of a plain tensor has no history to cut off",
     "distill: list(weights.values()) -> weights.values()": "autograd.grad takes any sequence",
     "distill: True -> False": "strict only guards against a slip",
     "distill: zip(weights.items(), gradients, strict=True) -> zip(weights.items(), gradients)": "as above",

@@ -1507,7 +1507,7 @@ def mean_pooled(activations):
 EQUIVALENT = {
     "activation_entropy: 1 -> 2": "what a range of 0 is divided by does not matter: all distances are 0",
     "keep_top: True -> False": "strict=False; of the others, descending=False and stable=False are killed",
-    "keep_top: zip(saliencies, parts, strict=True) -> zip(saliencies, parts)": "there are as many parts as saliencies",
+    "keep_top: zip(saliencies.items(), parts, strict=True) -> zip(saliencies.items(), parts)": "as many parts",
 }
 
 
