@@ -357,9 +357,9 @@ def one_kwh(function, draw):
     factor = draw.uniform(0.1, 2)
     expect.close(function(1000, 1, 1.0, factor), (1.0, factor), rtol=1e-9)
     expect.close(function(power_watts=500.0, hours=2, pue=1, lbs_per_kwh=factor), (1.0, factor), rtol=1e-9)
-    expect.close(function(1000, 1, 1, 0), (1.0, 0.0), "(kWh, lbs) of electricity without emissions", rtol=1e-9)
-    expect.close(function(1000, 1, 0.5, factor), (0.5, 0.5 * factor), "(kWh, lbs) at PUE 0.5", rtol=1e-9)
-    expect.close(function(1000, 1, 0, factor), (0.0, 0.0), "(kWh, lbs) at PUE 0", rtol=1e-9)
+    expect.close(function(1000, 1, 1, 0), (1.0, 0.0), "of electricity without emissions, the result", rtol=1e-9)
+    expect.close(function(1000, 1, 0.5, factor), (0.5, 0.5 * factor), "at PUE 0.5, the result", rtol=1e-9)
+    expect.close(function(1000, 1, 0, factor), (0.0, 0.0), "at PUE 0, the result", rtol=1e-9)
 
 
 @training_co2.law(

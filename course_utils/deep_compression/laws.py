@@ -81,7 +81,9 @@ def like_torch(function, draw):
         expect.same_kind(got, weight, "the weight")
         expect.same_kind(velocity, weight, "the velocity")
         wanted = sgd(weight, gradients[:count], **settings)
-        expect.close(got[mask], wanted[mask], f"the kept weights after step {count}", rtol=1e-9, atol=1e-12)
+        expect.close(
+            got[mask], wanted[mask], f"the part of the weight that is kept, after step {count},", rtol=1e-9, atol=1e-12
+        )
 
 
 @masked_sgd_step.law(
@@ -157,7 +159,7 @@ def no_rate(function, draw):
     (weight, gradient, velocity), mask = step_inputs(draw, torch.float64)
     momentum, decay = draw.uniform(0.1, 0.9), draw.uniform(0.1, 0.5)
     got = function(weight, gradient, velocity, mask, 0.0, momentum, decay)
-    expect.close(got[0][mask], weight[mask], "the kept weights")
+    expect.close(got[0][mask], weight[mask], "the part of the weight that is kept")
     fast = function(weight, gradient, velocity, mask, 1.0, momentum, decay)
     expect.close(fast[1], got[1], "the velocity at another lr")
     expect.close((weight - fast[0])[mask], got[1][mask], "the step at lr = 1")
@@ -221,7 +223,7 @@ def gap_range(function, draw):
     bits = draw.integer(1, 6)
     gaps, fillers = index_results(function, sparse_mask(draw, bits), bits)
     expect.true(((gaps >= 1) & (gaps <= 2**bits)).all(), "a gap is out of range", f"1 … {2**bits}", gaps)
-    expect.equal(gaps[fillers], torch.full((int(fillers.sum()),), 2**bits), "the fillers' gaps")
+    expect.equal(gaps[fillers], torch.full((int(fillers.sum()),), 2**bits), "the list of the fillers' gaps")
 
 
 @encode_relative_index.law(
@@ -257,7 +259,7 @@ def any_shape(function, draw):
     for mask in (draw.mask(*shape, keep=0.1), draw.mask(*shape, keep=0.6), draw.mask(7, draw.size(2, 9), keep=0.2).T):
         gaps, fillers = entries_of(mask, bits)
         expect.equal(
-            index_results(function, mask, bits), (ints(*gaps), torch.tensor(fillers, dtype=torch.bool)), "the entries"
+            index_results(function, mask, bits), (ints(*gaps), torch.tensor(fillers, dtype=torch.bool)), "the result"
         )
 
 
@@ -423,8 +425,8 @@ def clusters(function, weights: Tensor, centroids: Tensor, steps: int) -> tuple[
     """The function's two results, when they are of the right kind."""
     result = function(weights, centroids, steps)
     expect.same_kind(result, ((), ()))
-    expect.same_kind(result[0], centroids, "centroids")
-    expect.same_kind(result[1], torch.zeros(len(weights), dtype=torch.int64), "assignment")
+    expect.same_kind(result[0], centroids, "the tensor of centroids")
+    expect.same_kind(result[1], torch.zeros(len(weights), dtype=torch.int64), "the assignment")
     return result[0], result[1]
 
 
@@ -437,7 +439,7 @@ def kmeans_example(function, draw):
     weights, start = torch.tensor([0.0, 4.0, 5.0, 9.0]), torch.tensor([1.0, 8.0])
     for steps in (1, 2):
         got = clusters(function, weights, start, steps)
-        expect.close(got, (torch.tensor([2.0, 7.0]), ints(0, 0, 1, 1)), f"(centroids, assignment) after {steps} steps")
+        expect.close(got, (torch.tensor([2.0, 7.0]), ints(0, 0, 1, 1)), f"with steps={steps}, the result")
 
 
 @kmeans_1d.law(
@@ -463,13 +465,13 @@ def assigned_to_nearest(function, draw):
     weights, centroids = cluster_inputs(draw)
     for steps in (0, 1, draw.integer(2, 5)):
         got, assignment = clusters(function, weights, centroids, steps)
-        expect.equal(assignment, nearest(weights, got), f"assignment after {steps} steps")
+        expect.equal(assignment, nearest(weights, got), f"the assignment after {steps} steps")
 
 
 @kmeans_1d.law("no steps: the centroids stay as they are", hint="Only the assignment is made.", trials=2)
 def no_steps(function, draw):
     weights, centroids = cluster_inputs(draw)
-    expect.equal(clusters(function, weights, centroids, 0)[0], centroids, "centroids")
+    expect.equal(clusters(function, weights, centroids, 0)[0], centroids, "the tensor of centroids")
 
 
 @kmeans_1d.law(
@@ -495,12 +497,16 @@ def empty_cluster(function, draw):
 )
 def ties(function, draw):
     weights = torch.tensor([1.0, 3.0, 2.0, 0.0])
-    expect.equal(clusters(function, weights, torch.tensor([1.0, 3.0]), 0)[1], ints(0, 1, 0, 0), "assignment")
-    expect.equal(clusters(function, weights, torch.tensor([3.0, 1.0]), 0)[1], ints(1, 0, 0, 1), "assignment")
-    expect.close(clusters(function, weights, torch.tensor([1.0, 3.0]), 1)[0], torch.tensor([1.0, 3.0]), "centroids")
-    expect.close(clusters(function, weights, torch.tensor([3.0, 1.0]), 1)[0], torch.tensor([2.5, 0.5]), "centroids")
+    expect.equal(clusters(function, weights, torch.tensor([1.0, 3.0]), 0)[1], ints(0, 1, 0, 0), "the assignment")
+    expect.equal(clusters(function, weights, torch.tensor([3.0, 1.0]), 0)[1], ints(1, 0, 0, 1), "the assignment")
+    expect.close(
+        clusters(function, weights, torch.tensor([1.0, 3.0]), 1)[0], torch.tensor([1.0, 3.0]), "the tensor of centroids"
+    )
+    expect.close(
+        clusters(function, weights, torch.tensor([3.0, 1.0]), 1)[0], torch.tensor([2.5, 0.5]), "the tensor of centroids"
+    )
     equal = torch.tensor([5.0, 2.0, 2.0, 2.0])
-    expect.equal(clusters(function, weights, equal, 0)[1], ints(1, 1, 1, 1), "assignment")
+    expect.equal(clusters(function, weights, equal, 0)[1], ints(1, 1, 1, 1), "the assignment")
     expect.close(clusters(function, weights, equal, 2), (torch.tensor([5.0, 0.5, 2.5, 2.0]), ints(1, 2, 3, 1)))
 
 
@@ -526,9 +532,9 @@ def one_cluster(function, draw):
         clusters(function, torch.tensor([4.0]), torch.tensor([1.0, 9.0]), 5), (torch.tensor([4.0, 9.0]), ints(0))
     )
     got = clusters(function, torch.tensor([0.0, 0.0, 0.0, 4.0]), torch.tensor([1.0]), 1)
-    expect.close(got, (torch.tensor([1.0]), ints(0, 0, 0, 0)), "(centroids, assignment) of 0, 0, 0, 4")
+    expect.close(got, (torch.tensor([1.0]), ints(0, 0, 0, 0)), "of 0, 0, 0, 4, the result")
     many, turn = torch.arange(300.0), draw.permutation(300)
-    expect.equal(clusters(function, many[turn], many, 1), (many, turn), "(centroids, assignment) of 300 clusters")
+    expect.equal(clusters(function, many[turn], many, 1), (many, turn), "of 300 clusters, the result")
 
 
 @kmeans_1d.law(
@@ -673,7 +679,10 @@ def optimal(function, draw):
         code = function(frequencies)
         expect_code(code, frequencies)
         expect.close(
-            code_bits(code, frequencies), float(least_bits(frequencies.values())), "bits of the text", rtol=1e-9
+            code_bits(code, frequencies),
+            float(least_bits(frequencies.values())),
+            "the length of the text in bits",
+            rtol=1e-9,
         )
 
 
@@ -704,7 +713,7 @@ def not_shannon(function, draw):
     for frequencies in ({"a": 49, "b": 1}, {"a": 1, "b": 1}, {"b": 10**12, "a": 1}):
         code = function(frequencies)
         expect_code(code, frequencies)
-        expect.equal(sorted(code.values()), ["0", "1"], "the two words")
+        expect.equal(sorted(code.values()), ["0", "1"], "the list of words")
 
 
 @huffman_code.law(
@@ -735,7 +744,10 @@ def any_symbols(function, draw):
         code = function(frequencies)
         expect_code(code, frequencies)
         expect.close(
-            code_bits(code, frequencies), float(least_bits(frequencies.values())), "bits of the text", rtol=1e-9
+            code_bits(code, frequencies),
+            float(least_bits(frequencies.values())),
+            "the length of the text in bits",
+            rtol=1e-9,
         )
 
 
@@ -776,7 +788,7 @@ def encode_joined(function, draw):
     expect.equal(function(first + second, code), function(first, code) + function(second, code))
     expect.equal(len(function(first, code)), sum(len(code[s]) for s in first), "the number of bits")
     for symbol in symbols:
-        expect.equal(function([symbol], code), code[symbol], f"the bits of [{symbol!r}]")
+        expect.equal(function([symbol], code), code[symbol], f"the bit string of [{symbol!r}]")
 
 
 @huffman_encode.law(
@@ -889,8 +901,8 @@ def codebook_cost(function, draw):
     without = function(7, 3, 8, 5, 0)
     expect.equal(function(7, 3, 8, 5, size), without + 32 * size, calls=2)
     expect.equal(function(0, 0, draw.integer(1, 9), 4, 0), 0)
-    expect.equal(function(10, 0, 0, 4, 0), 40, "the bits of ten gaps alone")
-    expect.equal(function(8, 2, 6, 0, 0), 60, "the bits of ten weights alone")
+    expect.equal(function(10, 0, 0, 4, 0), 40, "the size of ten gaps alone, in bits,")
+    expect.equal(function(8, 2, 6, 0, 0), 60, "the size of ten weights alone, in bits,")
 
 
 @compressed_bits.law(
@@ -1015,7 +1027,7 @@ def file_form(function, draw):
         state |= {"stored by columns": draw.normal(2, 3).T}
         file = read_file(function(state, masks, 3, 3), state, masks)
         for name in state.keys() - masks.keys():
-            expect.equal(file[name]["values"], state[name].numpy().tobytes(), f"the bytes of {name!r}")
+            expect.equal(file[name]["values"], state[name].numpy().tobytes(), f"'values' of {name!r}")
         for name in masks:
             expect.equal(file[name]["index_bits"], 3, f"index_bits of {name!r}")
             expect.equal(file[name]["kept"], int(masks[name].sum()), f"kept of {name!r}")
@@ -1033,7 +1045,9 @@ def file_masks(function, draw):
         expect.equal(read_mask(file[name]), mask.flatten(), f"the mask of {name!r}")
         gaps, fillers = entries_of(mask, bits)
         wanted = [0 if filler else gap for gap, filler in zip(gaps, fillers, strict=True)]
-        expect.equal(read_symbols(file[name], "entries", "gap_code", "gaps"), wanted, f"the gap symbols of {name!r}")
+        expect.equal(
+            read_symbols(file[name], "entries", "gap_code", "gaps"), wanted, f"the list of gap symbols of {name!r}"
+        )
 
 
 @compress.law(
@@ -1050,12 +1064,12 @@ def file_exact(function, draw):
         file = read_file(function(state, masks, bits, 4), state, masks)
         for name, mask in masks.items():
             kept = state[name][mask]
-            expect.equal(read_weights(file[name]), kept, f"the kept weights of {name!r}")
+            expect.equal(read_weights(file[name]), kept, f"the tensor of kept weights of {name!r}")
             book = np.unique(kept.numpy())
             expect.equal(np.frombuffer(file[name]["codebook"], book.dtype), book, f"the codebook of {name!r}")
     state, masks = {"many": draw.permutation(300).float()}, {"many": torch.ones(300, dtype=torch.bool)}
     file = read_file(function(state, masks, 9, 4), state, masks)
-    expect.equal(read_weights(file["many"]), state["many"], "the 300 different weights")
+    expect.equal(read_weights(file["many"]), state["many"], "the tensor of 300 different weights")
 
 
 @compress.law(
@@ -1071,7 +1085,7 @@ def file_shared(function, draw):
         kept = state[name][mask]
         centroids = lloyd(kept, torch.from_numpy(np.linspace(kept.min().item(), kept.max().item(), 2**bits)), 30)
         wanted = centroids[nearest(kept, centroids)]
-        expect.close(read_weights(file[name]), wanted, f"the kept weights of {name!r}", rtol=0, atol=1e-12)
+        expect.close(read_weights(file[name]), wanted, f"the tensor of kept weights of {name!r}", rtol=0, atol=1e-12)
         got, book = np.frombuffer(file[name]["codebook"], "float64"), np.unique(wanted.numpy())
         expect.close(got, book, f"the codebook of {name!r}", rtol=0, atol=1e-12)
 
@@ -1100,7 +1114,7 @@ def mask_decides(function, draw):
     file = read_file(function(state, masks, 3, 4), state, masks)
     for name, mask in masks.items():
         expect.equal(read_mask(file[name]), mask.flatten(), f"the mask of {name!r}")
-        expect.equal(read_weights(file[name]), state[name][mask], f"the kept weights of {name!r}")
+        expect.equal(read_weights(file[name]), state[name][mask], f"the tensor of kept weights of {name!r}")
 
 
 @compress.law(
@@ -1133,7 +1147,7 @@ def extreme_files(function, draw):
             weights = read_weights(file[name])
             expect.true(len(weights.unique()) <= 2**bits, f"{name!r} has too many different weights", 2**bits, weights)
             if len(state[name][mask].unique()) <= 2**bits:
-                expect.equal(weights, state[name][mask], f"the kept weights of {name!r}")
+                expect.equal(weights, state[name][mask], f"the tensor of kept weights of {name!r}")
         expect.equal(
             [file["nothing"][k] for k in ("codebook", "gap_code", "gaps", "weight_code", "weights")],
             [b"", {}, b"", {}, b""],
@@ -1155,8 +1169,8 @@ def file_optimal(function, draw):
             counts = Counter(read_symbols(file[name], *keys))
             expect_code(file[name][keys[1]], counts, f"{keys[1]} of {name!r}")
             bits = sum(counts[symbol] * len(word) for symbol, word in file[name][keys[1]].items())
-            expect.equal(bits, least_bits(counts.values()), f"the bits of {keys[2]!r} of {name!r}")
-            expect.equal(len(file[name][keys[2]]), -(-bits // 8), f"the bytes of {keys[2]!r} of {name!r}")
+            expect.equal(bits, least_bits(counts.values()), f"the number of bits of {keys[2]!r} of {name!r}")
+            expect.equal(len(file[name][keys[2]]), -(-bits // 8), f"the number of bytes of {keys[2]!r} of {name!r}")
 
 
 def write_file(draw: Draw, state: dict[str, Tensor], masks: dict[str, Tensor], index_bits: int) -> bytes:

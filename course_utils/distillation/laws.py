@@ -281,7 +281,7 @@ def single_member(function, draw):
 
 @ensemble_soft_targets.law(
     "members with probabilities (0.8, 0.2) and (0.4, 0.6) give (0.6, 0.4)",
-    hint="Average the probabilities, not the logits.",
+    hint="Average the probabilities, not the logits: their sum, divided by their number.",
     trials=1,
 )
 def worked_example(function, draw):

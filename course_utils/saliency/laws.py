@@ -83,7 +83,7 @@ def weight_by_weight(function, draw):
         got = function(weight, order)
         expect.same_kind(got, weight)
         alone = [function(w, order) for w in weight.flatten().split(1)]
-        expect.close(got.flatten(), torch.cat(alone), "the saliencies", **CLOSE[dtype])
+        expect.close(got.flatten(), torch.cat(alone), "the tensor of saliencies", **CLOSE[dtype])
 
 
 @magnitude_saliency.law(
