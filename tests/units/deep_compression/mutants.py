@@ -333,6 +333,12 @@ def encode_in_16_bits(mask, index_bits):
     return torch.tensor(gaps, dtype=torch.int64), torch.tensor(fillers, dtype=torch.bool)
 
 
+@mutant("3.2a", "gaps are held in 16 bits")
+def encode_gaps_in_16_bits(mask, index_bits):
+    gaps, fillers = reference.encode_relative_index(mask, index_bits)
+    return gaps.to(torch.int16).long(), fillers
+
+
 @mutant("3.2a", "gaps are held in a byte")
 def encode_gaps_in_a_byte(mask, index_bits):
     gaps, fillers = reference.encode_relative_index(mask, index_bits)
@@ -436,6 +442,11 @@ def decode_by_loop(gaps, fillers, length):
 @right("3.2b")
 def decode_by_scatter(gaps, fillers, length):
     return torch.zeros(length, dtype=torch.bool).scatter(0, gaps.cumsum(0) - 1, ~fillers)
+
+
+@mutant("3.2b", "gaps are held in 16 bits")
+def decode_gaps_in_16_bits(gaps, fillers, length):
+    return reference.decode_relative_index(gaps.to(torch.int16).long(), fillers, length)
 
 
 @mutant("3.2b", "positions are added up in 16 bits")
@@ -1136,6 +1147,12 @@ def huffman_falsy_symbols(frequencies):
 
     walk(merged(frequencies, lambda symbol: (symbol, None, None), lambda a, b: (None, a, b)), "")
     return code
+
+
+@mutant("3.5", "more than 256 symbols share their words")
+def huffman_of_256_symbols(frequencies):
+    code = reference.huffman_code(dict(list(frequencies.items())[:256]))
+    return {symbol: code.get(symbol, "0") for symbol in frequencies}
 
 
 @mutant("3.5", "no word is longer than 12 bits")
