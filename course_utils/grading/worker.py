@@ -43,8 +43,6 @@ def main(control_fd: int, topic: str, isolate: bool) -> None:
     for name in LAZY:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    # At the first sum in half precision torch looks at the processor, which is out of sight in a submission's process
-    torch.ones(2, dtype=torch.bfloat16).sum()
     gc.collect()
     gc.freeze()
     protocol.send(control, {"ready": os.getpid()})
