@@ -60,7 +60,8 @@ def sizes(function, draw):
 
 
 @magnitude_saliency.law(
-    "the saliencies of a tensor add up to the p-th power of its Lp norm", hint="Each weight gives |w| to the power p."
+    "the saliencies of a tensor add up to the p-th power of its Lp norm",
+    hint="Each weight gives |w| to the power p, in the dtype that comes in.",
 )
 def norm(function, draw):
     for order, dtype in itertools.product((1, 2, 3), FLOATS):
@@ -151,18 +152,19 @@ def mean_permuted(function, draw):
 
 
 @average_percentage_of_zeros.law(
-    "two examples, two channels, two positions: [[[0, 3], [0, 0]], [[5, 7], [0, 1]]] gives [0.25, 0.75]",
-    hint="Count the zeros of a channel over batch and space; divide by how many entries it has.",
+    "two examples, two channels, two positions: [[[0, −3], [0, 0]], [[5, 7], [0, 1]]] gives [0.25, 0.75]",
+    hint="Count the zeros of a channel, not what is below 0, over batch and space; divide by how many entries it has.",
     trials=1,
 )
 def zeros_example(function, draw):
-    activations = torch.tensor([[[0.0, 3.0], [0.0, 0.0]], [[5.0, 7.0], [0.0, 1.0]]])
+    activations = torch.tensor([[[0.0, -3.0], [0.0, 0.0]], [[5.0, 7.0], [0.0, 1.0]]])
     expect.close(function(activations), torch.tensor([0.25, 0.75]))
 
 
 @average_percentage_of_zeros.law(
     "k zeros among n entries of a channel give k/n, wherever they are",
-    hint="A fraction from 0 to 1, not a percentage, one per channel.",
+    hint="A fraction from 0 to 1, not a percentage, one per channel. A count divided by a number is float32: turn the "
+    "count into the dtype of the activations first.",
 )
 def zeros_counted(function, draw):
     for dtype in DTYPES:
@@ -231,7 +233,8 @@ def entropy_of_counts(function, draw):
         bins = (draw.size(2, 7), draw.size(2, 7), 40)[draw.trial]
         responses, counts = responses_in_bins(draw, bins, draw.integer(9, 14), channels)
         wanted = Categorical(counts.double()).entropy().to(dtype)
-        expect.close(function(responses.to(dtype), bins), wanted, **CLOSE[dtype])
+        # Not to all digits of float64 yet: an integer count divided, which is float32, would hide worse faults
+        expect.close(function(responses.to(dtype), bins), wanted)
 
 
 @activation_entropy.law(
@@ -302,6 +305,18 @@ def entropy_scale(function, draw):
     got = function(responses * scale, 4)
     expect.close(got, function(responses, 4), "the entropy of the responses in another unit", rtol=1e-6)
     expect.close(function(zero - responses, 4), got, "the entropy of the responses turned round", rtol=1e-6)
+
+
+@activation_entropy.law(
+    "in float64 it is right to ten digits",
+    hint="A count divided by a number is float32: turn the counts into the dtype of the activations first. Leave empty "
+    "bins out: no ε in the logarithm.",
+)
+def entropy_digits(function, draw):
+    bins = (draw.size(2, 7), draw.size(2, 7), 40)[draw.trial]
+    responses, counts = responses_in_bins(draw, bins, draw.integer(9, 14), 2)
+    wanted = Categorical(counts.double()).entropy()
+    expect.close(function(responses, bins), wanted, **CLOSE[torch.float64])
 
 
 # --- 2.2d taylor_saliency ---------------------------------------------------------------------------------------------
@@ -469,6 +484,9 @@ class Net:
 def curvatures_of(function: Callable, arguments: tuple) -> list[Tensor]:
     got = function(*arguments)
     expect.same_kind(got, list(arguments[0]), "the list of curvatures")
+    shapes, wanted = [getattr(h, "shape", None) for h in got], [weight.shape for weight in arguments[0]]
+    turned = shapes == wanted[::-1] != wanted
+    expect.true(not turned, "the list of curvatures begins with the last layer", "the first layer's first")
     for i, (h, weight) in enumerate(zip(got, arguments[0], strict=True)):
         expect.same_kind(h, weight, f"curvatures[{i}]")
     return got
@@ -490,7 +508,8 @@ def last_layer(function, draw):
 
 @backpropagate_curvature.law(
     "two layers and a loss without cross terms, as the squared error: exact in both, with tanh units",
-    hint="Derive E twice by a_j, through x_j = φ(a_j): the chain rule gives a term with φ′² and one with φ″.",
+    hint="Derive E twice by a_j, through x_j = φ(a_j): the chain rule gives a term with φ′² and one with φ″. What is "
+    "carried back is each example's own: the mean over the batch is for the results.",
 )
 def two_layers(function, draw):
     net = Net(draw, (2, 3, draw.integer(2, 4)), draw.size(1, 3))
@@ -645,18 +664,6 @@ def increase_example(function, draw):
 
 
 @predicted_loss_increase.law(
-    "nothing deleted predicts 0; all deleted predicts the sum of all saliencies", hint="Of all tensors together."
-)
-def increase_extremes(function, draw):
-    saliencies = tensors(draw)
-    nothing = {name: torch.ones_like(s, dtype=torch.bool) for name, s in saliencies.items()}
-    everything = {name: ~mask for name, mask in nothing.items()}
-    total = torch.cat([s.flatten() for s in saliencies.values()]).sum()
-    expect.close(function(saliencies, nothing), torch.zeros_like(total), "the prediction with nothing deleted")
-    expect.close(function(saliencies, everything), total, "the prediction with all deleted", rtol=1e-10)
-
-
-@predicted_loss_increase.law(
     "deleting one weight predicts that weight's saliency, negative ones included; tensors are matched by name",
     hint="No absolute value, no mean. Look masks up by name: their dict may be in another order. The result is a "
     "tensor of the saliencies' dtype: a sum that begins with torch.tensor(0.0) is float32, .item() is no tensor.",
@@ -669,6 +676,18 @@ def increase_single(function, draw):
             place = draw.integer(0, saliency.numel() - 1)
             masks[name].view(-1)[place] = False
             expect.close(function(saliencies, masks), saliency.flatten()[place], **CLOSE[dtype])
+
+
+@predicted_loss_increase.law(
+    "nothing deleted predicts 0; all deleted predicts the sum of all saliencies", hint="Of all tensors together."
+)
+def increase_extremes(function, draw):
+    saliencies = tensors(draw)
+    nothing = {name: torch.ones_like(s, dtype=torch.bool) for name, s in saliencies.items()}
+    everything = {name: ~mask for name, mask in nothing.items()}
+    total = torch.cat([s.flatten() for s in saliencies.values()]).sum()
+    expect.close(function(saliencies, nothing), torch.zeros_like(total), "the prediction with nothing deleted")
+    expect.close(function(saliencies, everything), total, "the prediction with all deleted", rtol=1e-10)
 
 
 @predicted_loss_increase.law(
@@ -875,8 +894,7 @@ def prune(function: Callable, state: dict, curvatures: dict, keep_fraction: floa
 
 @obd_prune.law(
     "weights 1, 2 | 3, 0.1 with curvatures 8, 1 | 0.2, 100 at keep_fraction 0.5: 1 and 2 are kept",
-    hint="Rank ½·h·w² (here 4, 2 | 0.9, 0.5) over all tensors: a large weight in a flat direction is cheap. A deleted "
-    "infinity is 0 as well: a product with the mask makes NaN of it.",
+    hint="Rank ½·h·w² (here 4, 2 | 0.9, 0.5) over all tensors: a large weight in a flat direction is cheap.",
     trials=1,
 )
 def prune_example(function, draw):
@@ -885,15 +903,12 @@ def prune_example(function, draw):
     pruned, masks = prune(function, state, curvatures, 0.5)
     expect.equal(pruned, {"a": torch.tensor([1.0, 2.0]), "b": torch.zeros(2)}, "the state")
     expect.equal(masks, {"a": torch.tensor([True, True]), "b": torch.tensor([False, False])}, "masks")
-    state["b"][0], curvatures["b"][0] = math.inf, -1.0
-    pruned, _ = prune(function, state, curvatures, 0.5)
-    expect.equal(pruned, {"a": torch.tensor([1.0, 2.0]), "b": torch.zeros(2)}, "the state without an infinite weight")
 
 
 @obd_prune.law(
-    "a deleted weight is 0, a kept one is what it was, and masks say which is which",
-    hint="Put 0 where the mask is False, in the tensor itself: .flatten() may give a copy. Change nothing else, nor "
-    "the dtype. There is a mask for each tensor with curvature, and for no other.",
+    "a deleted weight is 0, even an infinite one; a kept one is what it was; masks say which is which",
+    hint="Put 0 where the mask is False, in the tensor itself: .flatten() may give a copy, and ∞ · 0 is NaN. Change "
+    "nothing else, nor the dtype. There is a mask for each tensor with curvature, and for no other.",
 )
 def prune_zeros(function, draw):
     for dtype in DTYPES:
@@ -901,6 +916,9 @@ def prune_zeros(function, draw):
         pruned, masks = prune(function, state, curvatures, draw.uniform(0.2, 0.8))
         for name, mask in masks.items():
             expect.equal(pruned[name], state[name].masked_fill(~mask, 0), f"state[{name!r}], given its mask,")
+    state, curvatures = {"weight": torch.tensor([3.0, math.inf])}, {"weight": torch.tensor([1.0, -1.0])}
+    pruned, _ = prune(function, state, curvatures, 0.5)
+    expect.equal(pruned["weight"], torch.tensor([3.0, 0.0]), "state['weight'], whose infinity is deleted,")
 
 
 @obd_prune.law(
