@@ -89,7 +89,7 @@ def k_gates(function, draw):
 
 @noisy_top_k.law(
     "with k = E and no noise it is the softmax; with k = 1 it is one-hot",
-    hint="The softmax is over the experts, the last axis.",
+    hint="The softmax is over the experts, the last axis. The noise is the argument, not a draw of your own.",
     trials=2,
 )
 def all_experts(function, draw):
@@ -293,7 +293,8 @@ def variation_laws(exercise: Exercise, what: str) -> None:
 
     @exercise.law(
         f"it is the squared coefficient of variation of the experts' {what}",
-        hint="Sum over the tokens first. Variance over the experts (divided by E, not E − 1), by the squared mean.",
+        hint="Sum over the tokens first. Variance over the experts (divided by E, not E − 1), by the squared mean, "
+        "with no ε.",
         trials=2,
     )
     def variation(function, draw):
@@ -334,7 +335,8 @@ variation_laws(load_loss, "load")
 
 @switch_loss.law(
     "the worked examples: E · Σ f · P, also for experts that nobody chose; it may be below 1",
-    hint="f: fraction of the tokens sent to each expert. P: mean of the probabilities over the tokens. Times E.",
+    hint="f: fraction of the tokens sent to each expert, in the dtype of the probabilities. P: mean of the "
+    "probabilities over the tokens. Times E.",
     trials=1,
 )
 def switch_examples(function, draw):
