@@ -375,12 +375,15 @@ def _try(each: Law, function: FunctionUnderTest, seed: int) -> LawResult:
 def _said_once(results: Sequence[LawResult]) -> list[LawResult]:
     """The results, with a fault that many laws met, and that no value can show, told where it was met first."""
     told: set[str] = set()
-    once = []
+    once, last = [], ""
     for result in results:
-        if result.message in told:
-            result = LawResult(result.name, False, "the same as above")
-        elif (result.input and not result.got) or result.message.startswith("returned None"):
-            told.add(result.message)
+        message = result.message
+        if message in told:
+            # With another fault in between, "above" would be that one
+            result = LawResult(result.name, False, "the same as above" if message == last else message)
+        elif (result.input and not result.got) or message.startswith("returned None"):
+            told.add(message)
+        last = message or last
         once.append(result)
     return once
 

@@ -166,6 +166,14 @@ def test_an_error_that_all_laws_meet_is_told_once(doubling):
     assert str(report).count("is a `return` missing?") == 1
 
 
+def test_the_same_as_above_is_what_stands_above(doubling):
+    doubling.laws += [doubling.laws[0], doubling.laws[0]]
+    report = run(doubling, lambda x: 1 / 0 if x.ndim == 2 else [].pop())
+    first, other, again, last = (law.message for law in report.laws)
+    assert "division by zero" in first and "pop from empty list" in other
+    assert again == first and not report.laws[2].input and last == "the same as above"
+
+
 def test_of_a_function_that_never_returns_nothing_good_is_said(doubling):
     doubling.fresh = True
     report = run(doubling, lambda x: x.ad_(x))
