@@ -58,9 +58,9 @@ def shrink_groups(weight: Tensor, threshold: float, dim: int) -> Tensor:
 
     weight: any shape. Each slice along the axis `dim` (which may be negative) is a group:
     of a weight [filters, channels, ...] the filters are groups for dim 0, the channels for
-    dim 1; of [n], each number is one. threshold: t ≥ 0. Returns the same shape and dtype: a
-    group w becomes w·(1 − t/‖w‖), and exactly 0 if ‖w‖ ≤ t (Yuan 2006, section 2). A dead
-    group stays 0, also for t = 0.
+    dim 1; of [n], each number is one. threshold: t ≥ 0. Returns a new tensor, same shape
+    and dtype: a group w becomes w·(1 − t/‖w‖), and exactly 0 if ‖w‖ ≤ t (Yuan 2006, section
+    2). A dead group stays 0, also for t = 0.
     """
     groups = weight.movedim(dim, -1)  # [..., groups]
     norms = torch.linalg.vector_norm(groups.reshape(-1, weight.shape[dim]), dim=0)

@@ -37,6 +37,8 @@ def test_an_experiment_that_breaks_names_the_function_that_is_wrong(shell, capsy
     shell.run_cell("from course_utils.distillation import virtual_teacher")
     assert shell.run_cell("%%needs virtual_teacher soft_targets\nsoft_targets(1).sum()").success
     said = capsys.readouterr().out
-    assert said.endswith("1.1 soft_targets does not pass its check: look there first.\n") and "virtual" not in said[-80:]
+    assert (
+        said.endswith("1.1 soft_targets does not pass its check: look there first.\n") and "virtual" not in said[-80:]
+    )
     shell.run_cell("%%needs virtual_teacher\n1 / 0")
     assert "look there" not in capsys.readouterr().out
