@@ -1,5 +1,7 @@
 """Mutants and right variants of unit 04."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 
@@ -598,7 +600,7 @@ def push_masks(matrix):
 
 @mutant("4.5a", "matrix[rows, columns] pairs them up")
 def push_pairs(matrix):
-    dense, rows, columns = structured.concatenate_nonzero(matrix)
+    _, rows, columns = structured.concatenate_nonzero(matrix)
     n = min(len(rows), len(columns))
     return matrix[rows[:n], columns[:n]], rows, columns
 
@@ -872,7 +874,7 @@ def network_by_reachability(state, threshold):
     names = list(state)
     weights = [zeroed[name] for name in names[::2]]
     joins = [(weights[0].flatten(1) != 0).any(1, keepdim=True)]
-    joins += [(blocks_of(b, a) != 0).any(2) for a, b in zip(weights, weights[1:], strict=False)]
+    joins += [(blocks_of(b, a) != 0).any(2) for a, b in pairwise(weights)]
     seen = [joins[0].any(1)]
     for join in joins[1:3]:
         seen.append((join & seen[-1]).any(1))
