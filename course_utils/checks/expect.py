@@ -17,6 +17,7 @@ class LawViolation(Exception):
         self.message, self.expected, self.got, self.calls = message, expected, got, calls
 
 
+HALVES = (torch.float16, torch.bfloat16)
 SHOWN = 12  # entries of a tensor that are written out; of a larger one the first four are
 
 
@@ -127,11 +128,19 @@ def same_kind(got: Any, expected: Any, what: str = "the result") -> None:
         raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", wanted, got)
 
 
+def _array(value: Any) -> np.ndarray:
+    """A number, an array or a tensor as an array; half precision as float32, for NumPy has no bfloat16."""
+    if not isinstance(value, Tensor):
+        return np.asarray(value)
+    return np.asarray(value.detach().float() if value.dtype in HALVES else value.detach())
+
+
 def close(
     got: Any, expected: Any, what: str = "the result", rtol: float = 1e-4, atol: float = 1e-6, calls: int = 1
 ) -> None:
     """Equal up to rounding, entry by entry, after type, shape and dtype. Works through lists, tuples and dicts.
 
+    Where half precision is expected, rtol is at least four units in its last place, unless it is 0.
     Where what is expected comes from the function itself, `calls` says how many of its latest calls are compared: all
     are shown.
     """
@@ -145,19 +154,22 @@ def close(
     same_kind(got, expected, what)
     if isinstance(expected, Mapping):
         for key in expected:
-            close(got[key], expected[key], f"{what}[{key!r}]", rtol, atol)
+            if got[key] is not None or expected[key] is not None:
+                close(got[key], expected[key], f"{what}[{key!r}]", rtol, atol)
         return
     if isinstance(expected, list | tuple):
         for i, (g, e) in enumerate(zip(got, expected, strict=True)):
-            close(g, e, f"{what}[{i}]", rtol, atol)
+            if g is not None or e is not None:  # of None nothing more can be said
+                close(g, e, f"{what}[{i}]", rtol, atol)
         return
     if not isinstance(expected, Tensor | np.ndarray | float):
         true(got == expected, f"{what} is wrong", expected, got)
         return
     if type(got) is type(expected) is float and abs(got - expected) <= atol + rtol * abs(expected) < math.inf:
         return
-    g = np.asarray(got.detach() if isinstance(got, Tensor) else got)
-    e = np.asarray(expected.detach() if isinstance(expected, Tensor) else expected)
+    g, e = _array(got), _array(expected)
+    if rtol and isinstance(expected, Tensor) and expected.dtype in HALVES:
+        rtol = max(rtol, 4 * torch.finfo(expected.dtype).eps)
     if g.dtype.kind == e.dtype.kind == "f" and np.isfinite(e).all():
         good = (np.abs(g - e) <= atol + rtol * np.abs(e)).all()  # np.allclose takes four times as long
     else:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 TINY = experiment.Settings(
     narrow=((4, 9),), controls=((4, 9),), strengths=(0.5, 2.0), parts=2, images=200, epochs=1, path=(0.05,),
-    compared=0.2, batches=(1, 2), rounds=(2, 2), zeros_rounds=(2, 2), threads=(1,), kept=(0.1, 0.05, 0.04, 0.02),
+    compared=3.0, batches=(1, 2), rounds=(2, 2), zeros_rounds=(2, 2), threads=(1,), kept=(0.1, 0.05, 0.04, 0.02),
 )  # fmt: skip
 
 
