@@ -114,8 +114,9 @@ def remove_filters(
     # [M, N, P]: with which weights the next layer reads filter n
     read = next_weight.reshape(len(next_weight), len(weight), -1)
     alive = (weight.flatten(1) != 0).any(dim=1) & (read != 0).any(dim=2).any(dim=0)
-    for n in (alive & ~keep).nonzero().flatten().tolist():
-        raise ValueError(f"Filter {n} is neither 0 nor unread: keep it.")
+    refused = (alive & ~keep).nonzero().flatten().tolist()
+    if refused:
+        raise ValueError(f"Filter {refused[0]} is neither 0 nor unread: keep it.")
     if not keep.any():
         raise ValueError("A layer without filters computes nothing: keep one.")
     constant = bias.relu() if relu else bias
@@ -178,7 +179,7 @@ def shrink_network(state: dict[str, Tensor], threshold: float) -> dict[str, Tens
     biases = [state[name] for name in names[1::2]]
     # Views into these copies: layers 2 to 4 as [M, N, P], by the N units that they read
     reads = [after.view(len(after), len(unit), -1) for unit, after in pairwise(weights)]
-    short_rows = [filter_norms(weight) <= threshold for weight in weights[:3]]
+    short_rows = [filter_norms(weight) <= threshold for weight in weights[:-1]]
     short_columns = [channel_norms(read) <= threshold for read in reads]
     for i in range(3):
         weights[i][short_rows[i]] = 0

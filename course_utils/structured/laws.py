@@ -527,6 +527,10 @@ def push_cancel(function, draw):
     matrix[1, 3] = 1e-200
     _, rows, columns = pushed(function, matrix)
     expect.equal((rows, columns), (torch.tensor([0, 1, 3]), torch.tensor([0, 1, 3])), "rows and columns")
+    large = torch.zeros(300, 290)
+    large[299, 280] = 1.0
+    _, rows, columns = pushed(function, large)
+    expect.equal((rows, columns), (torch.tensor([299]), torch.tensor([280])), "rows and columns of one entry")
     matrix[2, 4] = torch.nan
     _, rows, columns = pushed(function, matrix)
     expect.equal((rows, columns), (torch.arange(4), torch.tensor([0, 1, 3, 4])), "rows and columns with a NaN")
