@@ -426,19 +426,18 @@ def cut_same(function, draw):
     trials=2,
 )
 def cut_refuses(function, draw):
+    tiny = 1e-20
     for linear in (False, True):
         layers, alive = two_layers(draw, linear, 12)
-        n = int((~alive).nonzero()[-1])
-        keep = alive.clone()
-        tiny = 1e-20
-        for weights, reads in (((1, -1), (2, -2)), ((tiny, 0), (1, 1)), ((1, 1), (0, tiny))):
-            weight, bias, after, after_bias = (part.clone() for part in layers)
-            weight[n], weight[n].view(-1)[1:3] = 0, torch.tensor(weights, dtype=DOUBLE)
-            read = after.view(len(after), 12, -1)
-            read[:, n], read[-1, n, -2:] = 0, torch.tensor(reads, dtype=DOUBLE)
-            what, changed = f"filter {n}, which is alive, removed,", (weight, bias, after, after_bias)
-            text = expect_value_error(function, what, *changed, keep)
-            expect.true(str(n) in text, "the message does not name the filter", str(n), text)
+        for n in (0, int((~alive).nonzero()[-1])):
+            for weights, reads in (((1, -1), (2, -2)), ((tiny, 0), (1, 1)), ((1, 1), (0, tiny))):
+                weight, bias, after, after_bias = (part.clone() for part in layers)
+                weight[n], weight[n].view(-1)[1:3] = 0, torch.tensor(weights, dtype=DOUBLE)
+                read = after.view(len(after), 12, -1)
+                read[:, n], read[-1, n, -2:] = 0, torch.tensor(reads, dtype=DOUBLE)
+                what, changed = f"filter {n}, which is alive, removed,", (weight, bias, after, after_bias)
+                text = expect_value_error(function, what, *changed, alive)
+                expect.true(str(n) in text, "the message does not name the filter", str(n), text)
     nothing = [torch.zeros(2, 3), torch.ones(2), torch.ones(1, 2), torch.ones(1)]
     expect_value_error(function, "a layer without filters", *nothing, torch.zeros(2, dtype=torch.bool))
 

@@ -10,8 +10,6 @@ from tests.checks.catalogue import mutant, right
 
 EQUIVALENT = {
     "remove_filters: (alive & ~keep).nonzero().flatten() -> (alive & ~keep).nonzero()": "the message says [3] for 3",
-    "remove_filters: (alive & ~keep).nonzero().flatten().tolist() -> (alive & ~keep).nonzero().flatten()": "an error "
-    "either way: its message, or a tensor with several entries has no truth",
     "shrink_network: True -> False": "strict=False, with as many weights as biases",
     "shrink_network: zip(names, parts, strict=True) -> zip(names, parts)": "as above",
     "shrink_network: zip(weights, biases, strict=True) -> zip(weights, biases)": "as above",
