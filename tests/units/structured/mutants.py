@@ -10,6 +10,7 @@ from tests.checks.catalogue import mutant, right
 
 EQUIVALENT = {
     "remove_filters: (alive & ~keep).nonzero().flatten() -> (alive & ~keep).nonzero()": "the message says [3] for 3",
+    "remove_filters: 0 -> -1": "the message names the last that may not go; a 0 compared with is killed elsewhere",
     "shrink_network: True -> False": "strict=False, with as many weights as biases",
     "shrink_network: zip(names, parts, strict=True) -> zip(names, parts)": "as above",
     "shrink_network: zip(weights, biases, strict=True) -> zip(weights, biases)": "as above",
