@@ -100,8 +100,8 @@ def fold_batchnorm_sign(
     gamma, beta, mean, var: [channels], a trained layer's scale, shift, running mean and
     variance, of any float dtype; eps: its constant; neither is negative, their sum is
     positive. Returns (threshold, direction), float64 and int64, [channels], computed in
-    float64, such that binarize(gamma · (s − mean) / √(var + eps) + beta), for an integer s,
-    is
+    float64, such that for an integer s
+    binarize(gamma · (s − mean) / √(var + eps) + beta) is
         direction 1:  +1 if s ≥ threshold, else −1
         direction −1: +1 if s ≤ threshold, else −1
         direction 0:  threshold itself, +1 or −1, whatever s is (where gamma is exactly 0).
