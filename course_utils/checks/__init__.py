@@ -3,15 +3,19 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from course_utils.checks import needs
-from course_utils.checks.engine import PUBLIC_SEED, Exercise, run
+from course_utils.checks.engine import PUBLIC_SEED, Exercise, FunctionUnderTest, run
 from course_utils.checks.report import LawResult, Report
 from course_utils.units import find_exercise
 
 __all__ = ["LawResult", "Report", "check", "find_exercise"]
+
+PATIENCE = 10.0  # seconds after which a student is told what takes so long
 
 needs.register()
 
@@ -25,10 +29,31 @@ def check(function: Callable[..., Any], exercise: str | None = None, seed: int |
     as all that does not raise is a success there.)
     """
     found = find_exercise(exercise) if exercise else _exercise_of(function, sys._getframe(1).f_globals)
-    report = run(found, function, PUBLIC_SEED if seed is None else seed)
+    report = run(found, function, PUBLIC_SEED if seed is None else seed, watched=_watched)
+    if report.failed and (suspects := [e for e, f in needs.used(function) if not run(e, f).passed]):
+        names = " and ".join(f"{e.id} {e.name}" for e in suspects)
+        report = replace(report, advice=f"it uses {names}, whose own check fails: look there first")
     if "NBGRADER_EXECUTION" in os.environ and not report.passed:
         raise AssertionError(f"{report}")
     return report
+
+
+@contextlib.contextmanager
+def _watched(under_test: FunctionUnderTest) -> Iterator[None]:
+    """Say once which law is being tried, if it takes long: there may be no end to it."""
+    out = sys.stdout
+
+    def tell() -> None:
+        call = f", on {under_test.input()}" if under_test.calls else ""
+        print(f"Still trying '{under_test.law}'{call}. If it never ends, interrupt it.", file=out, flush=True)
+
+    timer = threading.Timer(PATIENCE, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _exercise_of(function: Any, namespace: Mapping[str, Any]) -> Exercise:

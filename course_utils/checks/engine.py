@@ -4,10 +4,12 @@ a function that lives in a sandbox."""
 import contextlib
 import io
 import linecache
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,15 @@ import torch
 from torch import Tensor
 
 from course_utils.checks.draw import Draw
-from course_utils.checks.expect import LawViolation, close, describe, kind
+from course_utils.checks.expect import LawViolation, close, describe, kind, same_kind
 from course_utils.checks.report import LawResult, Report
+from course_utils.plain_data import clone, laid_out_otherwise, salted, same, shares, tensors
 
 PUBLIC_SEED = 2015  # the year of Hinton's and Han's papers
 UNCHANGED = "leaves its arguments unchanged"
+FRESH = "returns tensors of its own"
 AGAIN_SECONDS = 1.0  # what the calls that are made a second time may take
+STUB = re.compile(r"Exercise (\d+\.\d+[a-z]? \w+)")  # what a stub raises, and nothing else does
 
 LawTest = Callable[[Callable[..., Any], Draw], None]
 
@@ -31,6 +36,21 @@ class StudentError(Exception):
     def __init__(self, kind: str, text: str, line: str = "") -> None:
         super().__init__(f"{kind}: {text}")
         self.kind, self.text, self.line = kind, text, line
+
+    @property
+    def missing(self) -> str:
+        """The exercise whose stub raised this, '1.1 soft_targets'; empty for every other exception."""
+        stub = STUB.fullmatch(self.text) if self.kind == "NotImplementedError" else None
+        return stub[1] if stub else ""
+
+
+class Stopped(KeyboardInterrupt):
+    """An interrupt that is told in a text, without a traceback through code that is not the student's. It ends
+    'Run all' as every interrupt does."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of this exception."""
+        return [str(self)]
 
 
 @dataclass(frozen=True)
@@ -55,13 +75,19 @@ def law(name: str, hint: str = "", trials: int = 3, share: float = 0.0) -> Calla
 
 @dataclass
 class Exercise:
-    """One function that a student writes. `difficulty` is from 1 to 5."""
+    """One function that a student writes. `difficulty` is from 1 to 5.
+
+    `fresh`: its docstring promises something new, so no tensor that it returns may be one of its arguments.
+    `draws`: a seed decides on its result, which may be another if the arguments lie otherwise in memory.
+    """
 
     id: str
     name: str
     points: int
     minutes: int
     difficulty: int
+    fresh: bool = False
+    draws: bool = False
     laws: list[Law] = field(default_factory=list)
 
     def law(self, name: str, hint: str = "", trials: int = 3, share: float = 0.0) -> Callable[[LawTest], Law]:
@@ -81,100 +107,104 @@ class Unit:
     topic: str
     exercises: list[Exercise] = field(default_factory=list)
 
-    def exercise(self, id: str, name: str, *, points: int, minutes: int, difficulty: int) -> Exercise:
-        self.exercises.append(Exercise(id, name, points, minutes, difficulty))
+    def exercise(self, id: str, name: str, **kwargs: Any) -> Exercise:
+        """Add an exercise: points, minutes, difficulty and what else `Exercise` has."""
+        self.exercises.append(Exercise(id, name, **kwargs))
         return self.exercises[-1]
 
 
 class FunctionUnderTest:
     """Calls a function with copies of the arguments, and sees what became of them."""
 
-    def __init__(self, function: Callable[..., Any], exercise: Exercise, ask_again: int) -> None:
-        self.function, self.exercise, self.ask_again = function, exercise, ask_again
-        self.arguments: tuple[Sequence[Any], dict[str, Any]] | None = None
+    def __init__(self, function: Callable[..., Any], exercise: Exercise, ask_again: int, dtype: torch.dtype) -> None:
+        self.function, self.exercise, self.ask_again, self.dtype = function, exercise, ask_again, dtype
+        self.law = ""  # the name of the law that is tried
+        self.calls: list[tuple[Sequence[Any], dict[str, Any]]] = []  # of the present trial
         self.output: Any = None
-        self.changed: LawResult | None = None
+        self.broken: dict[str, LawResult] = {}  # what the contract of all exercises forbids, where it was seen first
         self.answered: list[tuple[Sequence[Any], dict[str, Any], Any, float]] = []  # with the seconds it took
 
-    @property
-    def input(self) -> str:
-        """The latest call, as text; made when a law fails, for it takes longer than many a call."""
-        if self.arguments is None:
-            return ""
-        args, kwargs = self.arguments
-        return f"{self.exercise.name}({', '.join([*map(describe, args), *named(kwargs)])})"
+    def input(self, calls: int = 1) -> str:
+        """The latest calls, as text; made when a law fails, for it takes longer than many a call."""
+        return ", then ".join(
+            f"{self.exercise.name}({', '.join([*map(_shown, a), *(f'{key}={_shown(v)}' for key, v in k.items())])})"
+            for a, k in self.calls[-calls:]
+        )
+
+    def fails(
+        self, name: str, message: str, expected: str = "", got: str = "", hint: str = "", calls: int = 1
+    ) -> LawResult:
+        """The verdict that the latest call breaks a law."""
+        args, kwargs = self.calls[-1] if self.calls else ((), {})
+        arguments, keywords = (_kept(args), _kept(kwargs)) if self.calls else ((), {})
+        return LawResult(name, False, message, self.input(calls), expected, got, hint, tuple(arguments), keywords)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         copies, named_copies = clone(args), clone(kwargs)
-        self.arguments = args, kwargs
+        self.calls.append((args, kwargs))
         start = time.perf_counter()
         result = self.answer(copies, named_copies)
         seconds = time.perf_counter() - start
-        if self.changed is None:
-            for before, after in [*zip(args, copies, strict=True), *((kwargs[k], named_copies[k]) for k in kwargs)]:
-                if not same(before, after):
-                    self.changed = LawResult(
-                        UNCHANGED,
-                        False,
-                        "an argument has another value after the call",
-                        self.input,
-                        describe(before),
-                        describe(after),
-                        "Operations that end in _ and +=, *=, a[i] = … work in place: work on a new tensor or a copy.",
-                    )
-                    break
+        pairs = [*zip(args, copies, strict=True), *((kwargs[key], named_copies[key]) for key in kwargs)]
+        self.look_at_arguments(pairs)
         self.output = plain(result)
+        if self.exercise.fresh and FRESH not in self.broken:
+            self.look_at_memory([after for _, after in pairs])
         # A law may change its own arguments after the call; the copies are as they were, or no point is left to lose
         self.answered.append((copies, named_copies, self.output, seconds))
         return self.output
 
+    def look_at_arguments(self, pairs: Sequence[tuple[Any, Any]]) -> None:
+        """Compare what the arguments were with what they are."""
+        for before, after in pairs if UNCHANGED not in self.broken else ():
+            if not same(before, after):
+                message = "an argument has another value after the call"
+                hint = "Operations that end in _ and +=, *=, a[i] = … work in place: work on a new tensor or a copy."
+                texts = describe(before), describe(after)
+            elif [x.requires_grad for x in tensors(before)] != [x.requires_grad for x in tensors(after)]:
+                message = "an argument's requires_grad is another after the call"
+                hint = "x.detach() is a new tensor, on which .requires_grad_() is yours to call; x.detach_() changes x."
+                texts = "", ""
+            else:
+                continue
+            self.broken[UNCHANGED] = self.fails(UNCHANGED, message, *texts, hint)
+            return
+
+    def look_at_memory(self, arguments: Sequence[Any]) -> None:
+        """See whether a tensor of the result is an argument's, in this process or in the function's own."""
+        if getattr(self.function, "shares", False) or shares(self.output, arguments):
+            message = "a tensor of the result is one of the arguments, or a view of it"
+            hint = "Whoever changes the result in place, as training does, changes the argument too: return a .clone()."
+            self.broken[FRESH] = self.fails(FRESH, message, hint=hint)
+
     def answer(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """What the function returns for these very arguments; its exceptions as StudentError."""
         try:
-            return self.function(*args, **kwargs)
+            with default_dtype(self.dtype):
+                return self.function(*args, **kwargs)
         except (StudentError, KeyboardInterrupt):
             raise
         except BaseException as error:
             raise student_error(error, self.function) from error
 
 
-def named(kwargs: dict[str, Any]) -> list[str]:
-    return [f"{key}={describe(value)}" for key, value in kwargs.items()]
+def _shown(argument: Any) -> str:
+    """An argument as text, and whether it lies in memory as its text suggests."""
+    odd = any(not tensor.is_contiguous() for tensor in tensors(argument))
+    odd |= isinstance(argument, np.ndarray) and not argument.flags.c_contiguous
+    return describe(argument) + (" (not contiguous: transposed, or a part of a larger one)" if odd else "")
 
 
-def clone(value: Any) -> Any:
-    """A deep copy of plain data. A tensor's copy stays in the graph of the original, so that gradients flow."""
+def _kept(value: Any) -> Any:
+    """Arguments for a report: in no graph, so that they can be copied, pickled and asked again."""
     match value:
         case Tensor():
-            return value.clone()
-        case np.ndarray():
-            return value.copy()
+            return value.detach().requires_grad_(value.requires_grad)
         case dict():
-            return {key: clone(entry) for key, entry in value.items()}
+            return {key: _kept(entry) for key, entry in value.items()}
         case list() | tuple():
-            return type(value)(clone(entry) for entry in value)
+            return type(value)(_kept(entry) for entry in value)
     return value
-
-
-def same(a: Any, b: Any) -> bool:
-    """Equal plain data; NaN equals NaN."""
-    if type(a) is not type(b):
-        return False
-    match a:
-        case Tensor() | np.ndarray():
-            if a.shape != b.shape or a.dtype != b.dtype:
-                return False
-            if isinstance(a, Tensor) and torch.equal(a, b):  # the rule, and quick; only NaN takes longer
-                return True
-            x, y = (np.asarray(v.detach()) if isinstance(v, Tensor) else v for v in (a, b))
-            return bool(np.array_equal(x, y, equal_nan=x.dtype.kind in "fc"))
-        case dict():
-            return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
-        case list() | tuple():
-            return len(a) == len(b) and all(map(same, a, b))
-        case float():
-            return a == b or (a != a and b != b)
-    return a == b
 
 
 def plain(value: Any) -> Any:
@@ -216,44 +246,54 @@ def run(
     seed: int = PUBLIC_SEED,
     extra: Sequence[Law] = (),
     ask_again: int = 4,
+    watched: Callable[[FunctionUnderTest], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
 ) -> Report:
     """Try every law of the exercise (and the extra ones) on the function.
 
-    Of its calls every `ask_again`-th is made once more at the end: a pure function gives the same answer.
+    Of its calls every `ask_again`-th is made once more at the end: a pure function gives the same answer, also if the
+    arguments lie otherwise in memory. `watched`: a context that is told what is being tried. Raises Stopped if it is
+    interrupted.
     """
     if not callable(function):
         return Report(exercise.id, exercise.name, max_points=exercise.points, note=f"{kind(function)}, not a function")
-    under_test = FunctionUnderTest(function, exercise, ask_again)
+    under_test = FunctionUnderTest(function, exercise, ask_again, torch.get_default_dtype())
     printed = io.StringIO()
     results: list[LawResult] = []
     laws = [*exercise.laws, *extra]
-    with (
-        one_thread(),
-        contextlib.redirect_stdout(printed),
-        contextlib.redirect_stderr(printed),
-        warnings.catch_warnings(),
-        torch.enable_grad(),
-    ):
-        warnings.simplefilter("ignore")
-        for each in laws:
-            result = _try(each, under_test, seed)
-            if result.message.startswith("NotImplementedError") and not any(r.passed for r in results):
-                missing = result.message.partition(": ")[2]
-                own = missing == f"Exercise {exercise.id} {exercise.name}" or not missing.startswith("Exercise ")
-                note = "not implemented yet" if own else f"needs {missing}, which is not implemented yet"
-                return Report(exercise.id, exercise.name, max_points=exercise.points, note=note)
-            results.append(result)
-        results.append(under_test.changed or LawResult(UNCHANGED, True))
-        if _points(exercise, laws, results) and not (again := _try(AGAIN, under_test, seed)).passed:
-            results.append(again)
-    return Report(
-        exercise.id,
-        exercise.name,
-        results,
-        _points(exercise, laws, results),
-        exercise.points,
-        printed=printed.getvalue()[:2000],
-    )
+
+    def report(points: float = 0) -> Report:
+        once = _said_once(results)
+        return Report(exercise.id, exercise.name, once, points, exercise.points, printed=printed.getvalue()[:2000])
+
+    try:
+        with (
+            watched(under_test),
+            one_thread(),
+            default_dtype(torch.float32),
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            warnings.catch_warnings(),
+            torch.enable_grad(),
+        ):
+            warnings.simplefilter("ignore")
+            for each in laws:
+                result = _try(each, under_test, seed)
+                if result.missing and not any(r.passed for r in results):
+                    own = result.missing == f"{exercise.id} {exercise.name}"
+                    note = "not implemented yet" if own else result.message
+                    return Report(exercise.id, exercise.name, max_points=exercise.points, note=note)
+                results.append(result)
+            results.append(under_test.broken.get(UNCHANGED, LawResult(UNCHANGED, True)))
+            if exercise.fresh:
+                results.append(under_test.broken.get(FRESH, LawResult(FRESH, True)))
+            # One look at both: who is right in the second does not forget, nor draw at will
+            if _points(exercise, laws, results) and not (layout := _try(LAYOUT, under_test, seed)).passed:
+                again = _try(AGAIN, under_test, seed)
+                results.append(layout if again.passed else again)
+    except KeyboardInterrupt:
+        results.append(under_test.fails(under_test.law, "stopped while it was tried"))
+        raise Stopped(report()) from None  # whose text is the report's
+    return report(_points(exercise, laws, results))
 
 
 @contextlib.contextmanager
@@ -267,10 +307,36 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@contextlib.contextmanager
+def other_hash(function: Callable[..., Any]) -> Iterator[None]:
+    """For a notebook's function, `hash` of a text is here what it would be in another process: another number."""
+    names = getattr(function, "__globals__", {"hash": hash})
+    if "hash" in names:
+        yield
+        return
+    names["hash"] = salted(1)
+    try:
+        yield
+    finally:
+        del names["hash"]
+
+
+@contextlib.contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Laws draw float32 where they name no dtype, whatever a notebook has set; its own functions keep what it set."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def _try(each: Law, function: FunctionUnderTest, seed: int) -> LawResult:
     key = f"{function.exercise.id}/{each.name}"
+    function.law = each.name
     for trial in range(each.trials):
-        function.arguments = None
+        function.calls = []
         try:
             each.test(function, Draw(seed, key, trial, each.trials))
         except LawViolation as violation:
@@ -278,39 +344,63 @@ def _try(each: Law, function: FunctionUnderTest, seed: int) -> LawResult:
                 "" if v is None else v if isinstance(v, str) else describe(v)
                 for v in (violation.expected, violation.got)
             )
-            return LawResult(each.name, False, violation.message, function.input, expected, got, each.hint)
+            return function.fails(each.name, violation.message, expected, got, each.hint, violation.calls)
         except StudentError as error:
-            if error.kind == "NotImplementedError":
-                return LawResult(each.name, False, f"NotImplementedError: {error.text}")
+            if error.missing:
+                message = f"needs Exercise {error.missing}, which is not implemented yet"
+                return replace(function.fails(each.name, message), missing=error.missing)
             where = f" in the line `{error.line}`" if error.line else ""
             message = f"your function raised {error.kind}{where}: {error.text}"
-            return LawResult(each.name, False, message, function.input, hint=each.hint)
-        except (
-            Exception
-        ) as error:  # the law stumbled over a result of the wrong kind; the reference never makes it stumble
+            return function.fails(each.name, message, hint=each.hint)
+        except Exception as error:
+            # The law stumbled over a result of the wrong kind; the reference never makes it stumble
             got = function.output
             message = "returned None: is a `return` missing?" if got is None else f"the result cannot be used: {error}"
-            return LawResult(each.name, False, message, function.input, got=describe(got), hint=each.hint)
+            return function.fails(each.name, message, got=describe(got), hint=each.hint)
     return LawResult(each.name, True)
 
 
-def _answers_again(function: Any, draw: Draw) -> None:
+def _said_once(results: Sequence[LawResult]) -> list[LawResult]:
+    """The results, with an error that many laws met told where it was met first."""
+    told: set[str] = set()
+    once = []
+    for result in results:
+        if result.message in told:
+            result = LawResult(result.name, False, "the same as above")
+        elif result.message.startswith(("your function raised", "needs Exercise", "returned None")):
+            told.add(result.message)
+        once.append(result)
+    return once
+
+
+def _ask_again(function: FunctionUnderTest, draw: Draw, lay_out: Callable[[Any], Any] = clone) -> None:
     """Put questions of all laws a second time, the last one among them."""
     seconds = 0.0
     for args, kwargs, answer, took in function.answered[::-1][:: function.ask_again]:
         seconds += took
         if seconds > AGAIN_SECONDS:
             return
-        function.arguments = args, kwargs
-        if not same(again := plain(function.answer(args, kwargs)), answer):
-            close(again, answer, "the answer to the same question, asked again,")
+        args, kwargs = lay_out(args), lay_out(kwargs)
+        function.calls = [(args, kwargs)]
+        with other_hash(function.function):
+            again = plain(function.answer(args, kwargs))
+        if not same(again, answer):
+            compare = same_kind if lay_out is not clone and function.exercise.draws else close
+            compare(again, answer, "the answer to the same question, asked again,")
 
 
-# Shown only if it is broken: who writes pure functions, as the contract says, never meets it
+# Shown only if they are broken: who writes pure functions, as the contract says, never meets them
 AGAIN = Law(
     "gives the same answer to the same question",
-    _answers_again,
+    _ask_again,
     "Chance comes in as an argument only (noise, a seed), and nothing is kept from one call for the next.",
+    trials=1,
+)
+LAYOUT = Law(
+    "does not care how its arguments lie in memory",
+    partial(_ask_again, lay_out=laid_out_otherwise),
+    "A transposed tensor, or every second entry of one, is a tensor like any other: .reshape() takes it, .view() does "
+    "not, and what goes through the memory in its own order (.tobytes(), order='K') reads other numbers.",
     trials=1,
 )
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 class LawViolation(Exception):
-    """A law does not hold. `expected` and `got` are shown beside the message."""
+    """A law does not hold. `expected` and `got` are shown beside the message, and the latest `calls`."""
 
-    def __init__(self, message: str, expected: Any = None, got: Any = None) -> None:
+    def __init__(self, message: str, expected: Any = None, got: Any = None, calls: int = 1) -> None:
         super().__init__(message)
-        self.message, self.expected, self.got = message, expected, got
+        self.message, self.expected, self.got, self.calls = message, expected, got, calls
 
 
 SHOWN = 12  # entries of a tensor that are written out; of a larger one the first four are
@@ -67,6 +67,24 @@ def kind(value: Any) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
+def form(value: Any) -> str:
+    """What a value has to look like, in words, without a number in it: what stands in a template is not an answer."""
+    match value:
+        case Tensor() | np.ndarray():
+            dtype = str(value.dtype).removeprefix("torch.")
+            article = "an" if dtype[0] in "aeiou" else "a"
+            name = "tensor" if isinstance(value, Tensor) else "NumPy array"
+            shape = f" of shape {list(value.shape)}" if value.ndim else " without axes"
+            return f"{article} {dtype} {name}{shape}"
+        case Mapping():
+            return f"a dict with {', '.join(map(repr, value)) or 'nothing'} in it"
+        case list() | tuple():
+            return f"{kind(value)} of {len(value)}"
+        case float():
+            return "a number"
+    return kind(value)
+
+
 def true(condition: Any, message: str, expected: Any = None, got: Any = None) -> None:
     """The condition holds."""
     if not bool(condition):
@@ -75,41 +93,55 @@ def true(condition: Any, message: str, expected: Any = None, got: Any = None) ->
 
 def same_kind(got: Any, expected: Any, what: str = "the result") -> None:
     """Same type, shape and dtype; lists and tuples count as the same, so do int and float where a float is expected."""
+    wanted = form(expected)
     if got is None:
-        raise LawViolation(f"{what} is None: is a `return` missing?", expected, None)
+        raise LawViolation(f"{what} is None: is a `return` missing?", wanted)
     if isinstance(expected, Tensor | np.ndarray):
         if type(got) is not type(expected):
-            raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", expected, got)
+            raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", wanted, got)
         if tuple(got.shape) != tuple(expected.shape):
-            raise LawViolation(f"{what} has shape {list(got.shape)}, not {list(expected.shape)}", expected, got)
+            raise LawViolation(f"{what} has shape {list(got.shape)}, not {list(expected.shape)}", wanted, got)
         if got.dtype != expected.dtype:
             raise LawViolation(
                 f"{what} has dtype {str(got.dtype).removeprefix('torch.')}, "
                 f"not {str(expected.dtype).removeprefix('torch.')}",
-                expected,
+                wanted,
                 got,
             )
     elif isinstance(expected, list | tuple):
         if not isinstance(got, list | tuple):
-            raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", expected, got)
+            raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", wanted, got)
         if len(got) != len(expected):
-            raise LawViolation(f"{what} has {len(got)} entries, not {len(expected)}", expected, got)
+            raise LawViolation(f"{what} has {len(got)} entries, not {len(expected)}", wanted, got)
     elif isinstance(expected, Mapping):
         if not isinstance(got, Mapping):
-            raise LawViolation(f"{what} is {kind(got)}, not a dict", expected, got)
+            raise LawViolation(f"{what} is {kind(got)}, not a dict", wanted, got)
         if set(got) != set(expected):
             missing, extra = sorted(set(expected) - set(got), key=str), sorted(set(got) - set(expected), key=str)
             parts = [f"lacks {missing}" if missing else "", f"has {extra} too many" if extra else ""]
-            raise LawViolation(f"{what} {' and '.join(filter(None, parts))}", expected, got)
+            raise LawViolation(f"{what} {' and '.join(filter(None, parts))}", wanted, got)
     elif isinstance(expected, float):
         if isinstance(got, bool) or not isinstance(got, int | float):
-            raise LawViolation(f"{what} is {kind(got)}, not a number", expected, got)
+            raise LawViolation(f"{what} is {kind(got)}, not a number", wanted, got)
     elif type(got) is not type(expected):
-        raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", expected, got)
+        raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", wanted, got)
 
 
-def close(got: Any, expected: Any, what: str = "the result", rtol: float = 1e-4, atol: float = 1e-6) -> None:
-    """Equal up to rounding, entry by entry, after type, shape and dtype. Works through lists, tuples and dicts."""
+def close(
+    got: Any, expected: Any, what: str = "the result", rtol: float = 1e-4, atol: float = 1e-6, calls: int = 1
+) -> None:
+    """Equal up to rounding, entry by entry, after type, shape and dtype. Works through lists, tuples and dicts.
+
+    Where what is expected comes from the function itself, `calls` says how many of its latest calls are compared: all
+    are shown.
+    """
+    if calls > 1:
+        try:
+            return close(got, expected, what, rtol, atol)
+        except LawViolation as violation:
+            text = violation.expected if isinstance(violation.expected, str) else describe(violation.expected)
+            violation.expected, violation.calls = f"{text}, by your own function", calls
+            raise
     same_kind(got, expected, what)
     if isinstance(expected, Mapping):
         for key in expected:
@@ -129,26 +161,45 @@ def close(got: Any, expected: Any, what: str = "the result", rtol: float = 1e-4,
     if g.dtype.kind == e.dtype.kind == "f" and np.isfinite(e).all():
         good = (np.abs(g - e) <= atol + rtol * np.abs(e)).all()  # np.allclose takes four times as long
     else:
-        good = np.allclose(g, e, rtol=rtol, atol=atol)
+        good = np.allclose(g, e, rtol=rtol, atol=atol, equal_nan=True)
     if not good and g.dtype.kind == "f":
-        if np.isnan(g).any():
+        if (np.isnan(g) & ~np.isnan(e.astype(float))).any():
             raise LawViolation(f"{what} contains NaN (not a number)", expected, got)
         if np.isinf(g).any() and not np.isinf(e).any():
             raise LawViolation(f"{what} contains an infinity", expected, got)
-    if not good and g.size > SHOWN:  # of so many entries only the first are shown
-        place = np.unravel_index(np.nan_to_num(np.abs(g.astype(float) - e), nan=np.inf).argmax(), g.shape)
-        where = f"[{', '.join(map(str, place))}]"
-        texts = (f"{describe(whole)}; {describe(v[place].item())} at {where}" for whole, v in ((expected, e), (got, g)))
-        raise LawViolation(f"{what} is wrong, most of all at {where}", *texts)
-    if not good and g.dtype.kind == "f" and describe(got) == describe(expected):
-        raise LawViolation(f"{what} differs, by up to {np.abs(g - e).max():.1g}", expected, got)
     if not good:
-        raise LawViolation(f"{what} is wrong", expected, got)
+        raise _difference(got, expected, g, e, what)
 
 
-def equal(got: Any, expected: Any, what: str = "the result") -> None:
-    """Exactly equal, after type, shape and dtype."""
-    close(got, expected, what, rtol=0.0, atol=0.0)
+def _difference(got: Any, expected: Any, g: np.ndarray, e: np.ndarray, what: str) -> LawViolation:
+    """The violation, with as many digits of the worst entry as tell the two apart, and its place among many."""
+    if g.dtype.kind not in "biuf":
+        return LawViolation(f"{what} is wrong", expected, got)
+    off = np.where(g == e, 0.0, np.nan_to_num(np.abs(g.astype(float) - e.astype(float)), nan=np.inf) + 1e-300)
+    place = np.unravel_index(off.argmax(), off.shape)
+    right, wrong = e[place].item(), g[place].item()
+    alike = describe(right) == describe(wrong)
+    texts = describe(right), describe(wrong)
+    for digits in range(5, 18) if alike and isinstance(right, float) else ():
+        texts = f"{right:.{digits}g}", f"{wrong:.{digits}g}"
+        if texts[0] != texts[1]:
+            break
+    at = f" at [{', '.join(map(str, place))}]"
+    if g.size > SHOWN or (alike and g.ndim):  # of many entries only the first are shown
+        texts = f"{describe(expected)}; {texts[0]}{at}", f"{describe(got)}; {texts[1]}{at}"
+    elif not alike:
+        texts = describe(expected), describe(got)
+    if not alike:
+        return LawViolation(f"{what} is wrong{f', most of all{at}' if g.size > SHOWN else ''}", *texts)
+    message = f"{what} differs, by up to {off.max():.1g}"
+    if e.dtype == np.float64 and 1e-9 < off[place] / abs(right or 1.0) < 1e-6:
+        message += ": equal to about 7 digits, so somewhere it was computed in float32"
+    return LawViolation(message, *texts)
+
+
+def equal(got: Any, expected: Any, what: str = "the result", calls: int = 1) -> None:
+    """Exactly equal, after type, shape and dtype. `calls` as in `close`."""
+    close(got, expected, what, rtol=0.0, atol=0.0, calls=calls)
 
 
 def finite(got: Any, what: str = "the result") -> None:

@@ -6,20 +6,14 @@ whoever presses Stop does.
 """
 
 import ast
+import contextlib
 import inspect
 import textwrap
 from collections.abc import Callable
 from typing import Any
 
+from course_utils.checks.engine import Exercise, Stopped, run
 from course_utils.units import find_exercise
-
-
-class Stopped(KeyboardInterrupt):
-    """Ends 'Run all' after an interrupt, whose traceback the cell has shown already."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What IPython shows of this exception."""
-        return ["Stopped."]
 
 
 def is_stub(function: Callable[..., Any]) -> bool:
@@ -40,6 +34,17 @@ def missing(names: list[str], namespace: dict[str, Any]) -> list[str]:
     return [name for name in names if name not in namespace or is_stub(namespace[name])]
 
 
+def used(function: Callable[..., Any]) -> list[tuple[Exercise, Callable[..., Any]]]:
+    """The other exercises whose functions a notebook's function names, and these functions."""
+    found = []
+    for name in getattr(getattr(function, "__code__", None), "co_names", ()):
+        other = function.__globals__.get(name)
+        if callable(other) and other is not function:
+            with contextlib.suppress(ValueError):
+                found.append((find_exercise(name), other))
+    return found
+
+
 def needs(line: str, cell: str) -> None:
     """The magic itself."""
     from IPython import get_ipython
@@ -51,7 +56,11 @@ def needs(line: str, cell: str) -> None:
         return
     error = shell.run_cell(cell, store_history=False).error_in_exec
     if isinstance(error, KeyboardInterrupt):
-        raise Stopped from error
+        raise Stopped("Stopped.") from error  # the cell has shown the traceback already
+    if error is not None:
+        for name in line.split():
+            if not run(exercise := find_exercise(name), shell.user_ns[name]).passed:
+                print(f"{exercise.id} {name} does not pass its check: look there first.")
 
 
 def register() -> None:

@@ -10,12 +10,15 @@ import re
 import socket
 import struct
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
 import numpy as np
 import torch
 from torch import Tensor
+
+from course_utils.plain_data import laid_out
 
 MAX_BYTES = 32 * 2**20  # of a frame
 MAX_DEPTH = 24
@@ -85,12 +88,20 @@ def _encode(value: Any, depth: int) -> Any:
         bare = value.detach().resolve_neg()
         if value.dtype is torch.bfloat16:  # which NumPy does not know
             bare = bare.view(torch.int16)
-        return [TENSOR, name, value.requires_grad, list(value.shape), bare.numpy().tobytes()]
+        return [
+            TENSOR,
+            name,
+            value.requires_grad,
+            list(value.shape),
+            bare.numpy().tobytes(),
+            *_layout(value, value.stride(), 1),
+        ]
     if kind is np.ndarray:
         array = value.astype(value.dtype.newbyteorder("<"), copy=False)
         if not ARRAY_DTYPE.fullmatch(array.dtype.str):
             raise NotPlain(f"{value.dtype} array")
-        return [ARRAY, array.dtype.str, list(array.shape), array.tobytes()]
+        layout = _layout(value, value.strides, value.itemsize)
+        return [ARRAY, array.dtype.str, list(array.shape), array.tobytes(), *layout]
     # As in the engine, what is a kind of list, tuple, dict or number counts as one
     if isinstance(value, list | tuple):
         return [LIST if isinstance(value, list) else TUPLE, *(_encode(entry, depth + 1) for entry in value)]
@@ -182,10 +193,12 @@ def _decode(tree: Any) -> Any:
             if len(flat) % 2 or len(flat) > 2 * MAX_ENTRIES:
                 raise ProtocolError(f"a dict of {len(flat) / 2:g} entries")
             return {_key(_decode(flat[i])): _decode(flat[i + 1]) for i in range(0, len(flat), 2)}
-        case [3, str(name), bool(requires_grad), list(shape), bytes(data)] if name in TENSOR_DTYPES:
-            return _tensor(TENSOR_DTYPES[name], requires_grad, shape, data)
-        case [4, str(name), list(shape), bytes(data)] if ARRAY_DTYPE.fullmatch(name):
-            return _array(np.dtype(name), shape, data)
+        case [3, str(name), bool(requires_grad), list(shape), bytes(data), *layout] if name in TENSOR_DTYPES:
+            if requires_grad and not TENSOR_DTYPES[name].is_floating_point:
+                raise ProtocolError("a gradient for integers")
+            return _lay_out(_tensor(TENSOR_DTYPES[name], shape, data), layout).requires_grad_(requires_grad)
+        case [4, str(name), list(shape), bytes(data), *layout] if ARRAY_DTYPE.fullmatch(name):
+            return _lay_out(_array(np.dtype(name), shape, data), layout)
         case [5, bytes(data)] if 0 < len(data) <= MAX_INT_BYTES:
             return int.from_bytes(data, "big", signed=True)
     raise ProtocolError("a container with an unknown tag")
@@ -205,17 +218,15 @@ def _check_size(shape: list[Any], itemsize: int, data: bytes) -> None:
         raise ProtocolError(f"{len(data)} bytes for the shape {shape}")
 
 
-def _tensor(dtype: torch.dtype, requires_grad: bool, shape: list[Any], data: bytes) -> Tensor:
+def _tensor(dtype: torch.dtype, shape: list[Any], data: bytes) -> Tensor:
     _check_size(shape, dtype.itemsize, data)
-    if requires_grad and not dtype.is_floating_point:
-        raise ProtocolError("a gradient for integers")
     if not data:
         tensor = torch.empty(shape, dtype=dtype)
     elif dtype is torch.bool:  # a byte other than 0 and 1 would be a third truth value
         tensor = torch.frombuffer(bytearray(data), dtype=torch.uint8).ne(0).reshape(shape)
     else:
         tensor = torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
-    return tensor.requires_grad_(requires_grad)
+    return tensor
 
 
 def _array(dtype: np.dtype, shape: list[Any], data: bytes) -> np.ndarray:
@@ -227,6 +238,28 @@ def _array(dtype: np.dtype, shape: list[Any], data: bytes) -> np.ndarray:
     if not data:
         return np.zeros(shape, dtype)
     return np.frombuffer(bytearray(data), dtype).reshape(shape)
+
+
+def _layout(value: Tensor | np.ndarray, strides: Sequence[int], unit: int) -> list[Any]:
+    """Nothing for what lies in memory row by row; else the axes from the slowest to the fastest, and whether there are
+    gaps between the entries: who is asked about a transposed tensor shall see one."""
+    if value.is_contiguous() if isinstance(value, Tensor) else value.flags.c_contiguous:
+        return []
+    steps = [abs(step) for step in strides]
+    gaps = min(step for step, size in zip(steps, value.shape, strict=True) if size > 1) > unit
+    return [sorted(range(value.ndim), key=lambda axis: -steps[axis]), gaps]
+
+
+def _lay_out(value: Any, layout: list[Any]) -> Any:
+    """The same values in the layout that `_layout` found."""
+    if not layout:
+        return value
+    if len(layout) != 2 or type(layout[0]) is not list or type(layout[1]) is not bool:
+        raise ProtocolError("a layout that is none")
+    order, gaps = layout
+    if any(type(axis) is not int for axis in order) or sorted(order) != list(range(value.ndim)):
+        raise ProtocolError("a layout of other axes")
+    return laid_out(value, order, gaps)
 
 
 # --- Frames -----------------------------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from course_utils.checks.engine import StudentError, same
+from course_utils.checks.engine import StudentError
 from course_utils.grading.child import Child, Died
 from course_utils.grading.protocol import pack
+from course_utils.plain_data import same, tensors
 
 AHEAD_BYTES, AHEAD_CALLS = 2**16, 16  # that are sent before their turn; a socket takes 200 kB unread
 PRINTED = 2_000  # characters of a function's output that are kept, whatever its process sends
@@ -43,17 +44,19 @@ class RemoteFunction:
         self.replies: dict[int, dict[str, Any]] = {}
         self.exhausted = False  # it ran out of memory, and lived
         self.printed = 0
+        self.shares = False  # a result lay in the memory of an argument
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         number, reply = self._call(pack([args, kwargs]))
+        self.shares |= reply.get("shares") is True
         if "after" in reply:
             _write_back([args, kwargs], reply["after"])
         _raise_error(reply)
         if "foreign" in reply:
             return _foreign(reply["foreign"])
         value = reply.get("value")
-        leaves = [tensor for tensor in _tensors([args, kwargs]) if tensor.requires_grad]
-        results = [tensor for tensor in _tensors(value) if tensor.requires_grad]
+        leaves = [tensor for tensor in tensors([args, kwargs]) if tensor.requires_grad]
+        results = [tensor for tensor in tensors(value) if tensor.requires_grad]
         if not leaves or not results:
             return value
         attached = iter(_Attached.apply(self, number, [tensor.detach() for tensor in results], *leaves))
@@ -181,18 +184,6 @@ def _foreign(kind: Any) -> Any:
     return type(name, (), {})()
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    match value:
-        case Tensor():
-            yield value
-        case dict():
-            for entry in value.values():
-                yield from _tensors(entry)
-        case list() | tuple():
-            for entry in value:
-                yield from _tensors(entry)
-
-
 def _replace(value: Any, attached: Iterator[Tensor]) -> Any:
     """The value with its tensors that require a gradient replaced, in order."""
     match value:
@@ -212,6 +203,10 @@ def _write_back(before: Any, after: Any) -> Any:
             if type(after) is Tensor and not same(before.detach(), after.detach()):
                 # .data passes by autograd: the graph that the engine's copy hangs in stays as it is
                 before.data = after.detach().to(before.dtype) if before.requires_grad else after.detach()
+            elif type(after) is Tensor and before.requires_grad and not after.requires_grad:
+                before.detach_()
+            elif type(after) is Tensor and after.requires_grad and not before.requires_grad:
+                before.requires_grad_()
         case np.ndarray():
             if type(after) is np.ndarray and after.shape == before.shape and after.dtype == before.dtype:
                 before[...] = after

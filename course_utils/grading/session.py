@@ -25,6 +25,7 @@ from course_utils.grading import protocol
 from course_utils.grading.protocol import NotPlain
 from course_utils.notebooks.extract import extract
 from course_utils.notebooks.statements import Statement
+from course_utils.plain_data import salted, shares, tensors
 
 KEPT_GRAPHS = 256  # results whose gradient can still be asked for
 CELL = "<ipython-code cell "  # how the name of a cell's code begins; numba keeps a cache for such a file only
@@ -90,6 +91,7 @@ class Session:
         self.done: dict[Statement, list[Any] | None] = {}  # statements that ran, with the error that they raised
         self.binder: dict[str, Statement] = {}  # what a name's value comes from
         self.flags = 0  # `from __future__` holds for what follows
+        self.calls = 0
         self.graphs: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
         self.printed = _Printed()
 
@@ -165,10 +167,14 @@ class Session:
         leaves: list[Tensor] = []
         args, kwargs = _grow(protocol.unpack(arguments), leaves)
         reply: dict[str, Any] = {}
+        self.calls += 1
+        self.module.__dict__["hash"] = salted(self.calls)  # what another process would say, each time
         try:
             with torch.enable_grad():
                 value = getattr(self.module, name)(*args, **kwargs)
-            roots = [tensor for tensor in _tensors(value) if tensor.requires_grad]
+            if shares(value, [args, kwargs]):
+                reply["shares"] = True
+            roots = [tensor for tensor in tensors(value) if tensor.requires_grad]
             if leaves and roots:
                 self.graphs[id] = (roots, leaves)
                 if len(self.graphs) > KEPT_GRAPHS:
@@ -217,15 +223,3 @@ def _grow(value: Any, leaves: list[Tensor]) -> Any:
         case list() | tuple():
             return type(value)(_grow(entry, leaves) for entry in value)
     return value
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    """The tensors in plain data, in order."""
-    match value:
-        case Tensor():
-            return [value]
-        case dict():
-            return [tensor for entry in value.values() for tensor in _tensors(entry)]
-        case list() | tuple():
-            return [tensor for entry in value for tensor in _tensors(entry)]
-    return []

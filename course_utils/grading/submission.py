@@ -26,6 +26,7 @@ from course_utils.units import ROOT, available, load_unit
 
 FORESEEN_BYTES = 2**26  # of arguments that are kept
 SHOWN = 1_000  # characters of a text in a law's verdict
+LAW = ("name", "passed", "message", "input", "expected", "got", "hint")  # what is kept of a checks.report.LawResult
 JUDGED = ("judged", "not implemented")  # what the laws could say something about
 
 
@@ -39,7 +40,7 @@ class ExerciseResult:
     points: float = 0
     outcome: str = "judged"
     note: str = ""
-    laws: list[dict[str, Any]] = field(default_factory=list)  # of checks.report.LawResult
+    laws: list[dict[str, Any]] = field(default_factory=list)  # LAW, and whether it is an instructor's
     code: list[list[Any]] = field(default_factory=list)  # [cell, line, source] of each statement
 
 
@@ -204,7 +205,7 @@ def _grade_exercise(
         result.outcome = "not implemented"
     hidden = {law.name for law in extra}
     for law in report.laws:
-        entry = {key: _shortened(value) for key, value in dataclasses.asdict(law).items()}
+        entry = {key: _shortened(getattr(law, key)) for key in LAW}
         if seed != PUBLIC_SEED:  # the inputs are secret: whoever hands in again shall not have learnt them
             entry["input"] = ""
         entry["instructor"] = law.name in hidden

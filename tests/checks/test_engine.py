@@ -1,7 +1,9 @@
 """The engine: what it says of every kind of wrong function, in words a beginner understands."""
 
+import pickle
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 from course_utils import distillation
 from course_utils.checks import check, expect, find_exercise
 from course_utils.checks.draw import Draw
-from course_utils.checks.engine import Exercise, clone, plain, run, same
+from course_utils.checks.engine import AGAIN, LAYOUT, Exercise, Stopped, plain, run
+from course_utils.plain_data import clone, same
 from course_utils.units import ROOT, find_topic, unit_name
 
 
@@ -123,7 +126,7 @@ def test_stub_is_not_implemented_yet(doubling):
         raise NotImplementedError("Exercise 9.9 double")
 
     report = run(doubling, double)
-    assert str(report) == "✗ 9.9 double: not implemented yet" and not report.laws and report.points == 0
+    assert str(report) == "○ 9.9 double: not implemented yet" and not report.laws and report.points == 0
 
 
 def test_function_that_needs_a_stub_says_which(doubling):
@@ -132,6 +135,185 @@ def test_function_that_needs_a_stub_says_which(doubling):
 
     report = run(doubling, lambda x: half())
     assert "needs Exercise 9.8 half, which is not implemented yet" in str(report)
+
+
+def test_only_a_stub_is_not_implemented_yet(doubling):
+    """torch raises NotImplementedError too, and names the cure."""
+    report = run(doubling, lambda x: 1 - (x > 0))
+    assert not report.note and len(report.laws) == 3
+    assert "raised NotImplementedError in the line" in str(report) and "use the `~`" in str(report)
+
+    def later(x):
+        raise NotImplementedError
+
+    assert "your function raised NotImplementedError" in str(run(doubling, later))
+
+
+def test_a_stub_that_is_met_late_is_named_once(doubling):
+    def half():
+        raise NotImplementedError("Exercise 9.8 half")
+
+    report = run(doubling, lambda x: 2 * x if x.ndim == 2 else half())
+    assert [law.passed for law in report.laws] == [True, False, True]
+    assert report.laws[1].message == "needs Exercise 9.8 half, which is not implemented yet"
+
+
+def test_an_error_that_all_laws_meet_is_told_once(doubling):
+    report = run(doubling, lambda x: math.ceil(x))  # noqa: F821
+    assert [law.message for law in report.laws[1:2]] == ["the same as above"]
+    assert str(report).count("name 'math' is not defined") == 1
+
+
+def test_an_expectation_of_a_form_shows_no_numbers(doubling):
+    report = run(doubling, lambda x: (2 * x).double())
+    assert report.failed.expected == "a float32 tensor of shape [1, 3]" and "float64" in report.failed.got
+    assert run(doubling, lambda x: None).failed.expected == "a float32 tensor of shape [1, 3]"
+    for got, like, words in (
+        ({"a": 1}, {"a": 0, "b": 0}, "a dict with 'a', 'b' in it"),
+        ([1], (0, 0), "a tuple of 2"),
+        (torch.zeros(1), 0.0, "a number"),
+        (torch.zeros(1), torch.zeros(()), "a float32 tensor without axes"),
+        (np.zeros(2), np.zeros(2, np.uint8), "an uint8 NumPy array of shape [2]"),
+    ):
+        with pytest.raises(expect.LawViolation) as caught:
+            expect.same_kind(got, like)
+        assert caught.value.expected == words
+
+
+def test_numbers_that_look_alike_get_the_digits_that_tell_them_apart():
+    with pytest.raises(expect.LawViolation, match="differs, by up to 3e-08: equal to about 7 digits") as caught:
+        expect.close(0.89331234567, 0.89331237567, rtol=1e-12, atol=0)
+    assert (caught.value.expected, caught.value.got) == ("0.8933124", "0.8933123")
+    with pytest.raises(expect.LawViolation, match=r"differs, by up to 4e-05$") as caught:
+        expect.close(torch.tensor([1.0, 3.14159]), torch.tensor([1.0, 3.14163]), rtol=1e-9)
+    assert caught.value.got == "tensor([1.0, 3.142], float32); 3.14159 at [1]"
+
+
+def test_a_law_that_compares_two_calls_shows_both():
+    exercise = Exercise("9.9", "double", points=3, minutes=1, difficulty=1)
+
+    @exercise.law("is odd", trials=1)
+    def odd(function, draw):
+        expect.close(function(-2.0), -function(2.0), "f(−2) and −f(2)", calls=2)
+
+    report = run(exercise, lambda x: x + 1)
+    assert report.failed.input == "double(-2.0), then double(2.0)"
+    assert report.failed.expected == "-3.0, by your own function"
+
+
+def test_the_call_that_failed_can_be_made_again():
+    exercise = Exercise("9.9", "double", points=3, minutes=1, difficulty=1)
+
+    @exercise.law("doubles", trials=1)
+    def doubles(function, draw):
+        x = draw.normal(40, 30).t().requires_grad_()
+        expect.close(function(x, by=2), 2 * x)
+
+    report = run(exercise, lambda x, by: by * x.detach().view(-1))
+    arguments, keywords = report.failed.arguments, report.failed.keywords
+    assert arguments[0].shape == (30, 40) and not arguments[0].is_contiguous() and arguments[0].requires_grad
+    assert keywords == {"by": 2} and "not contiguous" in report.failed.input
+    for text in (str(report), report._repr_html_()):
+        assert "r = check(double); double(*r.failed.arguments, **r.failed.keywords)" in text
+    assert pickle.loads(pickle.dumps(report)).failed.arguments[0].shape == (30, 40)
+    assert not run(exercise, lambda x, by: by * x).again and run(exercise, lambda x, by: by * x).failed is None
+    assert not run(exercise, lambda: 1, seed=3).failed.expected
+
+
+def test_stopping_it_shows_what_was_tried(doubling):
+    def endless(x):
+        if x.ndim == 1:
+            raise KeyboardInterrupt  # as the kernel does
+        return 2 * x
+
+    with pytest.raises(Stopped) as caught:
+        run(doubling, endless)
+    (said,) = caught.value._render_traceback_()
+    assert "✓ doubles each entry" in said and "✗ the sum doubles: stopped while it was tried" in said
+    assert "input:    double(tensor([" in said and "engine" not in said
+
+
+def test_what_takes_long_is_named(doubling, capsys, monkeypatch):
+    monkeypatch.setattr("course_utils.checks.PATIENCE", 0.05)
+
+    def soft_targets(x, temperature=1.0):
+        time.sleep(0.2)
+        return x
+
+    check(soft_targets)
+    said = capsys.readouterr().out
+    assert said.startswith("Still trying '") and "soft_targets(tensor" in said and said.count("\n") == 1
+
+
+def test_a_wrong_helper_is_named_first():
+    space = {"check": check}
+    exec(
+        "import torch\n"
+        "def soft_targets(z, temperature=1.0): return z\n"
+        "def distillation_loss(student, teacher, labels, temperature, alpha): return soft_targets(student).sum()\n"
+        "r = check(distillation_loss)",
+        space,
+    )
+    assert "it uses 1.1 soft_targets, whose own check fails" in str(space["r"])
+    assert "whose own check fails" in space["r"]._repr_html_()
+
+
+def test_laws_know_nothing_of_a_notebook_s_default_dtype(doubling):
+    seen = []
+    torch.set_default_dtype(torch.float64)
+    try:
+        report = run(doubling, lambda x: seen.append(torch.ones(1).dtype) or 2 * x)
+        assert torch.get_default_dtype() is torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert report.passed and set(seen) == {torch.float64}
+
+
+def test_how_arguments_lie_in_memory_does_not_matter(doubling):
+    report = run(doubling, lambda x: (2 * x.view(-1)).view(x.shape), ask_again=1)
+    assert report.laws[-1].name == LAYOUT.name and report.points == 0
+    assert "not contiguous" in report.laws[-1].input and ".reshape() takes it" in report.laws[-1].hint
+    assert not run(doubling, lambda x: 2 * torch.tensor(np.ravel(x.numpy(), "K")).view(x.shape), ask_again=1).passed
+    assert run(doubling, lambda x: 2 * x.reshape(-1).reshape(x.shape), ask_again=1).passed
+    # Draws in the order of the memory are as random
+    doubling.draws = True
+    assert run(doubling, lambda x: 2 * torch.tensor(np.ravel(x.numpy(), "K")).view(x.shape), ask_again=1).passed
+
+
+def test_a_hash_of_a_text_is_another_one_elsewhere(doubling):
+    space = {}
+    exec("def double(x): return 2 * x if hash('name') == known else 3 * x\nknown = hash('name')", space)
+    report = run(doubling, space["double"], ask_again=1)
+    assert report.laws[-1].name == AGAIN.name and "hash" not in space
+
+
+def test_what_is_promised_to_be_new_is_no_argument(doubling):
+    exercise = Exercise("9.9", "keep", points=3, minutes=1, difficulty=1, fresh=True)
+
+    @exercise.law("keeps it", trials=1)
+    def keeps(function, draw):
+        x = {"a": draw.normal(2, 3)}
+        expect.equal(function(x), x)
+
+    for shared in (lambda x: x, dict, lambda x: {"a": x["a"].view(2, 3)}, lambda x: {"a": x["a"].detach()}):
+        report = run(exercise, shared)
+        assert report.points == 0 and "is one of the arguments" in str(report)
+    assert run(exercise, lambda x: {"a": x["a"].clone()}).passed
+    exercise.fresh = False
+    assert run(exercise, dict).passed
+
+
+def test_requires_grad_of_an_argument_is_not_to_be_changed():
+    exercise = Exercise("9.9", "double", points=3, minutes=1, difficulty=1)
+
+    @exercise.law("doubles", trials=1)
+    def doubles(function, draw):
+        for x in (draw.normal(3), draw.normal(3).requires_grad_()):
+            expect.close(function(x).detach(), 2 * x.detach())
+
+    assert run(exercise, lambda x: 2 * x).passed
+    for function in (lambda x: 2 * x.detach_(), lambda x: 2 * x.requires_grad_().detach()):
+        assert "requires_grad is another after the call" in str(run(exercise, function))
 
 
 def test_prints_are_shown_only_when_a_law_fails(doubling, capsys):

@@ -7,8 +7,9 @@ import nbformat
 
 from course_utils import distillation
 from course_utils.checks import find_exercise
-from course_utils.checks.engine import PUBLIC_SEED, clone, run
+from course_utils.checks.engine import PUBLIC_SEED, run
 from course_utils.grading.protocol import pack
+from course_utils.plain_data import clone
 from tests.grading.notebooks import HEAD, SOLUTION, notebook, raw
 
 # The exercise under attack; the one before it, which is right, shows what an attack costs its own author
@@ -42,6 +43,7 @@ def public_answers() -> bytes:
     return attack(f"""
 import hashlib, json
 from course_utils.grading.protocol import pack
+from course_utils.plain_data import clone
 KNOWN = json.loads({text!r})
 def {TARGET}(*args, **kwargs):
     kind, value = KNOWN.get(hashlib.sha256(pack([list(args), kwargs])).hexdigest(), ("float32", [0.0]))

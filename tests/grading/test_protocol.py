@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from course_utils.checks.engine import same
 from course_utils.grading import protocol
 from course_utils.grading.protocol import NotPlain, ProtocolError, pack, unpack
+from course_utils.plain_data import same
 
 ARRAYS = st.sampled_from(["bool", "u1", "i2", "i4", "i8", "u8", "f2", "f4", "f8", "U5"]).flatmap(
     lambda dtype: arrays(dtype, array_shapes(min_dims=0, min_side=0, max_dims=4, max_side=4))
@@ -138,6 +138,11 @@ def forged(tree):
         "shape of booleans": forged([3, "float32", False, [True], b"\0\0\0\0"]),
         "too few bytes": forged([3, "float32", False, [4], b"\0"]),
         "unknown dtype": forged([3, "complex64", False, [1], bytes(8)]),
+        "layout of axes that are not there": forged([3, "int64", False, [1], bytes(8), [1], False]),
+        "layout of an axis twice": forged([3, "int64", False, [1, 1], bytes(8), [0, 0], False]),
+        "layout of truth values": forged([3, "int64", False, [1, 1], bytes(8), [False, True], False]),
+        "layout without gaps told": forged([4, "<i8", [1], bytes(8), [0]]),
+        "layout that is a number": forged([4, "<i8", [1], bytes(8), 0, False]),
         "integers with a gradient": forged([3, "int64", True, [1], bytes(8)]),
         "object array": forged([4, "|O", [1], bytes(8)]),
         "record array": forged([4, "<f4,<f4", [1], bytes(8)]),

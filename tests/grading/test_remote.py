@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils.checks.engine import StudentError, clone, same
+from course_utils.checks.engine import StudentError
 from course_utils.grading.child import Died, Limits
 from course_utils.grading.protocol import pack
 from course_utils.grading.remote import AHEAD_CALLS, RemoteFunction
+from course_utils.plain_data import clone, laid_out_otherwise, same
 
 CELLS = """
 import numpy as np
@@ -35,6 +36,21 @@ def spoil(tensor, array, entries, names):
 
 def reshape_in_place(x):
     x.unsqueeze_(0)
+
+def detach_in_place(x):
+    x.detach_()
+
+def require(x):
+    x.requires_grad_()
+
+def keep(x):
+    return {"same": x}
+
+def strides(x, y):
+    return [list(x.stride()), list(y.strides)]
+
+def text_hash(x):
+    return hash("name") - hash("name"), hash(1), hash("name")
 
 def careful(x):
     x = x.clone()
@@ -76,6 +92,7 @@ def odd_error(x):
 """
 NAMES = ["echo", "square", "two", "spoil", "reshape_in_place", "careful", "own_parameter", "parameter", "generator"]
 NAMES += ["fails", "prints", "calls_exit", "numbers", "odd_error", "nested"]
+NAMES += ["detach_in_place", "require", "keep", "strides", "text_hash"]
 
 
 @pytest.fixture
@@ -158,6 +175,40 @@ def test_what_is_not_plain_keeps_its_name(remote):
 def test_prints_are_shown(remote, capsys):
     assert remote("prints")(3) == 3
     assert capsys.readouterr().out == "value 3\n"
+
+
+def test_it_sees_arguments_as_they_lie_in_memory(remote):
+    tensor, array = torch.arange(24.0).view(2, 3, 4), np.arange(6).reshape(2, 3)
+    for x, y in (
+        (tensor, array),
+        (tensor.permute(2, 0, 1), array.T),
+        (tensor[0].t(), np.asfortranarray(array)),
+        laid_out_otherwise((tensor, array)),
+    ):
+        assert remote("strides")(x, y) == [list(x.stride()), list(y.strides)]
+        assert same(remote("echo")(x, y)[0], [x, y])
+    assert remote("echo")(tensor[:, :2], array[:, ::-1])[0][1].tolist() == array[:, ::-1].tolist()
+
+
+def test_what_shares_memory_with_an_argument_is_known(remote):
+    x = torch.ones(3)
+    for name, shared in (("echo", True), ("keep", True), ("careful", False), ("square", False)):
+        function = remote(name)
+        function(x)
+        assert function.shares is shared, name
+
+
+def test_a_change_of_requires_grad_is_seen(remote):
+    x, plain = torch.ones(3, requires_grad=True).clone(), torch.ones(3)
+    remote("detach_in_place")(x)
+    remote("require")(plain)
+    assert not x.requires_grad and plain.requires_grad
+
+
+def test_the_hash_of_a_text_is_another_at_each_call(remote):
+    function = remote("text_hash")
+    first, second = function(0), function(0)
+    assert first[:2] == second[:2] == (0, hash(1)) and first[2] != second[2]
 
 
 def test_a_dead_process_stays_dead(sandbox, depth):

@@ -100,7 +100,7 @@ def test_it_is_built_and_nothing_else_is_touched(grown):
 
 def test_its_check_is_red_on_the_stub_and_green_on_the_reference(grown):
     _, _, said = grown
-    assert said["reference"] == 1 and said["stub"] == "✗ 15.1 to_grid: not implemented yet"
+    assert said["reference"] == 1 and said["stub"] == "○ 15.1 to_grid: not implemented yet"
 
 
 def test_its_checks_are_proved_and_no_others(grown):

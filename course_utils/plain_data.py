@@ -1,0 +1,93 @@
+"""Plain data, which is all that functions of exercises take and return: tensors, arrays, numbers, texts, and lists,
+tuples and dicts of these."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def clone(value: Any) -> Any:
+    """A deep copy of plain data. A tensor's copy stays in the graph of the original, so that gradients flow."""
+    match value:
+        case Tensor():
+            return value.clone()
+        case np.ndarray():
+            return value.copy(order="K")
+        case dict():
+            return {key: clone(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return type(value)(clone(entry) for entry in value)
+    return value
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in plain data, in order."""
+    match value:
+        case Tensor():
+            yield value
+        case dict():
+            for entry in value.values():
+                yield from tensors(entry)
+        case list() | tuple():
+            for entry in value:
+                yield from tensors(entry)
+
+
+def shares(result: Any, arguments: Any) -> bool:
+    """Whether a tensor of the result lies in the memory of one of the arguments."""
+    own = {tensor.untyped_storage().data_ptr() for tensor in tensors(arguments) if tensor.numel()}
+    return any(tensor.untyped_storage().data_ptr() in own for tensor in tensors(result) if tensor.numel())
+
+
+def laid_out(value: Tensor | np.ndarray, order: Sequence[int], gaps: bool) -> Any:
+    """A copy of a tensor or array whose axes lie in memory in this order, the slowest first, with gaps or without."""
+    back = sorted(range(len(order)), key=order.__getitem__)
+    if isinstance(value, Tensor):
+        turned = value.permute(tuple(order))
+        return (torch.stack([turned, turned], -1)[..., 0] if gaps else turned.contiguous()).permute(back)
+    turned = np.ascontiguousarray(value.transpose(order))
+    return (np.repeat(turned[..., None], 2, -1)[..., 0] if gaps else turned).transpose(back)
+
+
+def laid_out_otherwise(value: Any) -> Any:
+    """A copy of plain data whose tensors and arrays lie in memory with their axes in reverse order, and with gaps."""
+    match value:
+        case np.ndarray() if value.dtype.kind == "u" and value.ndim:
+            # Words of bits are looked at as bytes, which NumPy's .view allows along the last axis only
+            return np.concatenate([value, value], -1)[..., : value.shape[-1]]
+        case Tensor() | np.ndarray():
+            return laid_out(value, range(value.ndim)[::-1], True) if value.ndim else clone(value)
+        case dict():
+            return {key: laid_out_otherwise(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return type(value)(laid_out_otherwise(entry) for entry in value)
+    return value
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal plain data; NaN equals NaN."""
+    if type(a) is not type(b):
+        return False
+    match a:
+        case Tensor() | np.ndarray():
+            if a.shape != b.shape or a.dtype != b.dtype:
+                return False
+            if isinstance(a, Tensor) and torch.equal(a, b):  # the rule, and quick; only NaN takes longer
+                return True
+            x, y = (np.asarray(v.detach()) if isinstance(v, Tensor) else v for v in (a, b))
+            return bool(np.array_equal(x, y, equal_nan=x.dtype.kind in "fc"))
+        case dict():
+            return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+        case list() | tuple():
+            return len(a) == len(b) and all(map(same, a, b))
+        case float():
+            return a == b or (a != a and b != b)
+    return a == b
+
+
+def salted(salt: int) -> Callable[[Any], int]:
+    """A `hash` as another process has it."""
+    return lambda value: hash((salt, value)) if isinstance(value, str | bytes) else hash(value)
