@@ -1,8 +1,8 @@
 """Dynamic inference on MNIST: exits, gates and widths, each timed one image at a time with all that it costs.
 
 Published: BranchyNet (ICPR 2016) 5.4 times faster on a CPU at no loss, LeNet; SkipNet (ECCV 2018) 30 to 90% less
-computation; slimmable networks (ICLR 2019) four widths of ResNet-50 in one. Ours: an exit *in front* of the trunk that learns
-from it (unit 01) and runs compiled; thresholds by `choose_thresholds` on validation digits, with costs in
+computation; slimmable networks (ICLR 2019) four widths of ResNet-50 in one. Ours: an exit *in front* of the trunk that
+learns from it (unit 01) and runs compiled; thresholds by `choose_thresholds` on validation digits, with costs in
 microseconds. Controls are networks without exits that cost as much as the exits do in the mean.
 """
 
