@@ -80,7 +80,7 @@ def train_by_reward(
 ) -> nn.Linear:
     """A linear gate network [width -> L] that has learned from the rewards of a trunk that stays as it is."""
     draws = torch.Generator().manual_seed(seed)
-    gate = new_gate(pooled.shape[1], reward.shape[1].bit_length() - 1)
+    gate = new_gate(pooled, reward.shape[1].bit_length() - 1)
     optimizer = torch.optim.Adam(gate.parameters(), lr=lr)
     for _ in range(steps):
         index = torch.randint(len(pooled), (batch_size,), generator=draws)
@@ -88,19 +88,37 @@ def train_by_reward(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return gate
+    return folded(gate)
 
 
-def new_gate(width: int, blocks: int) -> nn.Linear:
-    """Gates that are open and closed with the same probability for every image."""
-    gate = nn.Linear(width, blocks)
-    nn.init.zeros_(gate.weight)
-    nn.init.zeros_(gate.bias)
-    return gate
+def new_gate(pooled: Tensor, blocks: int) -> nn.Sequential:
+    """What gates see, standardized as in these examples, and a linear layer that opens every gate with probability ½."""
+    norm, linear = nn.BatchNorm1d(pooled.shape[1], affine=False), nn.Linear(pooled.shape[1], blocks)
+    norm.running_mean, norm.running_var = pooled.mean(dim=0), pooled.var(dim=0)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return nn.Sequential(norm, linear).eval()
+
+
+@torch.no_grad()
+def folded(gate: nn.Sequential) -> nn.Linear:
+    """The same as one linear layer."""
+    norm, linear = gate
+    linear.weight /= torch.sqrt(norm.running_var + norm.eps)
+    linear.bias -= linear.weight @ norm.running_mean
+    return linear
 
 
 def train_through(
-    model: GatedNet, split: Split, kind: str, price: float, steps: int, lr: float, batch_size: int, seed: int
+    model: GatedNet,
+    split: Split,
+    pooled: Tensor,
+    kind: str,
+    price: float,
+    steps: int,
+    lr: float,
+    batch_size: int,
+    seed: int,
 ) -> nn.Linear:
     """The same gate network, by the gradient of the loss through the trunk.
 
@@ -109,8 +127,7 @@ def train_through(
     """
     draws = torch.Generator().manual_seed(seed)
     blocks = len(model.blocks)
-    width = model.seen(model.stem(split.images[:1])).shape[1]
-    gate, shares = new_gate(width, blocks), torch.full((blocks,), 1 / blocks)
+    gate, shares = new_gate(pooled, blocks), torch.full((blocks,), 1 / blocks)
     optimizer = torch.optim.Adam(gate.parameters(), lr=lr)
     for _ in range(steps):
         index = torch.randint(len(split), (batch_size,), generator=draws)
@@ -131,7 +148,7 @@ def train_through(
         for parameter, slope in zip(gate.parameters(), slopes, strict=True):
             parameter.grad = slope
         optimizer.step()
-    return gate
+    return folded(gate)
 
 
 @torch.no_grad()
@@ -156,7 +173,7 @@ def gradient_noise(pooled: Tensor, reward: Tensor, draws: int, batch_size: int, 
     """By way of learning: the mean squared distance of a batch's gradient from the exact one of the same batch, at the
     start of training, by the squared length of the exact one."""
     generator = torch.Generator().manual_seed(seed)
-    gate = new_gate(pooled.shape[1], reward.shape[1].bit_length() - 1)
+    gate = new_gate(pooled, reward.shape[1].bit_length() - 1)
     index = torch.randint(len(pooled), (batch_size,), generator=generator)
 
     def gradient(update: Update) -> Tensor:

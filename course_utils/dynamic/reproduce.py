@@ -51,17 +51,17 @@ class Settings:
     temperature: float = 4.0
     alpha: float = 0.9  # weight of the soft targets
     full_epochs: int = 8
-    exit_epochs: int = 40
-    joint_epochs: int = 6
+    exit_epochs: int = 24
+    joint_epochs: int = 4
     joint_weights: tuple[float, float] = (1.0, 0.3)  # BranchyNet's for LeNet
     times_faster: float = 22.0  # the budget on validation digits: this part of the full network's microseconds
     trunk_epochs: int = 3
     gate_digits: int = 20_000
-    gate_steps: int = 600
-    through_steps: int = 300
-    gate_lr: float = 1e-2
+    gate_steps: int = 1500
+    through_steps: int = 400
+    gate_lr: float = 3e-2
     gate_batch: int = 250
-    width_epochs: int = 4
+    width_epochs: int = 3
     stream_digits: int = 1000  # at each budget
 
 
@@ -225,7 +225,7 @@ def train_gates(digits: Digits, settings: Settings, price: float, seed: int) -> 
         for name, update in gates.UPDATES.items()
     }
     trained |= {
-        kind: gates.train_through(model, some, kind, price, settings.through_steps, *recipe)
+        kind: gates.train_through(model, some, pooled, kind, price, settings.through_steps, *recipe)
         for kind in ("supervised", "supervised, logistic noise", "soft")
     }
     by_reward = gates.rewards(test[1], price)
