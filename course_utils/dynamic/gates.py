@@ -92,7 +92,8 @@ def train_by_reward(
 
 
 def new_gate(pooled: Tensor, blocks: int) -> nn.Sequential:
-    """What gates see, standardized as in these examples, and a linear layer that opens every gate with probability ½."""
+    """What gates see, standardized as in these examples, then a linear layer: at first all gates are open half of the
+    time."""
     norm, linear = nn.BatchNorm1d(pooled.shape[1], affine=False), nn.Linear(pooled.shape[1], blocks)
     norm.running_mean, norm.running_var = pooled.mean(dim=0), pooled.var(dim=0)
     nn.init.zeros_(linear.weight)
