@@ -11,9 +11,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from course_utils.data import Split, jitter_images
+from course_utils.progress import progress_bar
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 ADAM = partial(torch.optim.Adam, fused=True)  # one pass over the weights: small networks train a sixth faster
@@ -81,7 +81,7 @@ def train(
     after_step: called with the model after each step, to put masked weights back to 0, say.
 
     The same seed, first weights, threads and machine give the same weights. The global generator, which dropout uses,
-    is put back as it was. The bar goes to stderr and is wiped at the end; TQDM_DISABLE=1 in the environment hides it.
+    is put back as it was. The bar is wiped at the end; TQDM_DISABLE=1 in the environment hides it.
     """
     if patience is not None and validation is None:
         raise ValueError("patience needs a validation split to stop on")
@@ -92,7 +92,7 @@ def train(
     silent = {} if progress else {"disable": True}  # given at all, `disable` would overrule TQDM_DISABLE
     with (
         torch.random.fork_rng(devices=[]),
-        tqdm(total=epochs * len(train_split), unit=" images", leave=False, unit_scale=True, **silent) as bar,
+        progress_bar(total=epochs * len(train_split), unit=" images", unit_scale=True, **silent) as bar,
     ):
         torch.manual_seed(seed)
         for epoch in range(epochs):

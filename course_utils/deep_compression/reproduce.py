@@ -26,7 +26,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from course_utils.data import Digits, Split, full_mnist, shift_images
 from course_utils.deep_compression import (
@@ -40,6 +39,7 @@ from course_utils.deep_compression import (
 )
 from course_utils.distillation import distillation_loss
 from course_utils.models import lenet5, lenet_300_100, parameter_count
+from course_utils.progress import progress_bar
 from course_utils.pruning import recursion_inputs
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.saliency import backpropagate_curvature, obd_saliency
@@ -150,7 +150,7 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     stepper = torch.optim.Adam(model.parameters() if parameters is None else parameters)
     model.train()
-    with torch.random.fork_rng(devices=[]), tqdm(total=epochs, unit=" epochs", leave=False, desc=name) as bar:
+    with torch.random.fork_rng(devices=[]), progress_bar(total=epochs, unit=" epochs", desc=name) as bar:
         torch.manual_seed(seed)  # for dropout
         for epoch in range(epochs):
             batches = torch.randperm(len(split), generator=generator).split(settings.batch_size)

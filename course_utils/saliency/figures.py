@@ -89,8 +89,8 @@ def forecasts_table(deleted: Sequence[float], forecasts: Mapping[str, Tensor]) -
     rows = [
         [
             f"{fraction:.0%}",
-            *(f"{values[i]:.4f}" for values in medians.values()),
-            f"{actual[:, i].min():.4f} to {actual[:, i].max():.4f}",
+            *(f"{values[i]:#.2g}" for values in medians.values()),
+            f"{actual[:, i].min():#.2g} to {actual[:, i].max():#.2g}",
         ]
         for i, fraction in enumerate(deleted)
     ]
@@ -151,12 +151,13 @@ def rival_curves(results: Results) -> None:
 
 def rivals_table(results: Results, chosen: Sequence[float]) -> plots.Table:
     """Test errors by criterion and retraining, at some of the fractions deleted, and the dense network's."""
-    columns = [results["settings"]["deleted"].index(fraction) for fraction in chosen]
+    settings = results["settings"]
+    columns = [settings["deleted"].index(fraction) for fraction in chosen]
     rows, counts = [], []
     for path, stage, label in (
         ("at_once", "cut", "no"),
-        ("at_once", "retrained", "once"),
-        ("in_rounds", "retrained", "in rounds"),
+        ("at_once", "retrained", f"once, {settings['retrain_epochs']} epochs"),
+        ("in_rounds", "retrained", f"in rounds of 10%, {settings['round_epochs']} epochs each"),
     ):
         for criterion in ("OBD", "OBD, exact diagonal", "size × input", "magnitude", "random"):
             if stage == "cut" or criterion != "OBD, exact diagonal":
@@ -170,7 +171,7 @@ def rivals_table(results: Results, chosen: Sequence[float]) -> plots.Table:
 
 
 def paper_table(results: Results) -> plots.Table:
-    """How far the prediction holds and retraining repairs: LeCun's figures, read off, beside ours by inequalities."""
+    """How far the prediction holds and retraining repairs: LeCun's text beside ours by inequalities."""
     paper, deleted = results["paper"], results["settings"]["deleted"]
 
     def last_fraction(holds: np.ndarray) -> str:
@@ -189,7 +190,7 @@ def paper_table(results: Results) -> plots.Table:
     rows += [
         [
             f"prediction misses the actual loss by less than {100 * tolerance:g}% up to",
-            f"about {paper['prediction_holds_to']:.0%} (by eye)",
+            f"about {paper['prediction_holds_to']:.0%} (“good agreement”)",
             last_fraction(missed < tolerance * dense),
         ]
         for tolerance in (0.001, 0.01, 0.1)
@@ -197,11 +198,11 @@ def paper_table(results: Results) -> plots.Table:
     rows.append(
         [
             "training loss not above the dense network's with retraining up to",
-            f"about {paper['flat_with_retraining_to']:.0%}",
+            f'about {paper["flat_with_retraining_to"]:.0%} ("almost the same")',
             last_fraction(retrained <= dense),
         ]
     )
-    columns = ["", "LeCun 1990 (read off figures)", "ours (median of seeds)"]
+    columns = ["", "LeCun 1990, section 2.3", "ours (median of seeds)"]
     return plots.Table(columns, rows, seeds=[len(results["runs"])] * len(rows))
 
 
@@ -262,9 +263,9 @@ def sparsity_map() -> None:
             ("examples, inputs", "skipped pixels, tokens", "06, 14"),
         ],
         "When?": [
-            ("after training", "Optimal Brain Damage", "02, 03"),
+            ("after training", "OBD, lottery tickets", "02, 03, 07"),
             ("during training", "gradual, group lasso", "04"),
-            ("before training", "lottery tickets", "07"),
+            ("before training", "SNIP, GraSP, SynFlow", "–"),
             ("throughout", "dynamic sparse training", "09"),
             ("at each inference", "gates, experts", "06, 10"),
         ],
@@ -288,7 +289,8 @@ def sparsity_map() -> None:
             axis.add_patch(box)
             axis.text(x + 0.06, y + 0.5, answer, weight="bold", fontsize=10)
             axis.text(x + 0.06, y + 0.16, example, fontsize=9)
-            axis.text(x + 0.87, y + 0.5, f"units {units}", ha="right", fontsize=8, color="#444444")
+            word = {"–": "no unit"}.get(units, f"unit{'s' * (',' in units)} {units}")
+            axis.text(x + 0.87, y + 0.5, word, ha="right", fontsize=8, color="#444444")
     axis.set(xlim=(0, 2.95), ylim=(-0.1, 5.7))
     plots.show(
         figure,

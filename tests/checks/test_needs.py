@@ -31,3 +31,14 @@ def test_an_error_does_not_stop_run_all_an_interrupt_does(shell, capsys):
     assert isinstance(stopped.error_in_exec, KeyboardInterrupt)
     said = capsys.readouterr().out
     assert said.count("Traceback") == 1 and said.endswith("Stopped.\n")
+
+
+def test_an_experiment_that_breaks_names_the_function_that_is_wrong(shell, capsys):
+    shell.run_cell("from course_utils.distillation import virtual_teacher")
+    assert shell.run_cell("%%needs virtual_teacher soft_targets\nsoft_targets(1).sum()").success
+    said = capsys.readouterr().out
+    assert (
+        said.endswith("1.1 soft_targets does not pass its check: look there first.\n") and "virtual" not in said[-80:]
+    )
+    shell.run_cell("%%needs virtual_teacher\n1 / 0")
+    assert "look there" not in capsys.readouterr().out

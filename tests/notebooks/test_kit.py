@@ -5,15 +5,17 @@ import functools
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
+from urllib.parse import unquote
 
 import pytest
 
 from course_utils.notebooks.build import solution_source
 from course_utils.notebooks.kit import write_kit, write_package
 from course_utils.notebooks.source import function_source
-from course_utils.units import available, load_unit, unit_number
+from course_utils.units import ROOT, available, load_unit, unit_number
 from tests.checks.catalogue import exercises
 
 
@@ -106,6 +108,31 @@ def test_a_solved_lab_is_green_in_the_students_kit(tmp_path):
     solution = solution_source("budget").with_suffix(".ipynb")
     untouched = kit / "labs" / "00_budget" / "00_budget.ipynb"
     assert python_in(kit, CHECK, solution, untouched) == [True, False]
+
+
+def dead_links(folder):
+    """Links and images of a folder's pages that lead to nothing, be it a file or a heading of the same page."""
+    dead = []
+    for page in [p for kind in ("*.ipynb", "*.md") for p in folder.rglob(kind) if "expected" not in p.parts]:
+        text = page.read_text(encoding="utf-8")
+        cells = json.loads(text)["cells"] if page.suffix == ".ipynb" else [{"cell_type": "markdown", "source": text}]
+        prose = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+        headings = {re.sub(r"[^\w -]", "", h).strip().replace(" ", "-") for h in re.findall(r"^#+ (.*)", prose, re.M)}
+        for link in re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", prose):
+            target, _, heading = unquote("".join(link)).partition("#")
+            if not target and heading.lower() not in map(str.lower, headings):
+                dead.append(f"{page.relative_to(folder)}: #{heading}")
+            if target and not re.match(r"https?:|mailto:|attachment:", target) and not (page.parent / target).exists():
+                dead.append(f"{page.relative_to(folder)}: {target}")
+    return dead
+
+
+def test_every_link_of_labs_and_lectures_works_in_a_clone_and_in_a_kit(tmp_path):
+    kit = write_kit(unit_number(available()[-1]), tmp_path / "kit")
+    folders = [kit, *(ROOT / name for name in ("labs", "lectures", "solutions"))]
+    assert [dead for folder in folders for dead in dead_links(folder)] == []
+    (kit / "labs" / "START.md").write_text("[x](nowhere.ipynb) [y](#nothing) [z](https://example.org/) # Some\n## Some")
+    assert dead_links(kit) == ["labs/START.md: nowhere.ipynb", "labs/START.md: #nothing"]
 
 
 def test_a_kit_is_not_written_over_something_or_for_a_unit_that_is_not_there(tmp_path):

@@ -213,9 +213,10 @@ def test_errors_counts(digits):
 
 def test_bar_goes_to_stderr_and_is_wiped(digits, capfd, monkeypatch):
     # tqdm reads TQDM_DISABLE, which the tests set, when it is imported
-    monkeypatch.setattr(training, "tqdm", partial(training.tqdm, disable=False))
+    monkeypatch.setattr(training, "progress_bar", partial(training.progress_bar, disable=False))
     trained(digits, progress=True)
     shown = capfd.readouterr()
     assert shown.out == "" and "images" in shown.err and shown.err.rsplit("\r", 2)[-2].strip() == ""
+    monkeypatch.undo()
     trained(digits, progress=False)
     assert capfd.readouterr().err == ""

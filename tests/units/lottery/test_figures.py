@@ -10,6 +10,7 @@ from course_utils.lottery import figures
     [
         ([0.25, 0.5, 0.75], "confirmed"),
         ([0.1, 0.2, 0.3], "in direction only"),
+        ([0.1, 0.2, 0.6], "consistent with it"),
         ([0.0, 0.9, 0.9], "not confirmed"),
         ([0.9, 0.9], "not testable with so few seeds"),
     ],
@@ -67,3 +68,26 @@ def test_gains_are_taken_seed_by_seed():
     gains = figures.transfer_gains({"runs": {"digits": [run(0, 0.75, 0.5), run(1, 0.5, 0.75)]}})
     assert gains["digits", "parity", 0.25]["dense"] == [25, -25]
     assert gains["digits", "parity", 0.25]["shuffled mask"] == [25, 0]
+
+
+def test_a_run_that_was_ended_has_a_lower_bound():
+    settings = {"most_iterations": 20_000, "patience": 3_000}
+    assert figures.censored(settings, 17_200) and not figures.censored(settings, 17_000)
+
+
+def test_a_rule_that_cannot_say_yes_is_told():
+    def way(wrong):
+        return {"test_errors": wrong, "seconds": 1.0, "modelled_joules": 1.0}
+
+    ways = {"dense": way(30), "dense, then cut and train again": way(40), "early bird": way(35)}
+    results = {
+        "settings": {"epochs": 30, "window": 5},
+        "paper": {"found_by": 0.2},
+        "runs": [{"settled": {"channels, 50%": 8}, "ways": ways}] * 3,
+    }
+    rows = {row[0]: row[3] for row in figures.early_bird_claims(results).rows}
+    assert rows["the mask settles early, by"].startswith("not testable: with 30 epochs 20%")
+    assert rows["no more errors than the dense network"] == "not confirmed"
+    assert rows["no more errors than cutting after training"] == "confirmed"
+    results["settings"]["epochs"] = 100
+    assert figures.early_bird_claims(results).rows[0][3] == "confirmed"

@@ -49,6 +49,6 @@ def test_forecasts_are_medians_over_seeds():
     values = torch.tensor([[1.0, 5.0], [3.0, 4.0], [2.0, 9.0]])
     table = figures.forecasts_table([0.3, 0.9], {"recursion": values / 2, "actual": values})
     assert table.rows == [
-        ["30%", "1.0000", "2.0000", "1.0000 to 3.0000"],
-        ["90%", "2.5000", "5.0000", "4.0000 to 9.0000"],
+        ["30%", "1.0", "2.0", "1.0 to 3.0"],
+        ["90%", "2.5", "5.0", "4.0 to 9.0"],
     ]
