@@ -51,8 +51,8 @@ class Settings:
     temperature: float = 4.0
     alpha: float = 0.9  # weight of the soft targets
     full_epochs: int = 8
-    exit_epochs: int = 24
-    joint_epochs: int = 4
+    exit_epochs: int = 20
+    joint_epochs: int = 3
     joint_weights: tuple[float, float] = (1.0, 0.3)  # BranchyNet's for LeNet
     times_faster: float = 22.0  # the budget on validation digits: this part of the full network's microseconds
     trunk_epochs: int = 3
@@ -61,7 +61,7 @@ class Settings:
     through_steps: int = 400
     gate_lr: float = 3e-2
     gate_batch: int = 250
-    width_epochs: int = 3
+    width_epochs: int = 2
     stream_digits: int = 1000  # at each budget
 
 
