@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_utils.dynamic import slim
-from course_utils.models import lenet5
+from course_utils.models import lenet5, mlp, mlp_forward, run_stage
 
 WIDTHS = (0.25, 0.5, 0.75, 1.0)
 
@@ -110,3 +110,26 @@ class SlimmableNet(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return [self.at(width, images) for width in self.widths]
+
+
+def staged_lenet() -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
+    """The stages and the heads of a LeNet-5 with three exits, as `early_exit_predict` takes them, untrained.
+
+    Exit 0 is an MLP in front of the trunk, exit 1 a linear layer behind the first convolution, exit 2 the rest of
+    LeNet-5. All parameters require a gradient.
+    """
+    trunk = lenet5()
+    stages: list[dict[str, Tensor]] = [{}, dict(trunk[0].named_parameters()), dict(trunk[2].named_parameters())]
+    heads = [dict(mlp(*sizes).named_parameters()) for sizes in ((784, 64, 10), (20 * 144, 10), (800, 500, 10))]
+    return stages, heads
+
+
+def logits_of_exits(
+    stages: Sequence[dict[str, Tensor]], heads: Sequence[dict[str, Tensor]], inputs: Tensor
+) -> list[Tensor]:
+    """What every exit says, [batch, classes] each, if nobody leaves."""
+    logits = []
+    for stage, head in zip(stages, heads, strict=True):
+        inputs = run_stage(stage, inputs)
+        logits.append(mlp_forward(head, inputs))
+    return logits
