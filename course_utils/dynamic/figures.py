@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import Tensor
@@ -630,8 +629,3 @@ def race_of(found: Mapping[str, Mapping[str, Any]]) -> plots.Table:
     """What `exits.race` has found: milliseconds an image and errors."""
     rows = [[name, f"{min(entry['processor']) / 1000:.3f}", entry["errors"]] for name, entry in found.items()]
     return plots.Table(["network", "ms an image", "errors"], rows)
-
-
-def random_settings(gates: int, batch: int, seed: int) -> Tensor:
-    """Settings of gates [batch, gates], 0 or 1, drawn with probability ½."""
-    return torch.randint(2, (batch, gates), generator=torch.Generator().manual_seed(seed)).float()
