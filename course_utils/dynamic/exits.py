@@ -1,6 +1,7 @@
 """Early exits: how they are trained, where their thresholds come from, and what they cost, one image at a time."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from course_utils.models import lenet5, mlp
 from course_utils.training import logits_of
 
 Classifier = Callable[[Tensor], tuple[int, int]]  # of one image [1, 1, 28, 28]: its class, and the exit that it took
-CANDIDATES = (0.0, *torch.logspace(-3, 0.35, 24).tolist())  # thresholds, in nats; ln 10 is 2.3
+CANDIDATES = (0.0, *torch.logspace(-3, 0.3, 23).tolist(), math.inf)  # thresholds, in nats; ln 10 is 2.3
 ROUNDS = 3  # of the race; systems take turns
 
 
@@ -130,8 +131,10 @@ def choose(
 ) -> tuple[list[float], list[float]]:
     """Thresholds by `choose_thresholds` on these validation logits, and the share that leaves at each exit.
 
-    costs: of leaving at each exit, all that comes before included, in the unit of the budget.
+    costs: of leaving at each exit, all that comes before included, in the unit of the budget, which is at least what
+    the first exit costs.
     """
+    budget = max(budget, costs[0] * (1 + 1e-9))  # a mean of equal costs is rounded
     entropies = torch.stack([prediction_entropy(each) for each in logits])
     correct = torch.stack([each.argmax(dim=1) == labels for each in logits])
     thresholds = choose_thresholds(entropies[:-1], correct, costs, budget, CANDIDATES)
