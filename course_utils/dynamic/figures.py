@@ -1,6 +1,6 @@
 """Tables and figures of lecture 06 and of its lab."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,10 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import Tensor
 
 from course_utils import plots
+from course_utils.dynamic.exits import DEFAULT
 
 GOAL = 20.0  # times fewer milliseconds
+FULL = f"full network, {DEFAULT}"
 CASCADE = "two exits in front, compiled"
 ALONE = "first exit in front, compiled"
 IN_TORCH = "first exit in front, in torch"
@@ -197,14 +199,16 @@ def microseconds(run: Mapping[str, Any], system: str, clock: str = "processor") 
     return float(np.median(run["race"][system][clock]))
 
 
-def full_network(run: Mapping[str, Any]) -> str:
+def fastest(run: Mapping[str, Any]) -> str:
     """The full network in its fastest way, which validation digits chose."""
     return f"full network, {run['fastest']}"
 
 
-def speedups(runs: Sequence[Mapping[str, Any]], system: str, clock: str = "processor") -> list[float]:
-    """Times faster than the full network, one for each seed."""
-    return [microseconds(run, full_network(run), clock) / microseconds(run, system, clock) for run in runs]
+def speedups(
+    runs: Sequence[Mapping[str, Any]], system: str, rival: Callable[[Mapping[str, Any]], str] = lambda run: FULL
+) -> list[float]:
+    """Times faster than the full network, by default as torch runs it; one for each seed."""
+    return [microseconds(run, rival(run)) / microseconds(run, system) for run in runs]
 
 
 def wrong(runs: Sequence[Mapping[str, Any]], system: str) -> list[int]:
@@ -224,19 +228,20 @@ def race_table(results: Mapping[str, Any]) -> plots.Table:
             [
                 system,
                 plots.mean_and_range(spent, 1),
-                plots.mean_and_range(speedups(runs, system), 1),
+                *(plots.mean_and_range(speedups(runs, system, rival), 1) for rival in (lambda run: FULL, fastest)),
                 plots.mean_and_range(wrong(runs, system)),
                 more_errors(runs, system),
                 plots.mean_and_range([100 * run["race"][system]["leave"][0] for run in runs], 1),
             ]
         )
-    columns = ["system", "µs an image", "times faster", "test errors of 10,000", "more than the full network"]
+    columns = ["system", "µs an image", "times faster than the full network", "than its fastest way"]
+    columns += ["test errors of 10,000", "more than the full network"]
     return plots.Table([*columns, "leave first (%)"], rows)
 
 
 def more_errors(runs: Sequence[Mapping[str, Any]], system: str) -> str:
     """'−3 to +4': errors beyond the full network's of the same seed."""
-    gaps = [a - run["race"][full_network(run)]["errors"] for a, run in zip(wrong(runs, system), runs, strict=True)]
+    gaps = [a - run["race"][FULL]["errors"] for a, run in zip(wrong(runs, system), runs, strict=True)]
     return f"{min(gaps):+d} to {max(gaps):+d}".replace("-", "−")
 
 
@@ -256,8 +261,6 @@ def race_figure(results: Mapping[str, Any]) -> None:
             x, y, linestyle="", marker=plots.MARKERS[number], color=plots.COLOURS[number], label=name, markersize=8
         )
         for place, (px, py, system) in enumerate(zip(x, y, systems, strict=True)):
-            if system.startswith("full network") and system != full_network(runs[0]):
-                continue
             label = system.removeprefix("no exit: ").removesuffix(", compiled").replace("full network, ", "full, ")
             below = name == "exits in front"
             axis.annotate(
@@ -277,28 +280,27 @@ def race_figure(results: Mapping[str, Any]) -> None:
 
 
 def goal_table(results: Mapping[str, Any]) -> plots.Table:
-    """By seed: is the cascade so many times faster with no more errors? And is it better than a network as cheap?"""
+    """By seed: are exits so many times faster with no more errors? And what does a network as cheap do?"""
     rows = []
     for run in results["exits"]:
-        full, control = full_network(run), no_exit(results, "static")
-        spent, errors = (
-            {s: f(s) for s in (full, CASCADE, control)}
-            for f in (lambda s, run=run: microseconds(run, s), lambda s, run=run: run["race"][s]["errors"])
-        )
-        fast, good = spent[full] / spent[CASCADE] >= GOAL, errors[CASCADE] <= errors[full]
-        rows.append(
-            [
-                run["seed"],
-                *(f"{spent[s]:.1f}" for s in (full, CASCADE, control)),
-                times(spent[full] / spent[CASCADE]),
-                *(errors[s] for s in (full, CASCADE, control)),
-                "reached" if fast and good else "not reached: " + " and ".join(
-                    reason for reason, holds in (("too slow", fast), ("more errors", good)) if not holds
-                ),
+        control = no_exit(results, "static")
+        errors = [run["race"][system]["errors"] for system in (FULL, CASCADE, control)]
+        said = []
+        for rival in (FULL, fastest(run)):
+            factor = microseconds(run, rival) / microseconds(run, CASCADE)
+            failed = [
+                text
+                for text, holds in (("too slow", factor >= GOAL), ("more errors", errors[1] <= errors[0]))
+                if not holds
             ]
-        )  # fmt: skip
-    columns = ["seed", "full (µs)", "exits (µs)", "no exit, as cheap (µs)", "faster", "full: errors", "exits: errors"]
-    return plots.Table([*columns, "no exit: errors", f"{GOAL:.0f} times faster, no more errors"], rows)
+            said += [times(factor), "reached" if not failed else f"not reached: {' and '.join(failed)}"]
+        spent = [f"{microseconds(run, system):.1f}" for system in (CASCADE, control)]
+        rows.append([run["seed"], *spent, *errors, *said])
+    columns = ["seed", "exits (µs)", "no exit, as cheap (µs)", "full: errors", "exits: errors", "no exit: errors"]
+    ways = ("as torch runs it", "in its fastest way")
+    return plots.Table(
+        [*columns, *(text for way in ways for text in (f"full network {way}", f"{GOAL:.0f}×, no more errors"))], rows
+    )
 
 
 def no_exit(results: Mapping[str, Any], name: str) -> str:
@@ -480,8 +482,8 @@ def paper_table(results: Mapping[str, Any]) -> plots.Table:
     branchy, slimmable = paper["branchynet"], paper["slimmable"]
     trunk = [microseconds(run, "trunk without exits") / microseconds(run, TRUNK) for run in runs]
     gap = [run["race"][TRUNK]["errors"] <= run["race"]["trunk without exits"]["errors"] for run in runs]
-    cascade, faster = speedups(runs, CASCADE), speedups(runs, ALONE)
-    no_more = [run["race"][CASCADE]["errors"] <= run["race"][full_network(run)]["errors"] for run in runs]
+    cascade, strict, faster = speedups(runs, CASCADE), speedups(runs, CASCADE, fastest), speedups(runs, ALONE)
+    no_more = [run["race"][CASCADE]["errors"] <= run["race"][FULL]["errors"] for run in runs]
     control = no_exit(results, "static")
     better = [run["race"][CASCADE]["errors"] < run["race"][control]["errors"] for run in runs]
     gates = results["gates"]
@@ -502,14 +504,20 @@ def paper_table(results: Mapping[str, Any]) -> plots.Table:
             f"the same goal, {GOAL:.0f}× with no more errors, by exits in front of the trunk (ours)",
             f"{plots.mean_and_range(cascade, 1)}×, errors {more_errors(runs, CASCADE)}",
             verdict([c >= GOAL and n for c, n in zip(cascade, no_more, strict=True)], "reached", "not reached"),
-            "an exit must be far cheaper than the trunk: compiled, it skips zero pixels; thresholds on "
-            "validation digits",
+            "an exit must be far cheaper than the trunk: compiled, it skips zero pixels; against the full network as "
+            "torch runs it by default",
+        ],
+        [
+            "the same against the full network in the fastest of three ways to run it",
+            f"{plots.mean_and_range(strict, 1)}×",
+            verdict([c >= GOAL and n for c, n in zip(strict, no_more, strict=True)], "reached", "not reached"),
+            "without oneDNN's start-up cost a single image takes less",
         ],
         [
             "one exit in front, no budget (ours)",
             f"{plots.mean_and_range(faster, 1)}×, errors {more_errors(runs, ALONE)}",
             verdict(
-                [run["race"][ALONE]["errors"] <= run["race"][full_network(run)]["errors"] for run in runs],
+                [run["race"][ALONE]["errors"] <= run["race"][FULL]["errors"] for run in runs],
                 "no more errors", "more errors",
             ),
             "the threshold with the most right validation answers",
