@@ -637,3 +637,109 @@ def race_of(found: Mapping[str, Mapping[str, Any]]) -> plots.Table:
     """What `exits.race` has found: milliseconds an image and errors."""
     rows = [[name, f"{min(entry['processor']) / 1000:.3f}", entry["errors"]] for name, entry in found.items()]
     return plots.Table(["network", "ms an image", "errors"], rows)
+
+
+# --- lecture: what came out, in words ---------------------------------------------------------------------------------
+
+
+def in_seeds(holds: Sequence[bool]) -> str:
+    """'in every seed', 'in 2 of 3 seeds' or 'in no seed'."""
+    if all(holds):
+        return "in every seed"
+    return f"in {sum(holds)} of {len(holds)} seeds" if any(holds) else "in no seed"
+
+
+def race_words(results: Mapping[str, Any]) -> str:
+    runs = results["exits"]
+    slower = [microseconds(run, IN_TORCH) / microseconds(run, ALONE) for run in runs]
+    trunk = [microseconds(run, "trunk without exits") / microseconds(run, TRUNK) for run in runs]
+    thresholds = [run["thresholds"]["two exits"] for run in runs]
+    return (
+        f"The two exits make the full network {plots.mean_and_range(speedups(runs, CASCADE), 1)} times faster "
+        f"than torch "
+        f"runs it, and {plots.mean_and_range(speedups(runs, CASCADE, fastest), 1)} times faster than its fastest way.\n"
+        f"Thresholds (nats), by seed: {'; '.join(', '.join(f'{t:.3g}' for t in each) for each in thresholds)}.\n"
+        f"The same first exit in torch takes {plots.mean_and_range(slower, 1)} times as long as compiled, "
+        f"thresholds and "
+        f"all.\nThe exit in the trunk makes its trunk {plots.mean_and_range(trunk, 1)} times faster."
+    )
+
+
+def control_words(results: Mapping[str, Any]) -> str:
+    runs, control = results["exits"], no_exit(results, "static")
+    spent = [microseconds(run, control) / microseconds(run, CASCADE) for run in runs]
+    fewer = [run["race"][CASCADE]["errors"] < run["race"][control]["errors"] for run in runs]
+    without, exits = (plots.mean_and_range(wrong(runs, system)) for system in (control, CASCADE))
+    return (
+        f"The network without exits takes {plots.mean_and_range(spent, 2)} times the time of the exits, and makes "
+        f"{without} errors against {exits}: the exits make fewer {in_seeds(fewer)}."
+    )
+
+
+def noise_words(results: Mapping[str, Any]) -> str:
+    noise = [run["noise"] for run in results["gates"]]
+    factors = [n["REINFORCE, 1 added to each reward"] / n["REINFORCE with baseline, 1 added"] for n in noise]
+    plain = [n["REINFORCE"] / n["REINFORCE with baseline"] for n in noise]
+    return (
+        f"With 1 added to each reward, a baseline makes the noise {plots.mean_and_range(factors, 1)} times "
+        f"smaller; for the "
+        f"rewards as they are, which lie near 0, {plots.mean_and_range(plain, 2)} times."
+    )
+
+
+def gates_words(results: Mapping[str, Any]) -> str:
+    runs = results["gates"]
+    better = [run["ways"]["exact"]["reward"] > run["fixed"]["reward"] for run in runs]
+    best = [max(way["reward"] for name, way in run["ways"].items() if name != "exact") for run in runs]
+    exact = [run["ways"]["exact"]["reward"] >= b for run, b in zip(runs, best, strict=True)]
+    apart = [abs(w["hard_errors"] - w["soft_errors"]) for run in runs for w in run["ways"].values()]
+    room = float(np.mean([run["best_of_each"] for run in runs]))
+    return (
+        f"The exact gradient's gates have a higher test reward than the best fixed setting "
+        f"{in_seeds(better)}, and at least "
+        f"that of every other way {in_seeds(exact)}.\n"
+        f"Hard and soft errors differ by up to {max(apart)}.\n"
+        f"Gates that knew the best setting of each image would reach {room:.4f}".replace("-", "−")
+        + ": what a linear layer on the stem cannot see."
+    )
+
+
+def skipping_words(results: Mapping[str, Any]) -> str:
+    spent = [{n: float(np.median(v)) for n, v in run["race"].items()} for run in results["gates"]]
+    multiply = [s["gates that multiply"] > s["no gates"] for s in spent]
+    skip = [s["gates that skip"] < s["no gates"] for s in spent]
+    return (
+        f"Gates that multiply are slower than no gates at all {in_seeds(multiply)}; gates that skip are faster than no "
+        f"gates {in_seeds(skip)}."
+    )
+
+
+def widths_words(results: Mapping[str, Any]) -> str:
+    errors = [run["errors"] for run in results["widths"]]
+    collapse = [e["shared"][0] > 2 * e["own"][0] for e in errors]
+    mended = [e["shared, calibrated"][0] < e["shared"][0] for e in errors]
+    price = [o - s for e in errors for o, s in zip(e["own"], e["one network a width"], strict=True)]
+    return (
+        f"At width ¼ the shared normalization makes more than twice the errors of private ones {in_seeds(collapse)}; "
+        f"calibrated it makes fewer than as it was {in_seeds(mended)}.\n"
+        f"Against one network a width, the slimmable one with its own normalizations makes "
+        f"{np.mean(price):+.0f} errors in "
+        f"the mean over all widths and seeds ({min(price):+d} to {max(price):+d}).".replace("-", "−")
+    )
+
+
+def stream_words(results: Mapping[str, Any]) -> str:
+    parts = [part for run in results["stream"] for part in run["parts"]]
+    kept = {
+        name: sum(part["found"][name]["processor"][0] <= 1.1 * part["budget"] for part in parts)
+        for name in ("exits", "widths")
+    }
+    total = {name: sum(part["found"][name]["errors"] for part in parts) for name in kept}
+    times_of = [list(run["width_microseconds"].values()) for run in results["stream"]]
+    ratio = [t[-1] / t[0] for t in times_of]
+    return (
+        f"Over all seeds and {len(parts)} parts of the stream, exits stay within the budget (and a tenth) in "
+        f"{kept['exits']}, widths in {kept['widths']}; errors {total['exits']} and {total['widths']}.\n"
+        f"One image at a time, width ¼ is only {plots.mean_and_range(ratio, 1)} times faster than width 1: calls, not "
+        "multiplications, take the time."
+    )

@@ -61,6 +61,11 @@ def test_tables_and_figures_are_drawn_from_what_is_stored(stored, capsys):
     for make in (*tables, figures.widths_table, figures.paper_table):
         table = make(results)
         assert isinstance(table, Table) and table.rows
+    for say in (
+        figures.race_words, figures.control_words, figures.noise_words, figures.gates_words, figures.skipping_words,
+        figures.widths_words, figures.stream_words,
+    ):  # fmt: skip
+        assert "seed" in say(results) or "times" in say(results)
     sample = stored["widget"]
     labels, classes, entropies, images = unpacked(sample)
     assert classes.shape == entropies.shape == (3, len(labels)) and images.shape == (200, 28, 28)
@@ -83,6 +88,12 @@ def test_goal_needs_both_speed_and_errors(stored):
     said = [row[-3] for row in figures.goal_table(results).rows]
     assert said == ["not reached: too slow", "not reached: more errors", "reached"]
     assert figures.paper_table(results).rows[1][2] == "in some seeds only"
+
+
+def test_words_count_seeds():
+    assert [figures.in_seeds(h) for h in ([True] * 3, [True, False, True], [False] * 3)] == [
+        "in every seed", "in 2 of 3 seeds", "in no seed",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
