@@ -9,18 +9,19 @@ from torch import Tensor
 
 
 def compiled_mlp(state: dict[str, Tensor]) -> Callable[[Tensor], tuple[int, float]]:
-    """A ReLU MLP of three layers as a compiled function of a single image.
+    """A ReLU MLP of three layers as a compiled function of one image.
 
-    state: 'NAME.weight' [out, in] and 'NAME.bias' [out] for each layer, first layer first, float32, as in
-    `models.mlp_forward`. Returns a function of one image [1, ...], float32, not negative: its class, and the entropy of
-    its softmax in nats.
+    state: 'NAME.weight' [out, in] and 'NAME.bias' [out] for each layer, first layer first,
+    float32, as in `models.mlp_forward`. Returns a function of one image [1, ...], float32,
+    not negative: its class, and the entropy of its softmax in nats.
 
-    Columns of the weights whose input is 0 are skipped: most pixels of a digit are, and many hidden units. The first
-    call of a process compiles, for seconds.
+    Columns of the weights whose input is 0 are skipped: most pixels of a digit are, and
+    many hidden units. The first call of a process compiles, for seconds.
     """
     arrays = [value.numpy() for value in state.values()]
     if len(arrays) != 6:
-        raise ValueError(f"The compiled network has three layers, not {len(arrays) / 2:g}: give it one of that depth.")
+        depth = len(arrays) // 2
+        raise ValueError(f"The compiled network has three layers, not {depth}: give it such a one.")
     sizes = (arrays[0].shape[1], *map(len, arrays[1::2]))
     # One array, each layer's columns and then its bias: handing six over takes a microsecond
     weights = np.concatenate([array.T.ravel() for array in arrays])
