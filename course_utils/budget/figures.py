@@ -40,14 +40,11 @@ STRUBELL = (
 
 def price_list(picojoules: Mapping[str, float]) -> None:
     """Draw what operations cost, in picojoules by name."""
-    figure, axes = plots.new_figure(height=2.8)
+    figure, axes = plots.new_figure(height=3.8)
     plots.bars(axes, picojoules, "picojoules (logarithmic)")
-    axes.set(xscale="log", title="What an operation costs (Horowitz 2014, 45 nm)", xlim=(0.05, 3000))
-    plots.show(
-        figure,
-        "Horizontal bars on a logarithmic axis: an int32 addition 0.1 picojoules, a float32 addition 0.9, an int32 "
-        "multiplication 3.1, a float32 multiplication 3.7, a 32-bit word from SRAM 5, a 32-bit word from DRAM 640.",
-    )
+    axes.set(xscale="log", title="What an operation costs (Horowitz 2014, 45 nm)", xlim=(0.01, 3000))
+    prices = ", ".join(f"{name} {price:g}" for name, price in picojoules.items())
+    plots.show(figure, f"Horizontal bars on a logarithmic axis, in picojoules: {prices}.")
 
 
 def energy_per_mac(on_chip: float, dram: float) -> None:
@@ -74,17 +71,18 @@ def energy_per_mac(on_chip: float, dram: float) -> None:
 
 
 def reports_table(reports: Mapping[str, Report]) -> plots.Table:
-    """What networks cost, by name: `budget_of` one image."""
+    """What networks cost, by name: `budget_of` one image. The counter's column is there where it could be read."""
     rows = []
+    readable = any(report["joules_measured"] is not None for report in reports.values())
     for name, report in reports.items():
         lower, upper = report["ms_quartiles"]
         measured = report["joules_measured"]
-        rapl = "not readable" if measured is None else f"{1e6 * measured:,.0f}"
+        rapl = ["—" if measured is None else f"{1e6 * measured:,.0f}"] if readable else []
         counts = [f"{report[key]:,}" for key in ("parameters", "macs", "bytes")]
         time = f"{report['ms']:.3f} ({lower:.3f}–{upper:.3f})"
-        rows.append([name, *counts, time, f"{1e6 * report['joules']:.0f}", rapl])
-    columns = ["network", "parameters", "MACs", "bytes", "ms (quartiles)", "µJ (model)", "µJ (RAPL)"]
-    return plots.Table(columns, rows)
+        rows.append([name, *counts, time, f"{1e6 * report['joules']:.0f}", *rapl])
+    columns = ["network", "parameters", "MACs", "bytes", "ms (quartiles)", "µJ (model)"]
+    return plots.Table(columns + ["µJ (RAPL)"] * readable, rows)
 
 
 def rank_lines(ranks: Mapping[str, Sequence[float]], names: Sequence[str]) -> None:

@@ -11,17 +11,23 @@ def energy_meter() -> ipywidgets.Widget:
     """What an inference costs by Horowitz's prices at 45 nm, and how long a phone's battery lasts.
 
     Sliders set the MACs of a network, the accesses to SRAM and DRAM for each MAC, the number format and the battery.
-    The energy of a memory access is taken as proportional to the bits that it moves.
+    The format decides on the price of arithmetic and on the bits that a memory access moves, to which its energy is
+    taken to be proportional.
     """
     from course_utils.budget import PICOJOULES
 
-    formats = {"float32": 3.7 + 0.9, "int32": 3.1 + 0.1}  # a multiplication and an addition, in picojoules
+    # A multiplication and an addition, in picojoules, and the bits of a number
+    formats = {
+        "float32": (3.7 + 0.9, 32),
+        "int32": (3.1 + 0.1, 32),
+        "float16": (1.1 + 0.4, 16),
+        "int8": (0.2 + 0.03, 8),
+    }
 
-    def draw(
-        macs: float, sram: float, dram: float, arithmetic: str, bits: int, per_second: int, watt_hours: float
-    ) -> Figure:
+    def draw(macs: float, sram: float, dram: float, numbers: str, per_second: int, watt_hours: float) -> Figure:
+        price, bits = formats[numbers]
         picojoules = {
-            f"arithmetic ({arithmetic})": macs * formats[arithmetic],
+            f"arithmetic ({numbers})": macs * price,
             "SRAM": macs * sram * PICOJOULES["sram"] * bits / 32,
             "DRAM": macs * dram * PICOJOULES["dram"] * bits / 32,
         }
@@ -50,12 +56,7 @@ def energy_meter() -> ipywidgets.Widget:
             value=2.0, min=0, max=4, step=0.1, description="SRAM accesses per MAC", style=style, layout=wide
         ),
         "dram": log_slider(0.0029, -4, 0, "DRAM accesses per MAC"),
-        "arithmetic": ipywidgets.Dropdown(
-            options=list(formats), value="float32", description="arithmetic", style=style
-        ),
-        "bits": ipywidgets.SelectionSlider(
-            options=[1, 2, 4, 8, 16, 32], value=32, description="bits per word", style=style, layout=wide
-        ),
+        "numbers": ipywidgets.Dropdown(options=list(formats), value="float32", description="numbers", style=style),
         "per_second": ipywidgets.IntSlider(
             value=30, min=1, max=120, description="inferences per second", style=style, layout=wide
         ),

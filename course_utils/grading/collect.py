@@ -20,6 +20,7 @@ MAX_CODE_CHARACTERS = 500_000
 MAX_CELLS = 2_000
 MAX_CELL_CHARACTERS = 100_000
 MAX_NAME_BYTES = 200
+SHORT = 10  # characters that a number, a word or an escape of JSON may have
 # What systems and Gradescope leave in a folder; nobody is called so
 LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini", "submission_metadata.yml")
 
@@ -183,7 +184,7 @@ def parse_notebook(data: bytes) -> Notebook:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Refused("not a notebook", _what_it_is(text) or f"it is not JSON: {str(error)[:100]}") from None
+        raise Refused("not a notebook", _what_it_is(text, error)) from None
     if not isinstance(content, dict) or type(content.get("nbformat")) is not int:
         raise Refused("not a notebook", "it is JSON, but no notebook")
     if content["nbformat"] < 4:
@@ -199,8 +200,8 @@ def parse_notebook(data: bytes) -> Notebook:
     return notebook
 
 
-def _what_it_is(text: str) -> str:
-    """The usual things that lie under a notebook's name; nothing if it is none of them."""
+def _what_it_is(text: str, error: Exception) -> str:
+    """What lies under a notebook's name that cannot be read because of this error: one of the usual things, perhaps."""
     head = text[:1000].lstrip().lower()
     if re.search(r"^<{7} ", text, re.MULTILINE):
         return "it holds a merge conflict (<<<<<<<) that git left: resolve it, or take one side's file"
@@ -208,7 +209,13 @@ def _what_it_is(text: str) -> str:
         return "it is a pointer of Git LFS, not the file: fetch the file with `git lfs pull`"
     if head.startswith(("<!doctype", "<html", "<?xml")):
         return "it is a web page (a sign-in page, perhaps), saved under the notebook's name: download it again"
-    return ""
+    if isinstance(error, json.JSONDecodeError) and head.startswith("{"):
+        end = len(text.rstrip()) if error.msg.startswith("Unterminated string") else error.pos + SHORT
+        if end >= len(text.rstrip()):
+            return "it ends in the middle: save the notebook again, or copy it again as a whole"
+        if error.msg == "Extra data":
+            return f"line {error.lineno} follows the notebook's end, as if saved twice: save it again, or cut that off"
+    return f"it is not JSON: {str(error)[:100]}"
 
 
 def brought_up_to_date(content: dict[str, Any]) -> dict[str, Any]:
@@ -247,7 +254,7 @@ def _code_cells(cells: list[Any]) -> Notebook:
             source = ""
         notebook.cells.append(source)
     if not any(source.strip() for source in notebook.cells):
-        raise Refused("empty", "it has no code")
+        raise Refused("empty", "; ".join(["it has no code", *notebook.notes]))
     characters = sum(map(len, notebook.cells))
     if characters > MAX_CODE_CHARACTERS or len(notebook.cells) > MAX_CELLS:
         most = f"{MAX_CELLS:,} with {MAX_CODE_CHARACTERS:,} are allowed"

@@ -6,6 +6,7 @@ calls on Linux, the same student-facing course_utils, no file but the process's 
 
 import contextlib
 import functools
+import gc
 import multiprocessing
 import os
 import shutil
@@ -80,6 +81,7 @@ def _processor_seconds(process: int) -> float | None:
 
 def _serve(channel: socket.socket, kit: Path, scratch: Path, limits: Limits) -> None:
     """The life of the process: nothing of the course but the kit, no folder of its author's, then a session."""
+    gc.freeze()  # a fork need not search its parent's objects for garbage
     os.environ.update(TMPDIR=str(scratch), MPLBACKEND="agg")
     for name in [name for name in sys.modules if name.partition(".")[0] == "course_utils"]:
         del sys.modules[name]

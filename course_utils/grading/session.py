@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from course_utils.grading import protocol
+from course_utils.grading.extract import extract
 from course_utils.grading.protocol import NotPlain
-from course_utils.notebooks.extract import extract
-from course_utils.notebooks.statements import Statement
+from course_utils.grading.statements import Statement
 from course_utils.plain_data import salted, shares, tensors
 
 KEPT_GRAPHS = 256  # results whose gradient can still be asked for
@@ -69,6 +69,7 @@ def _no_compiler(model: Any = None, **options: Any) -> Any:
 HINTS = {
     ModuleNotFoundError: " (only the notebook is graded, with what the course installs: put helpers into a cell)",
     FileNotFoundError: " (only the notebook is graded: files beside it are not there)",
+    EOFError: " (nobody answers `input` where this is graded)",
     PermissionError: " (grading has one process for you, and no network)",
 }
 
@@ -98,6 +99,7 @@ class Session:
     def serve(self) -> None:
         sys.modules["__main__"] = self.module
         sys.stdout = sys.stderr = self.printed
+        sys.stdin = io.StringIO()
         sys.path.append(os.getcwd())  # where %%writefile writes
         threading.Thread.start, threading.Thread.is_alive = _no_thread, lambda thread: False
         threading.Thread.join = lambda thread, timeout=None: None

@@ -168,8 +168,8 @@ def _grade_exercise(
     name = exercise.name
     if name in found["missing"]:
         broken = found["broken"].get(name)
-        result.outcome = "syntax error" if broken else "not found"
         result.note = str(broken)[:300] if broken else f"no cell defines a function {name}"
+        result.outcome = "syntax error" if "syntax error" in result.note else "not run" if broken else "not found"
         return
     result.code = found["code"][name]
     function = RemoteFunction(child, name, foreseen)

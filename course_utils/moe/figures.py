@@ -159,11 +159,9 @@ def claims_table(results: Mapping[str, Any], race: Mapping[str, Any]) -> plots.T
         "Dense with as many parameters beats sparse, at eight times the work": verdict(
             [a < b for a, b in pairs("dense, wide", "switch")]
         ),
-        "Expert choice balances the load without a loss (Zhou)": verdict(
-            [a < 1.05 for a in over_seeds(results, "expert choice", "max_over_mean")]
-        ),
+        "Expert choice balances the load without a loss (Zhou)": "true by construction, so nothing to confirm",
         "Hash routing is as good as a learned switch (Roller)": verdict([a <= b for a, b in pairs("hash", "switch")]),
-        "Sparse routing collapses representations: effective rank below the dense model's (Chi 2022)": verdict(
+        "The switch network's states have a lower effective rank than the dense one's (no paper's claim)": verdict(
             [a < b for a, b in pairs("switch", "dense", "rank")]
         ),
         "Time for a token is flat in the number of experts, within 1.3 (4 to 64)": flat,

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ from course_utils.grading.child import Died, Processes
 from course_utils.grading.collect import Refused, parse_notebook, read_bytes
 from course_utils.grading.local import LocalProcesses
 from course_utils.grading.protocol import pack
-from course_utils.grading.submission import JUDGED, ExerciseResult, grade_notebook, topic_of
+from course_utils.grading.statements import cleaned
+from course_utils.grading.submission import JUDGED, ExerciseResult, Result, grade_notebook, topic_of
 from course_utils.units import expected_path, find_topic, lab_path, load_unit, unit_name
 
+PAGE = 92  # characters across a notebook in JupyterLab
 SLOW = 2  # times the usual, from which on it is said
 GRADING_DIFFERS = "Grading tries the same laws, and some more, on other inputs."
 
@@ -66,8 +68,8 @@ def find_unit(path: Path) -> str:
             continue
     try:
         topic = topic_of(parse_notebook(read_bytes(path)).cells)
-    except Refused:
-        topic = None
+    except Refused as refused:
+        raise ValueError(f"{path} would not be graded: {refused.status}, {refused}.") from None
     if topic is None:
         raise ValueError(f"{path.name} bears no lab's name: call it by its lab, such as 01_distillation.ipynb.")
     return topic
@@ -90,6 +92,17 @@ def code_cells(topic: str) -> list[dict[str, Any]]:
     """The code cells of the answer-free copy of a lab; `source` is one text."""
     cells = json.loads(expected_path(topic).read_text(encoding="utf-8"))["cells"]
     return [cell | {"source": "".join(cell["source"])} for cell in cells if cell["cell_type"] == "code"]
+
+
+def headings(topic: str) -> dict[str, str]:
+    """The heading above each cell of a lab as it is handed out, by the cell's id; none if the lab is gone."""
+    found, heading = {}, ""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        for cell in json.loads(lab_path(topic).read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "markdown":
+                heading = [heading, *re.findall("^#+ +(.+)", "".join(cell["source"]), re.MULTILINE)][-1]
+            found[cell["id"]] = heading
+    return found
 
 
 def compared_experiments(cells: list[dict[str, Any]]) -> Iterator[Experiment]:
@@ -176,22 +189,50 @@ def verdict(result: ExerciseResult) -> str:
     return f"{mark}{failed['name']}" + (f": {failed['message']}" if failed["message"] else "")
 
 
+def judge(
+    processes: Processes, path: Path, topic: str, done: Callable[[ExerciseResult], None] = lambda result: None
+) -> Result:
+    """What grading would say of a notebook, by the public laws. Refused if it would not be graded.
+
+    done: called with each exercise's result as soon as it is known.
+    """
+    notebook = parse_notebook(read_bytes(path))
+    graded = grade_notebook(processes, notebook, load_unit(topic).exercises, {}, PUBLIC_SEED, {}, done)
+    return Result(path.stem, "", *graded)
+
+
+def remarks(result: Result) -> list[str]:
+    """What there is to say beside the verdicts."""
+    said = "\n".join(map(verdict, result.exercises))
+    lines = [f"Note: {note}." for note in result.notes if note not in said]
+    lines += [f"{e.name}: {e.note}." for e in result.exercises if e.outcome == "judged" and e.note and not e.points]
+    if result.message not in said and result.status not in ("graded", "partly graded", "not graded", *JUDGED):
+        lines.insert(0, f"{result.status}: {result.message}.")
+    return lines
+
+
+def age(path: Path) -> str:
+    """When a file was saved, in words."""
+    minutes = (time.time() - path.stat().st_mtime) / 60
+    if minutes < 2:
+        return "just now"
+    return f"{minutes:.0f} minutes ago" if minutes < 120 else f"{minutes / 60:.0f} hours ago"
+
+
 def check_lab(lab: str | Path, console: Console | None = None) -> bool:
     """Judge the exercises in a lab's notebook by the public laws; print a table; return whether all of them hold."""
     console = console or Console()
     path, topic = find_lab(lab)
     if not expected_path(topic).exists():
         raise FileNotFoundError(f"The expected outputs of {unit_name(topic)} are missing: run `course build` first.")
-    try:
-        notebook = parse_notebook(read_bytes(path))
-    except Refused as refused:
-        raise ValueError(f"{path} would not be graded: {refused.status}, {refused}.") from None
     exercises = load_unit(topic).exercises
     cells = code_cells(topic)
+    terminal = Console(stderr=True, force_jupyter=False)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        console=Console(stderr=True, force_jupyter=False),
+        console=terminal,
+        disable=not terminal.is_terminal,
         transient=True,
         auto_refresh=False,  # a refreshing thread and forks do not go together
     )
@@ -202,34 +243,36 @@ def check_lab(lab: str | Path, console: Console | None = None) -> bool:
             bar.advance(task)
             bar.refresh()
 
-        graded = grade_notebook(processes, notebook, exercises, {}, PUBLIC_SEED, {}, advance)
-        status, message, results, notes = graded
-        held = {result.name for result in results if result.points == result.max_points}
+        try:
+            result = judge(processes, path, topic, advance)
+        except Refused as refused:
+            raise ValueError(f"{path} would not be graded: {refused.status}, {refused}.") from None
+        held = {each.name for each in result.exercises if each.points == each.max_points}
         experiments = [each for each in compared_experiments(cells) if each.needs <= held]
-        shown = run_experiments(processes, cells, experiments, results)
-    console.print(Text(f"{unit_name(topic)}: {path}"))
+        shown = run_experiments(processes, cells, experiments, result.exercises)
+    console.print(Text(f"{unit_name(topic)}: {path}, saved {age(path)}"))
     table = Table()
     for heading in ("Exercise", "Function", "Verdict"):
         table.add_column(heading)
-    for result in results:
-        table.add_row(result.id, result.name, Text(verdict(result)))
+    for each in result.exercises:
+        table.add_row(each.id, each.name, Text(verdict(each)))
     console.print(table)
-    if status not in ("graded", "partly graded", *JUDGED) and message:
-        console.print(Text(f"{status}: {message}."))
-    for note in notes:
-        console.print(Text(f"Note: {note}."))
+    for line in remarks(result):
+        console.print(Text(line))
     slower = max(processes.slowness.processor, processes.slowness.clock)
     if slower > SLOW:
         console.print(f"This machine is slow or busy just now: all limits of time are {slower:.0f} times longer.")
     agree = True
-    for each in experiments:
-        if each.id not in shown:
-            console.print(Text(f"The experiment {each.id} takes too long on this machine to be compared."))
-        elif not shows(shown[each.id], each.expected):
+    above = headings(topic)
+    for experiment in experiments:
+        cell = f'The cell below "{above.get(experiment.id, experiment.id)}"'
+        if experiment.id not in shown:
+            console.print(Text(f"{cell} takes too long on this machine to be compared."))
+        elif not shows(shown[experiment.id], experiment.expected):
             agree = False
-            lines = shown[each.id].splitlines() or [""]
-            other = next((line for line in lines if line not in each.expected), lines[0])
-            console.print(Text(f"The experiment {each.id} gave another result than expected: {other}"))
+            lines = shown[experiment.id].splitlines() or [""]
+            other = next((line for line in lines if line not in experiment.expected), lines[0])
+            console.print(Text(f"{cell} gave another result than expected: {other}"))
     console.print(f"{len(held)} of {len(exercises)} exercises hold. {GRADING_DIFFERS if held else ''}".rstrip())
     return len(held) == len(exercises) and agree
 
@@ -258,7 +301,7 @@ def this_notebook(name: str, namespace: dict[str, Any]) -> tuple[Path, str]:
 def not_in_the_file(path: Path, namespace: dict[str, Any], topic: str) -> list[str]:
     """The exercises that stand otherwise in this kernel than in the file."""
     try:
-        text = "\n\n".join(parse_notebook(read_bytes(path)).cells)
+        text = "\n\n".join(map(cleaned, parse_notebook(read_bytes(path)).cells))
     except Refused:
         return []
     differ = []
@@ -279,12 +322,10 @@ def check_saved(name: str) -> None:
     if not path.is_file():
         print(f"There is no file {name} in {Path.cwd()}: save the notebook, and in a terminal say `course check FILE`.")
         return
-    minutes = (time.time() - path.stat().st_mtime) / 60
-    ago = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
-    print(f"Checking {path.resolve()}, saved {'just now' if minutes < 2 else ago + ' ago'}: {reason}.")
-    if differ := not_in_the_file(path, namespace, find_lab(path)[1]):
+    print(f"Checking {path.resolve()}, saved {age(path)}: {reason}.")
+    if differ := not_in_the_file(path, namespace, find_topic(name)):
         print(f"What you ran is not what this file holds ({', '.join(differ)}): save first, or is it another file?")
     command = [sys.executable, "-m", "course_utils", "check", str(path)]
-    environment = os.environ | {"COLUMNS": "110", "PYTHONIOENCODING": "utf-8"}
+    environment = os.environ | {"COLUMNS": str(PAGE), "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
     print(done.stdout + done.stderr, end="")

@@ -8,7 +8,7 @@ from course_utils.notebooks.source import stub_room
 from course_utils.units import PACKAGE, ROOT, available, load_unit, unit_name, unit_number
 
 # Of a package's folders that are no rooms: what is taken along
-SESSION = ("__init__.py", "child.py", "locks.py", "protocol.py", "session.py")
+SESSION = ("__init__.py", "child.py", "extract.py", "locks.py", "protocol.py", "session.py", "statements.py")
 STUDENT = {
     "checks": ("*.py",),
     "lab_settings": ("*.json",),
@@ -16,7 +16,7 @@ STUDENT = {
     "notebooks": ("*.py",),
     "reproduce": ("*.py",),
 }
-SANDBOX = {"grading": (*SESSION, "worker.py"), "notebooks": ("__init__.py", "extract.py", "statements.py")}
+SANDBOX = {"grading": (*SESSION, "worker.py")}
 # Of a room, what is not for the sandbox: nobody may learn the laws there, and nothing of it trains for hours
 OUTSIDE = ("laws.py", "reproduce*.py")
 

@@ -1,6 +1,7 @@
 """Notebooks as students hand them in, made from the lab's functions."""
 
 import ast
+import functools
 import importlib
 import inspect
 import json
@@ -9,7 +10,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course_utils.checks import find_exercise
-from course_utils.notebooks.extract import extract
+from course_utils.grading.extract import extract
 from course_utils.notebooks.source import function_source, stub_source
 from course_utils.units import load_unit
 
@@ -47,21 +48,26 @@ def raw(cells, **other):
 def variant_cell(variant):
     """The cell of a student who wrote this mutant or right variant: its function under the exercise's name."""
     name = find_exercise(variant.exercise).name
-    source = inspect.getsource(importlib.import_module(variant.function.__module__))
-    tree = ast.parse(source)
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
-            node.decorator_list = []
-    own = {exercise.name for exercise in EXERCISES}
+    module = variant.function.__module__
+    statements = _variants(module).by_exercise[variant.function.__name__]
     # What it imports of the reference is what its notebook defines; of its own exercise, it keeps a renamed copy
-    tree.body = [
-        node for node in tree.body if not (isinstance(node, ast.ImportFrom) and own & {a.name for a in node.names})
-    ]
-    statements = extract([ast.unparse(tree)], [variant.function.__name__]).statements
-    original = f"original_{name}"
-    parts = [_renamed(SOLUTION[name], {name: original})]
-    parts += [_renamed(s.source, {name: original, variant.function.__name__: name}) for s in statements]
-    return "\n\n".join(parts)
+    texts = [_renamed(s.source, {name: f"original_{name}", variant.function.__name__: name}) for s in statements]
+    if any(f"original_{name}" in text for text in texts):
+        topic = module.split(".")[-2]
+        texts.insert(0, _renamed(function_source(topic, name), {name: f"original_{name}"}))
+    return "\n\n".join(texts)
+
+
+@functools.cache
+def _variants(module):
+    """What each function of a file of variants needs, but for the exercises that it imports."""
+    tree = ast.parse(inspect.getsource(importlib.import_module(module)))
+    exercises = {exercise.name for exercise in load_unit(module.split(".")[-2]).exercises}
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    for node in functions:
+        node.decorator_list = []
+    tree.body = [n for n in tree.body if not (isinstance(n, ast.ImportFrom) and exercises & {a.name for a in n.names})]
+    return extract([ast.unparse(tree)], [node.name for node in functions])
 
 
 def _renamed(source, names):

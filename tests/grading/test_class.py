@@ -113,6 +113,7 @@ BROKEN = {
     "version 5": (raw([code(HEAD)], nbformat=5), NOTHING, "wrong format: .*"),
     "something else": (notebook(["x = 1", "print(x)"]), NOTHING, "no exercise found: .*"),
     "too large": (notebook(["x = '" + "x" * 90_000 + "'"] * 7), NOTHING, "too large: .*"),
+    "nothing but a log": (notebook(["x = '" + "x" * 600_000 + "'"]), NOTHING, "empty: .* a pasted log perhaps"),
     "odd cells": (raw([3, None, {"cell_type": "code"}, code({"a": 1}), *(code(s) for s in cells())]), FULL, GRADED),
 }  # fmt: skip
 

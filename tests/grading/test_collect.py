@@ -1,5 +1,6 @@
 """Finding and reading submissions: everybody's ends with a status, whatever lies in the folder."""
 
+import json
 import os
 import re
 import shutil
@@ -176,6 +177,65 @@ def test_of_two_cells_with_one_id_the_first_counts():
     twins = [{"cell_type": "code", "id": "a", "source": source} for source in ("x = 1", "x = 2", "x = 3")]
     read = parse_notebook(raw(twins))
     assert read.cells == ["x = 1", "x = 2", "x = 3"] and read.secondary == [1, 2] and len(read.notes) == 2
+
+
+def test_old_formats_are_brought_up_to_date():
+    sheet = {"cells": [{"cell_type": "code", "language": "python", "input": ["x = 1\n", "y = 2"], "outputs": []}]}
+    for content in ({"nbformat": 3, "nbformat_minor": 0}, {"nbformat": 2}):
+        assert parse_notebook(json.dumps({"metadata": {}, "worksheets": [sheet], **content}).encode()).cells == [
+            "x = 1\ny = 2"
+        ]
+
+
+def test_outputs_do_not_count():
+    large = {"cell_type": "code", "source": "x = 1", "outputs": [{"output_type": "stream", "text": "x" * 27_000_000}]}
+    assert parse_notebook(raw([large])).cells == ["x = 1"]
+
+
+def test_a_pasted_log_is_left_out_and_noted():
+    read = parse_notebook(raw([{"cell_type": "code", "source": s} for s in ("x = 1", "# log" + "x" * 600_000)]))
+    assert read.cells == ["x = 1", ""]
+    assert read.notes == ["code cell 2 is left out: it has 600,005 characters, a pasted log perhaps"]
+
+
+@pytest.mark.parametrize(
+    "content,status,words",
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "not a notebook", "a pointer of Git LFS.*git lfs pull"),
+        (b"\n<!DOCTYPE html>\n<title>Sign in</title>", "not a notebook", "a web page .*download it again"),
+        (b'{\n<<<<<<< HEAD\n "cells": []\n=======\n', "not a notebook", "a merge conflict .*<<<<<<<"),
+        (b'{"nbformat": 4}\n{"nbformat": 4}', "not a notebook", "line 2 follows the notebook's end"),
+        (b"%PDF", "not a notebook", "it is not JSON"),
+        (b"{}", "not a notebook", "it is JSON, but no notebook"),
+        (b'{"nbformat": 3, "worksheets": 5}', "wrong format", "the old notebook format 3, and errors"),
+        (b'{"nbformat": 5, "cells": []}', "wrong format", "notebook format 5: save it as format 4"),
+        (
+            raw([{"cell_type": "code", "source": "x" * 90_000}] * 6),
+            "too large",
+            "6 code cells with 540,000 characters; .* 500,000",
+        ),
+    ],
+)
+def test_what_is_no_notebook_is_named(content, status, words):
+    with pytest.raises(Refused, match=words) as refused:
+        parse_notebook(content)
+    assert refused.value.status == status
+
+
+@pytest.mark.parametrize("kept", range(1, 420, 7))
+def test_a_file_that_was_cut_off_is_named_wherever_that_was(kept):
+    whole = notebook(["x = 'a\\u0041 1.5'", "y = 1"], a=1.5, b=True, c=None, d="\\u1234").strip()
+    assert len(whole) > 420
+    with pytest.raises(Refused, match="it ends in the middle: save the notebook again"):
+        parse_notebook(whole[:kept])
+
+
+def test_the_python_that_ran_it_is_read():
+    def version(**info):
+        return parse_notebook(raw([{"cell_type": "code", "source": "1"}], metadata=info)).python
+
+    assert version(language_info={"version": "3.13.1"}) == "3.13.1"
+    assert version() == version(language_info=3) == version(language_info={"version": [1]}) == ""
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "\n=1"])

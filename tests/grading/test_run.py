@@ -218,7 +218,7 @@ class Obedient:
 
 
 def judged(test):
-    exercise = Exercise("9.9", "f", 2, 1, 1, [Law("busy", test)])
+    exercise = Exercise("9.9", "f", 2, 1, 1, laws=[Law("busy", test)])
     result = submission.ExerciseResult("9.9", "f", 2)
     found = {"missing": [], "broken": {}, "code": {"f": []}}
     submission._grade_exercise(Obedient(), exercise, result, found, [], 1)

@@ -24,6 +24,7 @@ SHOWING = frozenset({"print", "check", "display", "plt", "plots", "help"})  # ca
 COMPREHENSIONS = frozenset({"listcomp", "setcomp", "dictcomp", "genexpr"})
 SALVAGE_SPAN = 60  # how many lines in the first column one statement of a broken cell may have
 SALVAGE_PARSES = 3_000  # attempts at one broken cell
+MAGIC_PARSES = 100  # for as many of a cell's magics
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,7 @@ def parse_cell(index: int, cell: str) -> tuple[list[Statement], list[tuple[int, 
     # \f and the like end no line for Python's parser, so lines are told apart by \n alone
     lines = cell.split("\n")
     if (tree := _parse(cell)) is None:
-        lines = [_without_magic(line) for line in lines]
+        lines = _without_magics(lines)
         tree = _parse("\n".join(lines))
     if tree is not None:
         return [s for node in tree.body for s in _statement(index, lines, node, 0)], []
@@ -126,13 +127,33 @@ def _continues(line: str) -> bool:
     return re.match(r"(else|elif|except|finally)\b", line) is not None
 
 
+def _without_magics(lines: Sequence[str]) -> list[str]:
+    """The lines of a cell without IPython's magics, as far as the parser stumbles on these: else they are text."""
+    left = list(lines)
+    for _ in range(MAGIC_PARSES):
+        number, text = _error("\n".join(left))
+        if not text:
+            return left
+        if number > len(left) or (plain := _without_magic(left[number - 1])) == left[number - 1]:
+            break
+        while left[number - 1].endswith("\\") and number < len(left):  # the shell's line goes on
+            left[number - 1], plain, number = plain, "", number + 1
+        left[number - 1] = plain
+    return [_without_magic(line) for line in lines]
+
+
+# What a line that begins with it, or is it, tells IPython
+ASSIGNED = r"""\w[\w.,:\[\]'" ]*=\s*(?:%\w|!(?!=))"""
+HELP = r"[\w.\[\]*%]+\?{1,2}\s*$"
+
+
 def _without_magic(line: str) -> str:
     """The line without IPython's magic, blank or `pass` if nothing is left of it."""
     if match := re.match(r"(\s*)%time\s+(?=\S)", line):
         return match[1] + line[match.end() :]
-    if re.match(r"[%!?]|[\w.]+\?{1,2}\s*$|[\w, ]+=\s*[%!]|(?:pip|conda)\s+\w", line):
+    if re.match(rf"[%!?]|{HELP}|{ASSIGNED}|(?:pip|conda)\s+\w", line):
         return ""
-    if match := re.match(r"(\s+)(?:[%!?]{1,2}\w|[\w.]+\?{1,2}\s*$|[\w, ]+=\s*[%!]\w)", line):
+    if match := re.match(rf"(\s+)(?:%{{1,2}}\w|!(?!=)|\?{{1,2}}\w|{HELP}|{ASSIGNED})", line):
         return match[1] + "pass"
     return line
 
@@ -162,7 +183,7 @@ def _statement(index: int, lines: Sequence[str], node: ast.stmt, offset: int) ->
     first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
     text = "\n".join(lines[first - 1 : node.end_lineno]) if decorators else _segment(lines, node)
     try:
-        binds, now, later = _names(text)
+        binds, now, later = names_of(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     parts = list(_here(node))
@@ -194,7 +215,7 @@ def _statement(index: int, lines: Sequence[str], node: ast.stmt, offset: int) ->
     )
 
 
-def _names(source: str) -> tuple[set[str], set[str], set[str]]:
+def names_of(source: str) -> tuple[set[str], set[str], set[str]]:
     """Names that a statement binds, needs now, and needs later, by CPython's own symbol table."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -8,8 +8,9 @@ import nbformat
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from IPython.core.inputtransformer2 import TransformerManager
 
-from course_utils.notebooks.extract import extract
+from course_utils.grading.extract import extract
 from course_utils.units import load_unit, solution_source
 
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom course_utils.checks import check"
@@ -325,6 +326,60 @@ def test_magics_are_taken_out():
         "def f(x):\n    pass\n    pass\n    y = torch.relu(x)\n    return y",
     ]
     assert found.notes == [] and found.by_exercise["f"][1].line == 3
+
+
+MAGICS = (
+    "!{sys.executable} -m pip install x", "!./x", '!"$x"', "! ls", "!!ls", "!(cd x; ls)", "!~/x", "!-x", "!echo it's",
+    "!pip install a \\\n        b", "%time K = 1", "%cd ..", "%%time", "%timeit?", "?x", "x??", "x[0].y?",
+    "a = !{x}", "a=! ls", "a = %env X", "a.b = !ls", "a['x'] = !ls", "a, b = !ls",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("magic", MAGICS)
+@pytest.mark.parametrize("cell", ["{}\ndef f(): return 1", "if True:\n    {}\ndef f(): return 1", "def f():\n    {}\n"])
+def test_a_magic_costs_its_line_only_as_in_the_kernel(cell, magic):
+    """By IPython's own words: where it makes Python of the cell, so do we."""
+    cell = cell.format(magic)
+    ast.parse(TransformerManager().transform_cell(cell))
+    found = extract([cell], ["f"])
+    assert found.by_exercise["f"] and not found.notes
+
+
+@pytest.mark.parametrize("statement", ["x = (5\n  %y)", "x = (y\n     != 2)", "x = '''\n!ls\n  ! x\n%y\n'''"])
+def test_what_looks_like_a_magic_is_kept_beside_one(statement):
+    found = extract([f"!ls\ny = 2\n{statement}\n%cd ..\ndef f(): return x"], ["f"])
+    assert statement in [s.source for s in found.by_exercise["f"]]
+
+
+def test_a_name_in_an_annotation_that_is_never_looked_up_is_not_noted():
+    cells = [
+        "from __future__ import annotations, division",
+        "def f(x: Array) -> Array:\n    y: Array = g(x)\n    return y",
+    ]
+    assert extract(cells, ["f"]).notes == ["f uses g, which no cell defines"]
+    assert "f uses Array, which no cell defines" in extract(cells[::-1], ["f"]).notes
+
+
+def test_a_cell_magic_that_hides_an_exercise_is_named():
+    found = extract(["%%snakeviz\ndef f(): return 1", "def g(): return 1", "%%bash\ndef g(): 2"], ["f", "g"])
+    assert found.missing == ["f"] and not found.notes
+    assert found.broken == {"f": "code cell 1 begins with %%snakeviz: what it defines does not count"}
+
+
+@pytest.mark.parametrize("above", ["# a word\n", "import math\n\n", "%%time\n# a word\n"])
+def test_a_cell_ends_at_a_cell_magic_that_is_not_its_first_line(above):
+    found = extract([f"{above}%%time\ndef f(): return math"], ["f"])
+    assert found.missing == ["f"] and found.broken["f"] == found.notes[0]
+    assert found.notes == ["code cell 1 ends at %%time, which must be a cell's first line"]
+    assert sources([f"{above}def f(): return math\n%%time\ndef g(): return 2"], "f")[-1] == "def f(): return math"
+
+
+@pytest.mark.parametrize(
+    "above", ["\n\n%%time\n", "  %%time\n  ", "%%time\n%%capture out\n\n", "text = '''\n%%bash\n'''\n"]
+)
+def test_a_cell_does_not_end_at_others(above):
+    (statement,) = extract([f"{above}def f(): return 1"], ["f"]).by_exercise["f"]
+    assert (statement.source, statement.line) == ("def f(): return 1", above.count("\n") + 1)
 
 
 def test_a_syntax_error_costs_its_statement_only():

@@ -13,12 +13,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from course_utils.notebooks.statements import PROCESS, SHOWING, Statement, cleaned, parse_cell
+from course_utils.grading.statements import PROCESS, SHOWING, Statement, cleaned, names_of, parse_cell
 
 # The cell magics whose body runs in the notebook's namespace: cells with others (%%bash, %%timeit) define nothing
 PYTHON_MAGICS = frozenset({"time", "capture", "prun", "needs"})
 MOST_STEPS = 50_000  # from function to caller, in looking for what calls change
 MOST_GLOBALS = 100  # that one call is seen to change
+MOST_MAGICS = 20  # that are looked at in a cell
 OF_IPYTHON = frozenset({"__name__", "__file__", "__doc__", "get_ipython", "display"})
 
 
@@ -88,16 +89,18 @@ class _Notebook:
     # --- Reading ---
 
     def read(self, index: int, cell: str) -> None:
-        cell = cleaned(cell)
-        magic = re.match(r"\s*%%(\w+)[^\n]*\n?", cell)
-        if magic and magic[1] in ("writefile", "file"):
-            self.write_file(index, *cell[magic.start(1) :].partition("\n")[::2])
-        if magic:
+        cell, above = cleaned(cell), 0
+        while magic := re.match(r"\s*%%(\w+)[^\n]*\n?", cell):  # one may stand below another
+            if magic[1] in ("writefile", "file"):
+                self.write_file(index, *cell[magic.start(1) :].partition("\n")[::2])
             if magic[1] not in PYTHON_MAGICS:
+                self.miss(cell, f"code cell {index + 1} begins with %%{magic[1]}: what it defines does not count")
                 return
             if magic[1] == "needs":
                 self.secondary.add(index)
-            cell = "\n" * magic[0].count("\n") + cell[magic.end() :]
+            above += magic[0].count("\n")
+            cell = cell[magic.end() :]
+        cell = "\n" * above + self.until_magic(index, cell)
         for name in re.findall(r"^[^#\n]*\bcheck\(\s*(\w+)", cell, re.MULTILINE):
             self.checks[name] = index
         if re.search(r"^<{7} .*^>{7} ", cell, re.MULTILINE | re.DOTALL):
@@ -106,10 +109,23 @@ class _Notebook:
         for line, text, source in errors:
             note = f"code cell {index + 1} has a syntax error in line {line}: {text}"
             self.notes.append(note)
-            for name in re.findall(r"\bdef\s+(\w+)", source):
-                self.broken[name] = note
+            self.miss(source, note)
         for statement in statements:
             self.add(statement)
+
+    def until_magic(self, index: int, cell: str) -> str:
+        """The cell as far as it is run: a cell magic that is not its first line is an error in the kernel."""
+        for magic in itertools.islice(re.finditer(r"^%%\w+", cell, re.MULTILINE), MOST_MAGICS):
+            if not parse_cell(index, cell[: magic.start()])[1]:  # else it stands in a text
+                note = f"code cell {index + 1} ends at {magic[0]}, which must be a cell's first line"
+                self.notes.append(note)
+                self.miss(cell[magic.end() :], note)
+                return cell[: magic.start()]
+        return cell
+
+    def miss(self, text: str, reason: str) -> None:
+        """Keep why the functions that a text defines are missing."""
+        self.broken |= dict.fromkeys(re.findall(r"\bdef\s+(\w+)", text), reason)
 
     def add(self, statement: Statement) -> None:
         number = len(self.statements)
@@ -273,6 +289,9 @@ class _Notebook:
         if self.stars:
             return []
         names = statement.now | statement.later
+        if futures := [self.statements[i].source for i in self.futures if i < number]:
+            _, now, later = names_of("\n".join([*futures, statement.source]))  # without annotations, perhaps
+            names &= now | later
         known = self.binders.keys() | set(dir(builtins)) | OF_IPYTHON
         return sorted(name for name in names - known if not name.startswith("%"))
 
