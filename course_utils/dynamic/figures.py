@@ -56,7 +56,7 @@ def two_kinds() -> None:
         axis.bar(range(12), costs, color=plots.COLOURS[1])
         if name == "resource-dependent":
             axis.step(np.arange(13) - 0.5, [*budget, budget[-1]], where="post", color=plots.COLOURS[2], marker="")
-            axis.text(4, 0.32, "what can be spent", fontsize=8, color=plots.COLOURS[2])
+            axis.text(5.5, 0.3, "budget", fontsize=9, ha="center", color=plots.COLOURS[2])
         axis.set(title=name, xlabel="input, in order of arrival", xticks=[], yticks=[0, 1], ylim=(0, 1.15))
     axes[0].set_yticks([0, 1], ["0", "whole"])
     axes[0].set_ylabel("work")
@@ -75,7 +75,7 @@ def cascade_drawing(leave: Sequence[float], names: Sequence[str]) -> None:
     left = 1.0
     for number, (name, share) in enumerate(zip(names, leave, strict=True)):
         x = 2.6 * (number + 1)
-        arrow(axis, (x - 1.75 if number == 0 else x - 1.7, 1.5), (x - 0.85, 1.5), 0.8 + 6 * left, f"{left:.1%}")
+        arrow(axis, (x - 2.05 if number == 0 else x - 1.75, 1.5), (x - 0.85, 1.5), 0.8 + 6 * left, f"{left:.1%}")
         box(axis, x, 1.5, name, "#cfe3f3")
         last = number == len(names) - 1
         arrow(axis, (x, 1.1), (x, 0.5), 0.8 + 6 * share, f"{share:.1%}" + ("" if last else f": H < T{number}"))
@@ -102,7 +102,9 @@ def skipnet_drawing() -> None:
         axis.add_patch(patch)
         axis.text(x, 0.6, f"block {number}", ha="center", va="center", fontsize=9, alpha=1 if is_open else 0.4)
         box(axis, x - 0.9, 1.6, f"gate {number}: {int(is_open)}", "#fbe3c8", width=1.1)
-        axis.plot([x - 1.35, x - 1.35], [0.6, 1.28], color="black", linewidth=0.8, marker="", linestyle="-")
+        axis.plot(
+            [x - 1.5, x - 1.35, x - 1.35], [0.6, 0.6, 1.28], color="black", linewidth=0.8, marker="", linestyle="-"
+        )
         plus = x + 1.25
         if is_open:
             arrow(axis, (x - 1.5, 0.6), (x - 0.82, 0.6), 2)
@@ -134,8 +136,8 @@ def entropy_curve(threshold: float = 0.3) -> None:
     axis.axhline(threshold, color=plots.COLOURS[2], linestyle="--", marker="")
     axis.fill_between(p, 0, entropy, where=entropy < threshold, color=plots.COLOURS[1], alpha=0.3)
     axis.text(0.5, threshold + 0.02, "threshold", ha="center", fontsize=9, color=plots.COLOURS[2])
-    for x in (0.04, 0.96):
-        axis.text(x, 0.02, "leaves", ha="center", fontsize=9)
+    for x in (0.15, 0.85):
+        axis.text(x, 0.06, "leaves", ha="center", fontsize=9)
     axis.set(xlabel="probability of the second of two classes", ylabel="entropy (nats)", ylim=(0, 0.75))
     axis.set_title("Sure either way: entropy is low at both ends")
     plots.show(
@@ -262,10 +264,10 @@ def race_figure(results: Mapping[str, Any]) -> None:
         )
         for place, (px, py, system) in enumerate(zip(x, y, systems, strict=True)):
             label = system.removeprefix("no exit: ").removesuffix(", compiled").replace("full network, ", "full, ")
-            below = name == "exits in front"
+            above = 7 + 11 * place * system.startswith("full network")  # these three have the same errors
             axis.annotate(
-                label, (px, py), xytext=(5, -13 if below else 6), textcoords="offset points", fontsize=8,
-                ha="right" if px > 100 and place % 2 else "left",
+                label, (px, py), xytext=(5, -14 if name == "exits in front" else above), textcoords="offset points",
+                fontsize=8, ha="right" if px > 100 else "left",
             )  # fmt: skip
     axis.set(xscale="log", xlabel="microseconds an image (one at a time, one thread)", ylabel="test errors of 10,000")
     axis.set_xticks([5, 10, 20, 50, 100, 200, 500], ["5", "10", "20", "50", "100", "200", "500"])
@@ -452,7 +454,7 @@ def stream_figure(results: Mapping[str, Any], seed: int = 0) -> None:
     axes[0].set(yscale="log", ylabel="µs an image")
     axes[0].set_yticks([5, 10, 20, 50, 100, 200], ["5", "10", "20", "50", "100", "200"])
     axes[0].minorticks_off()
-    axes[0].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    axes[0].legend(fontsize=8, loc="upper center")
     axes[1].set(xlabel="test digits, as they come in", ylabel=f"errors of {each:,}", ylim=(0, None))
     axes[0].set_title("A budget that falls and rises")
     plots.show(
@@ -678,12 +680,12 @@ def control_words(results: Mapping[str, Any]) -> str:
 
 def noise_words(results: Mapping[str, Any]) -> str:
     noise = [run["noise"] for run in results["gates"]]
-    factors = [n["REINFORCE, 1 added to each reward"] / n["REINFORCE with baseline, 1 added"] for n in noise]
+    lifted = [n["REINFORCE, 1 added to each reward"] / n["REINFORCE with baseline, 1 added"] for n in noise]
     plain = [n["REINFORCE"] / n["REINFORCE with baseline"] for n in noise]
+    mean = f"{np.mean([run['fixed']['rewards'] for run in results['gates']]):.2f}".replace("-", "−")
     return (
-        f"With 1 added to each reward, a baseline makes the noise {plots.mean_and_range(factors, 1)} times "
-        f"smaller; for the "
-        f"rewards as they are, which lie near 0, {plots.mean_and_range(plain, 2)} times."
+        f"The rewards have a mean of {mean} over the settings, and a baseline makes the noise "
+        f"{plots.mean_and_range(plain, 2)} times smaller; with 1 added to each, {plots.mean_and_range(lifted, 1)} times."
     )
 
 
