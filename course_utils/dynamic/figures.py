@@ -252,8 +252,8 @@ def race_figure(results: Mapping[str, Any]) -> None:
     runs = results["exits"]
     figure, axis = plots.new_figure(width=8.5, height=4)
     groups = {
-        "no exit": [s for s in runs[0]["race"] if s.startswith(("no exit", "full network"))],
-        "exits in front": [CASCADE, ALONE, IN_TORCH],
+        "no exit": [*(s for s in runs[0]["race"] if s.startswith("no exit")), fastest(runs[0]), FULL],
+        "exits in front": [CASCADE, ALONE],
         "exit in the trunk": [TRUNK],
     }
     for number, (name, systems) in enumerate(groups.items(), start=1):
@@ -262,12 +262,11 @@ def race_figure(results: Mapping[str, Any]) -> None:
         axis.plot(
             x, y, linestyle="", marker=plots.MARKERS[number], color=plots.COLOURS[number], label=name, markersize=8
         )
-        for place, (px, py, system) in enumerate(zip(x, y, systems, strict=True)):
+        for px, py, system in zip(x, y, systems, strict=True):
             label = system.removeprefix("no exit: ").removesuffix(", compiled").replace("full network, ", "full, ")
-            above = 7 + 11 * place * system.startswith("full network")  # these three have the same errors
+            above = -15 if name == "exits in front" or system == FULL else 8
             axis.annotate(
-                label, (px, py), xytext=(5, -14 if name == "exits in front" else above), textcoords="offset points",
-                fontsize=8, ha="right" if px > 100 else "left",
+                label, (px, py), xytext=(0, above), textcoords="offset points", fontsize=8, ha="center"
             )  # fmt: skip
     axis.set(xscale="log", xlabel="microseconds an image (one at a time, one thread)", ylabel="test errors of 10,000")
     axis.set_xticks([5, 10, 20, 50, 100, 200, 500], ["5", "10", "20", "50", "100", "200", "500"])
@@ -685,7 +684,8 @@ def noise_words(results: Mapping[str, Any]) -> str:
     mean = f"{np.mean([run['fixed']['rewards'] for run in results['gates']]):.2f}".replace("-", "−")
     return (
         f"The rewards have a mean of {mean} over the settings, and a baseline makes the noise "
-        f"{plots.mean_and_range(plain, 2)} times smaller; with 1 added to each, {plots.mean_and_range(lifted, 1)} times."
+        f"{plots.mean_and_range(plain, 2)} times smaller; "
+        f"with 1 added to each, {plots.mean_and_range(lifted, 1)} times."
     )
 
 
