@@ -1220,3 +1220,33 @@ def predict_recursive(inputs, stages, heads, thresholds):
 @right("6.7")
 def predict_walk(inputs, stages, heads, thresholds):
     return list(walk(inputs, stages, heads, [*thresholds]))
+
+
+STRICT = "strict=True only guards against lists of unlike lengths, which no input has"
+SUM = "a tensor of one number compares, adds and multiplies as the number does"
+HINT = "an annotation of a local name is not evaluated"
+LAST = "all that comes here has two axes"
+
+EQUIVALENT = {
+    "exit_index: 0 -> -1": "the length of any exit's logits is the batch",
+    "joint_exit_loss: True -> False": STRICT,
+    "joint_exit_loss: zip(weights, losses, strict=True) -> zip(weights, losses)": STRICT,
+    "choose_thresholds: 1 -> 2": "a second row of True below the first is never the first True",
+    "choose_thresholds: True -> False": STRICT,
+    "choose_thresholds: int(correct.gather(0, left.unsqueeze(0)).sum()) -> "
+    "correct.gather(0, left.unsqueeze(0)).sum()": SUM,
+    "choose_thresholds: left.bincount(minlength=exits).tolist() -> left.bincount(minlength=exits)": SUM,
+    "choose_thresholds: list(thresholds) -> thresholds": "a tuple counts as a list",
+    "choose_thresholds: torch.ones(1, count, dtype=torch.bool) -> torch.ones(1, count)": "1.0 becomes 1 in .int()",
+    "choose_thresholds: tuple[int, float] | None -> None": HINT,
+    "choose_thresholds: tuple[int, float] | None -> tuple[int, float]": HINT,
+    "choose_thresholds: tuple[int, float] | None -> tuple[int, float] & None": HINT,
+    "choose_thresholds: zip(entropies, thresholds, strict=True) -> zip(entropies, thresholds)": STRICT,
+    "choose_thresholds: zip(macs_per_exit, visits, strict=True) -> zip(macs_per_exit, visits)": STRICT,
+    "skip_gate: (total > 0).to(soft.dtype) -> total > 0": "a bool plus a float is a float",
+    "expected_cost: -1 -> 1": LAST,
+    "slim: weight.shape[1] // positions -> weight.shape[1] / positions": "positions divide the columns",
+    "early_exit_predict: -1 -> 1": LAST,
+    "early_exit_predict: True -> False": STRICT,
+    "early_exit_predict: zip(stages, heads, strict=True) -> zip(stages, heads)": STRICT,
+}
