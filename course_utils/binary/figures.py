@@ -299,6 +299,7 @@ def ways_back(wrong: Mapping[str, Sequence[int]]) -> None:
     """Draw the errors of networks for each way back through the sign, by name, one for each seed."""
     figure, axes = plots.new_figure(height=2.6)
     plots.points_over_seeds(axes, wrong, "wrong of 500 validation digits")
+    axes.set_title("Three ways back through the sign, three seeds each")
     plots.show(
         figure,
         "Errors of three networks for each way back through the sign, a dot for each seed. Where nothing passes nearly "

@@ -50,7 +50,7 @@ class Draw:
 
     def mask(self, *shape: int, keep: float = 0.5) -> Tensor:
         """A bool tensor that is True with probability `keep`."""
-        return torch.from_numpy(self.rng.random(shape) < keep)
+        return torch.from_numpy(np.asarray(self.rng.random(shape) < keep))
 
     def permutation(self, count: int) -> Tensor:
         return torch.from_numpy(self.rng.permutation(count))

@@ -17,6 +17,7 @@ class LawViolation(Exception):
         self.message, self.expected, self.got, self.calls = message, expected, got, calls
 
 
+HALVES = (torch.float16, torch.bfloat16)
 SHOWN = 12  # entries of a tensor that are written out; of a larger one the first four are
 
 
@@ -94,7 +95,7 @@ def true(condition: Any, message: str, expected: Any = None, got: Any = None) ->
 def same_kind(got: Any, expected: Any, what: str = "the result") -> None:
     """Same type, shape and dtype; lists and tuples count as the same, so do int and float where a float is expected."""
     wanted = form(expected)
-    if got is None:
+    if got is None and expected is not None:
         raise LawViolation(f"{what} is None: is a `return` missing?", wanted)
     if isinstance(expected, Tensor | np.ndarray):
         if type(got) is not type(expected):
@@ -127,11 +128,19 @@ def same_kind(got: Any, expected: Any, what: str = "the result") -> None:
         raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", wanted, got)
 
 
+def _array(value: Any) -> np.ndarray:
+    """A number, an array or a tensor as an array; half precision as float32, for NumPy has no bfloat16."""
+    if not isinstance(value, Tensor):
+        return np.asarray(value)
+    return np.asarray(value.detach().float() if value.dtype in HALVES else value.detach())
+
+
 def close(
     got: Any, expected: Any, what: str = "the result", rtol: float = 1e-4, atol: float = 1e-6, calls: int = 1
 ) -> None:
     """Equal up to rounding, entry by entry, after type, shape and dtype. Works through lists, tuples and dicts.
 
+    Where half precision is expected, rtol is at least four units in its last place, unless it is 0.
     Where what is expected comes from the function itself, `calls` says how many of its latest calls are compared: all
     are shown.
     """
@@ -156,8 +165,9 @@ def close(
         return
     if type(got) is type(expected) is float and abs(got - expected) <= atol + rtol * abs(expected) < math.inf:
         return
-    g = np.asarray(got.detach() if isinstance(got, Tensor) else got)
-    e = np.asarray(expected.detach() if isinstance(expected, Tensor) else expected)
+    g, e = _array(got), _array(expected)
+    if rtol and isinstance(expected, Tensor) and expected.dtype in HALVES:
+        rtol = max(rtol, 4 * torch.finfo(expected.dtype).eps)
     if g.dtype.kind == e.dtype.kind == "f" and np.isfinite(e).all():
         good = (np.abs(g - e) <= atol + rtol * np.abs(e)).all()  # np.allclose takes four times as long
     else:

@@ -90,7 +90,7 @@ def huffman_steps(frequencies: dict[str, int]) -> ipywidgets.Widget:
                     linewidth=1 + newest,
                 )
                 axes.text(x0 + 0.06, y - 0.45, bit, fontsize=9)
-            axes.text(x, y + 0.1, str(count), ha="center", fontsize=9, fontweight="bold")
+            axes.text(x + 0.06, y + 0.1, str(count), fontsize=9, fontweight="bold")  # beside its own branch upwards
             for symbol in left + right:
                 words[symbol] = ("0" if symbol in left else "1") + words[symbol]
         for symbol, place in order.items():

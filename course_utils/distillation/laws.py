@@ -11,6 +11,7 @@ from torch import Tensor
 from course_utils.checks import expect
 from course_utils.checks.draw import Draw
 from course_utils.checks.engine import Unit
+from course_utils.checks.expect import HALVES
 from course_utils.checks.oracles import sgd_step
 from course_utils.models import mlp_forward
 
@@ -19,7 +20,7 @@ soft_targets = unit.exercise("1.1", "soft_targets", points=2, minutes=5, difficu
 distillation_loss = unit.exercise("1.2", "distillation_loss", points=4, minutes=20, difficulty=3)
 ensemble_soft_targets = unit.exercise("1.3", "ensemble_soft_targets", points=2, minutes=5, difficulty=1)
 virtual_teacher = unit.exercise("1.4", "virtual_teacher", points=2, minutes=10, difficulty=2)
-distillation_gradient = unit.exercise("1.5", "distillation_gradient", points=2, minutes=10, difficulty=2)
+distillation_gradient = unit.exercise("1.5", "distillation_gradient", points=2, minutes=15, difficulty=2)
 distill = unit.exercise("1.6", "distill", points=4, minutes=20, difficulty=3)
 
 
@@ -55,7 +56,7 @@ def temperatures(draw: Draw) -> tuple[float, float, float]:
 
 @soft_targets.law("each row sums to 1", hint="The classes are the last axis: normalize over dim=-1.")
 def rows_sum_to_one(function, draw):
-    for shape in [(3,), (draw.size(1, 4), 5), (2, draw.size(1, 3), 4), (1, 30)]:
+    for shape in [(3,), (draw.size(1, 4), 5), (2, draw.size(1, 3), 4), (1, 300)]:
         logits = draw.normal(*shape, scale=3.0)
         got = function(logits, draw.uniform(0.5, 10))
         expect.same_kind(got, logits)
@@ -99,6 +100,11 @@ def extremes(function, draw):
     expect.close(got, softmax(logits), atol=2e-3)
     logits = torch.tensor([[-1e4, 1e4, 1e4], [1e4, 1e4 - 1, 0.0]])
     expect.close(function(logits, 0.5), softmax(logits * 2), atol=2e-3)
+    logits = draw.normal(3, 4, dtype=torch.float64)
+    for temperature in (1e-3, 1e6):
+        precise(
+            function(logits, temperature), softmax(logits / temperature), f"the result at temperature {temperature:g}"
+        )
 
 
 @soft_targets.law(
@@ -112,12 +118,15 @@ def hot_extremes(function, draw):
 
 
 @soft_targets.law(
-    "float64 in, float64 out, exactly",
+    "the dtype stays: float64 exactly, and float16 and bfloat16",
     hint="If this law alone fails: no float32 constants, no .float(), no clamp; a tiny probability stays tiny.",
 )
 def double(function, draw):
     logits, temperature = logit_batch(draw, (2.0, 2.0, 15.0)[draw.trial], torch.float64), draw.uniform(0.5, 8)
     expect.close(function(logits * temperature, temperature), softmax(logits), rtol=1e-12, atol=1e-14)
+    for dtype in HALVES:
+        half = draw.normal(2, 5, dtype=dtype)
+        expect.close(function(half, 2), softmax(half / 2), atol=2 * torch.finfo(dtype).eps)
 
 
 @soft_targets.law(
@@ -144,7 +153,7 @@ def loss_inputs(draw: Draw, dtype: torch.dtype = torch.float64, scale: float = 2
 
 @distillation_loss.law(
     "at alpha = 0 it is the cross-entropy with the labels, whatever the teacher and the temperature",
-    hint="(1 − alpha) belongs to the labels; their term is at temperature 1 and has no T².",
+    hint="(1 − alpha) belongs to the labels; their term is at temperature 1 and has no T². The dtype is the logits'.",
 )
 def labels_only(function, draw):
     student, teacher, labels = loss_inputs(draw, torch.float32)
@@ -154,6 +163,10 @@ def labels_only(function, draw):
     student, teacher = (draw.normal(7, 3, dtype=torch.float64) for _ in range(2))
     labels = draw.permutation(7) % 3  # every class is there
     precise(function(student, teacher, labels, draw.integer(2, 9), 0), F.cross_entropy(student, labels))
+    for dtype in HALVES:
+        half = student.to(dtype)
+        wanted = F.cross_entropy(half.double(), labels).to(dtype)
+        expect.close(function(half, teacher.to(dtype), labels, 2.0, 0.0), wanted, atol=0.05)
 
 
 @distillation_loss.law(
@@ -253,7 +266,8 @@ def sure_networks(function, draw):
     student.requires_grad_()
     loss = function(student, teacher, torch.tensor([1]), 2.0, 0.5)
     expect.close(loss, torch.tensor(0.5 * 4 * 500.0))
-    expect.finite(expect.gradient(loss, student), "the gradient")
+    # T² / T · (q − p) of the teacher's term; the labels' term is 0, with no slope
+    expect.close(expect.gradient(loss, student), torch.tensor([[-1.0, 1.0, 0.0]]), "the gradient")
 
 
 # --- 1.3 ensemble_soft_targets ----------------------------------------------------------------------------------------
@@ -267,7 +281,7 @@ def single_member(function, draw):
 
 @ensemble_soft_targets.law(
     "members with probabilities (0.8, 0.2) and (0.4, 0.6) give (0.6, 0.4)",
-    hint="Average the probabilities, not the logits.",
+    hint="Average the probabilities, not the logits: their sum, divided by their number.",
     trials=1,
 )
 def worked_example(function, draw):
@@ -290,7 +304,8 @@ def merged(function, draw):
     )
     temperature = draw.uniform(1, 5)
     wanted = (len(a) * function(a, temperature) + len(b) * function(b, temperature)) / (len(a) + len(b))
-    precise(function(a + b, temperature), wanted)
+    what = "the ensemble of all, compared with the weighted mean of your own results for its two parts,"
+    precise(function(a + b, temperature), wanted, what)
 
 
 @ensemble_soft_targets.law(
@@ -313,10 +328,19 @@ def ensemble_temperature(function, draw):
         precise(function([m * temperature for m in members], temperature), wanted)
 
 
-@ensemble_soft_targets.law("float64 in, float64 out; no overflow", hint="Let soft_targets do the work.", trials=1)
+@ensemble_soft_targets.law(
+    "the dtype stays, float16 and bfloat16 too; no overflow; 300 members are as good as two",
+    hint="Let soft_targets do the work; zeros to begin a sum with need the members' dtype.",
+    trials=1,
+)
 def ensemble_double(function, draw):
     logits = draw.normal(2, 3, dtype=torch.float64)
     precise(function([logits, logits], 1.0), softmax(logits))
+    precise(function([*[logits] * 150, *[-logits] * 150], 1.0), (softmax(logits) + softmax(-logits)) / 2)
+    for dtype in HALVES:
+        half = logits.to(dtype)
+        wanted = ((softmax(half.double()) + softmax(-half.double())) / 2).to(dtype)
+        expect.close(function([half, -half], 1.0), wanted, atol=2 * torch.finfo(dtype).eps)
     expect.close(function([logits * 1e4, logits * 1e4], 1.0), softmax(logits * 1e4))
 
 
@@ -357,7 +381,7 @@ def others_uniform(function, draw):
     expect.same_kind(got, torch.zeros(len(labels), classes))
     for row, label in zip(got, labels.tolist(), strict=True):
         others = torch.cat([row[:label], row[label + 1 :]])
-        expect.close(others, others[:1].expand(classes - 1), "the probabilities of the other classes")
+        expect.close(others, others[:1].expand(classes - 1), "a probability of another class")
 
 
 @virtual_teacher.law(
@@ -377,15 +401,21 @@ def label_smoothing(function, draw):
 )
 def one_hot(function, draw):
     labels, classes, _ = teacher_inputs(draw)
-    expect.close(function(labels, classes, 1.0), F.one_hot(labels, classes).float())
+    for certain in (1.0, 1):
+        expect.close(function(labels, classes, certain), F.one_hot(labels, classes).float())
 
 
 @virtual_teacher.law(
-    "it can be wrong more often than right", hint="Any a from 0 to 1: the others share the rest.", trials=1
+    "it can be wrong more often than right; there may be 300 classes",
+    hint="Any a from 0 to 1, both included: the others share the rest.",
+    trials=1,
 )
 def weak_teacher(function, draw):
     expect.close(function(torch.tensor([1, 0]), 3, 0.2), torch.tensor([[0.4, 0.2, 0.4], [0.2, 0.4, 0.4]]))
     expect.close(function(torch.tensor([1]), 2, 0.0), torch.tensor([[1.0, 0.0]]))
+    many = torch.full((2, 300), 0.4 / 299)
+    many[0, 3] = many[1, 259] = 0.6
+    expect.close(function(torch.tensor([3, 259]), 300, 0.6), many, atol=1e-8)
 
 
 # --- 1.5 distillation_gradient ----------------------------------------------------------------------------------------
@@ -458,21 +488,27 @@ def high_temperature(function, draw):
 
 
 @distillation_gradient.law(
-    "logits of ±10,000 give no NaN", hint="NaN comes from an exp that overflows: soft_targets does not.", trials=1
+    "logits of ±10,000 give no NaN, and at a low temperature a large gradient; the dtype stays",
+    hint="NaN comes from an exp that overflows: soft_targets does not. Nothing is clipped; .float() changes the dtype.",
+    trials=1,
 )
 def gradient_extremes(function, draw):
-    student, teacher = torch.tensor([[1e4, -1e4]]), torch.tensor([[-1e4, 1e4]])
-    expect.close(function(student, teacher, 2.0), torch.tensor([[0.5, -0.5]]))
+    for dtype in (torch.float32, torch.float64, *HALVES):
+        size = 300.0 if dtype in HALVES else 1e4  # divided by the lowest temperature, float16 can still hold it
+        student, teacher = (torch.tensor([[x, -x]], dtype=dtype) for x in (size, -size))
+        for temperature in (2.0, 0.25, 0.01):
+            wanted = torch.tensor([[1, -1]], dtype=dtype) / temperature
+            expect.close(function(student, teacher, temperature), wanted)
 
 
 # --- 1.6 distill ------------------------------------------------------------------------------------------------------
 
 
 def small_network(draw: Draw, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
-    """An MLP of two or three layers, 5 inputs, 3 classes; its names are not in alphabetical order."""
-    sizes = [5, 4, 3] if draw.trial == 0 else [5, draw.integer(4, 7), 6, 3]
+    """An MLP of one to four layers, 6 inputs, 3 classes; its names are not in alphabetical order."""
+    sizes = ([6, 4, 3], [6, draw.integer(4, 7), 6, 3], [6, 3], [6, 5, draw.integer(4, 7), 4, 3])[draw.trial]
     state = {}
-    for name, fan_in, fan_out in zip(("stem", "middle", "head")[-len(sizes) + 1 :], sizes, sizes[1:], strict=False):
+    for name, fan_in, fan_out in zip(("stem", "middle", "last", "head"), sizes, sizes[1:], strict=False):
         state[f"{name}.weight"] = draw.normal(fan_out, fan_in, scale=fan_in**-0.5, dtype=dtype)
         state[f"{name}.bias"] = draw.normal(fan_out, scale=0.1, dtype=dtype)
     return state
@@ -482,7 +518,7 @@ def distill_inputs(draw: Draw, dtype: torch.dtype = torch.float64) -> tuple[dict
     batch = draw.size(1, 9)
     return (
         small_network(draw, dtype),
-        draw.normal(batch, 5, dtype=dtype),
+        draw.normal(batch, 2, 3, dtype=dtype),
         draw.labels(batch, 3),
         draw.normal(batch, 3, scale=2, dtype=dtype),
     )
@@ -519,20 +555,26 @@ def same_form(function, draw):
         expect.true(not got[name].requires_grad, f"state[{name!r}] still carries a gradient history")
 
 
-@distill.law("no steps change nothing", hint="range(0) does not run: return copies of what came in.", trials=1)
+@distill.law(
+    "no steps change nothing, nor do steps of size 0",
+    hint="range(0) does not run: what came in comes back. A rate of 0 is a rate.",
+    trials=1,
+)
 def no_steps(function, draw):
     state, inputs, labels, teacher = distill_inputs(draw)
     same_state(function(state, inputs, labels, teacher, 2.0, 0.5, 0.1, 0), state)
+    same_state(function(state, inputs, labels, teacher, 2.0, 0.5, 0.0, 3), state)
 
 
 @distill.law(
     "at alpha = 0 it is torch.optim.SGD on the labels' cross-entropy",
-    hint="Every weight and every bias takes the step w − lr · gradient, all in one step; no momentum, no clipping.",
+    hint="Every weight and every bias takes the step w − lr · gradient, all in one step; no momentum, no clipping. "
+    "After .backward() a second one adds to .grad: set it to None between steps.",
 )
 def plain_descent(function, draw):
     state, inputs, labels, teacher = distill_inputs(draw)
     if draw.trial == draw.trials - 1:  # images, more than a mini-batch of them, and large gradients
-        inputs, labels = draw.normal(150, 1, 5, scale=20, dtype=torch.float64), draw.labels(150, 3)
+        inputs, labels = draw.normal(150, 2, 3, scale=20, dtype=torch.float64), draw.labels(150, 3)
         teacher = draw.normal(150, 3, dtype=torch.float64)
     lr, steps = draw.uniform(0.05, 0.5), (1, 2, 3)[draw.trial]
     wanted = descend(state, lambda s: F.cross_entropy(mlp_forward(s, inputs), labels), lr, steps)
@@ -546,7 +588,7 @@ def plain_descent(function, draw):
 )
 def soft_descent(function, draw):
     state, inputs, labels, teacher = distill_inputs(draw)
-    lr, steps = draw.uniform(0.05, 0.5), (1, 3, 3, 1)[draw.trial]
+    lr, steps = draw.uniform(0.05, 0.5), (1, 3, 3, 2)[draw.trial]
     if draw.trial == 2:  # next to nothing is left to learn: the steps are taken all the same
         teacher = mlp_forward(state, inputs) + 1e-7 * teacher
     if draw.trial == 3:  # rate and gradient are far too large, and the loss rises: the step is taken all the same
@@ -617,7 +659,7 @@ def fixed_point(function, draw):
 
 
 @distill.law(
-    "eleven steps are four, then seven",
+    "thirty steps are four, then twenty-six",
     hint="Start each step from the weights of the one before; the rate stays the same, and all steps are taken.",
     trials=1,
 )
@@ -626,8 +668,8 @@ def steps_compose(function, draw):
     settings = (draw.uniform(1, 5), 0.6, 0.2)
     first = function(state, *data, *settings, 4)
     expect.same_kind(first, state, "the state")
-    wanted = function(first, *data, *settings, 7)
-    same_state(function(state, *data, *settings, 11), wanted)
+    wanted = function(first, *data, *settings, 26)
+    same_state(function(state, *data, *settings, 30), wanted)
 
 
 @distill.law(

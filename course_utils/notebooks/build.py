@@ -188,7 +188,9 @@ def check_cell(cell: NotebookNode, exercises: dict[str, Exercise], source: Path)
 
 def answer_cell(question: NotebookNode) -> NotebookNode:
     """The cell for the answer to a reflection question, graded by hand."""
-    cell = nbformat.v4.new_markdown_cell("*Your answer here.*", metadata={"tags": ["answer"]})
+    cell = nbformat.v4.new_markdown_cell(
+        "*Your answer here (one point, graded by hand).*", metadata={"tags": ["answer"]}
+    )
     digest = hashlib.sha256(question.source.encode()).hexdigest()[:8]
     cell.id = f"answer_{digest}"
     cell.metadata.nbgrader = nbgrader_metadata(cell.id, grade=True, solution=True, points=1)

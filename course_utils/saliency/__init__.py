@@ -15,28 +15,30 @@ from torch import Tensor
 
 
 def magnitude_saliency(weight: Tensor, order: float = 1) -> Tensor:
-    """Saliency of each weight by its size alone: |w| to the power `order`, any positive number, 1 or 2 as a rule.
+    """Saliency of each weight by its size alone: |w| to the power `order`.
 
-    weight: any shape. Returns a tensor of the same shape and dtype.
+    weight: any shape, one without entries too, and any float dtype. order: any positive
+    number, 1 or 2 as a rule. Returns a tensor of the same shape and dtype.
     """
     # s_i = |w_i|^p
     return weight.abs() ** order
 
 
 def mean_activation(activations: Tensor) -> Tensor:
-    """Mean activation of each channel, over the batch and over space (Molchanov 2017, section 2.2).
+    """Mean activation of each channel, over the batch and over space.
 
-    activations: [batch, channels, ...], with any number of axes of space, or none. Returns [channels], signed, same
-    dtype.
+    Molchanov 2017, section 2.2. activations: [batch, channels, ...], with any number of
+    axes of space, or none. Returns [channels], signed, of the same dtype.
     """
     return activations.transpose(0, 1).flatten(1).mean(dim=1)
 
 
 def average_percentage_of_zeros(activations: Tensor) -> Tensor:
-    """APoZ of each channel: how large a part of its activations is exactly 0 (Hu 2016, eq. 1).
+    """APoZ of each channel: how large a part of its activations is exactly 0.
 
-    activations: [batch, channels, ...]. Returns [channels], a fraction from 0 to 1 over batch and space, in the dtype
-    of the activations. A high APoZ means a channel that is of little use.
+    Hu 2016, eq. 1. activations: [batch, channels, ...]. Returns [channels], a fraction from
+    0 to 1 over batch and space, in the dtype of the activations. NaN is not 0. A high APoZ
+    means a channel that is of little use.
     """
     zeros = activations.transpose(0, 1).flatten(1) == 0
     return zeros.to(activations.dtype).mean(dim=1)
@@ -45,25 +47,29 @@ def average_percentage_of_zeros(activations: Tensor) -> Tensor:
 def activation_entropy(activations: Tensor, bins: int) -> Tensor:
     """Entropy, in nats, of each channel's average response (Luo 2017, section 3.2).
 
-    activations: [batch, channels, ...]. A channel's response to an example is its mean over space. Over the batch, the
-    responses are put into `bins` equal bins from the channel's smallest response to its largest, as `numpy.histogram`
-    does: a value on an inner edge belongs to the upper bin, the largest to the last. Returns [channels], same dtype; a
+    activations: [batch, channels, ...]. A channel's response to an example is its mean over
+    space. Over the batch, the responses are put into `bins` equal bins from the channel's
+    smallest response to its largest, as `numpy.histogram` does: a value on an inner edge
+    belongs to the upper bin, the largest to the last. Returns [channels], same dtype; a
     channel whose response is constant has entropy 0.
     """
-    responses = activations.reshape(*activations.shape[:2], -1).mean(dim=2)  # [batch, channels]
+    batch, channels = activations.shape[:2]
+    responses = activations.reshape(batch, channels, -1).mean(dim=2)
     low, high = responses.amin(dim=0), responses.amax(dim=0)
     spread = torch.where(high > low, high - low, 1)
     bin_of = ((responses - low) * bins / spread).long().clamp(max=bins - 1)
-    share = F.one_hot(bin_of, bins).sum(dim=0).to(activations.dtype) / len(responses)  # [channels, bins]
+    counts = F.one_hot(bin_of, bins).sum(dim=0)  # [channels, bins]
+    share = counts.to(activations.dtype) / batch
     # H = −Σ_b p_b log p_b, where 0 · log 0 = 0
     return torch.special.entr(share).sum(dim=1)
 
 
 def taylor_saliency(activations: Tensor, gradients: Tensor) -> Tensor:
-    """How much the loss would change to first order if a channel were 0, per position (Molchanov 2017, eq. 8).
+    """How much the loss would change to first order if a channel were 0, per position.
 
-    activations and the loss's gradients by them: [batch, channels, ...]. Returns [channels], same dtype: for each
-    example the absolute value of the mean over space of activation times gradient, then the mean over the batch.
+    Molchanov 2017, eq. 8. activations and the loss's gradients by them: [batch, channels,
+    ...], of one dtype. Returns [channels], same dtype: for each example the absolute value
+    of the mean over space of activation times gradient, then the mean over the batch.
     """
     # |1/M · Σ_m ∂E/∂a_m · a_m|, M positions
     products = (activations * gradients).reshape(*activations.shape[:2], -1)
@@ -78,15 +84,19 @@ def backpropagate_curvature(
     output_gradient: Tensor,
     output_curvature: Tensor,
 ) -> list[Tensor]:
-    """Second derivative of the loss by each weight, in one backward pass (LeCun 1990, section 2.2).
+    """Second derivative of the loss by each weight, in one backward pass.
 
-    Lists run from the first layer to the last: weights[l] is [out, in]; inputs[l], what that layer gets, [batch, in];
-    slopes and bends, φ′ and φ″ at the hidden layers' pre-activations, [batch, out], are one fewer than the weights.
-    output_gradient and output_curvature are the first and second derivatives of each example's own loss by the last
-    layer's pre-activations, [batch, out]. Returns a list of curvatures, each of the shape of its weight: ∂²E/∂w², mean
-    over the batch. Second derivatives by two different units of a layer are neglected, as in the paper.
+    LeCun 1990, section 2.2. Lists run from the first layer to the last: weights[l] is
+    [out, in]; inputs[l], what that layer gets, [batch, in]; slopes and bends, φ′ and φ″ at
+    the hidden layers' pre-activations, [batch, out], are one fewer than the weights.
+    output_gradient and output_curvature are the first and second derivatives of each
+    example's own loss by the last layer's pre-activations, [batch, out]. All are of one
+    dtype. Returns a list of curvatures, each of the shape and dtype of its weight: ∂²E/∂w²,
+    mean over the batch. Second derivatives by two different units of a layer are neglected,
+    as in the paper.
     """
-    gradient, curvature = output_gradient, output_curvature  # ∂E/∂a and ∂²E/∂a², a the pre-activations of a layer
+    # ∂E/∂a and ∂²E/∂a², a the pre-activations of a layer
+    gradient, curvature = output_gradient, output_curvature
     curvatures: list[Tensor] = []
     for layer in reversed(range(len(weights))):
         # ∂²E/∂w_ij² = ∂²E/∂a_i² · x_j²
@@ -103,50 +113,64 @@ def backpropagate_curvature(
 
 
 def obd_saliency(weight: Tensor, curvature: Tensor) -> Tensor:
-    """By how much the loss would rise if a weight were deleted, to second order (LeCun 1990, section 2.1).
+    """By how much the loss would rise if a weight were deleted, to second order.
 
-    weight and curvature (∂²E/∂w² of each weight): the same shape, any. Returns a tensor of that shape and dtype,
-    negative where the curvature is.
+    LeCun 1990, section 2.1. weight and curvature (∂²E/∂w² of each weight): of one shape,
+    any, and one dtype. Returns a tensor of that shape and dtype, negative where the
+    curvature is.
     """
     # s_k = ½ h_kk w_k²
     return 0.5 * curvature * weight**2
 
 
-def predicted_loss_increase(saliencies: dict[str, Tensor], masks: dict[str, Tensor]) -> Tensor:
-    """By how much the loss should rise when all weights outside the masks are deleted: the sum of their saliencies.
+def predicted_loss_increase(
+    saliencies: dict[str, Tensor],
+    masks: dict[str, Tensor],
+) -> Tensor:
+    """By how much the loss should rise when all weights outside the masks are deleted.
 
-    saliencies: by parameter name, any shapes. masks: bool tensors by the same names, of the same shapes, True where a
-    weight is kept. Returns a scalar tensor.
+    It is the sum of their saliencies. saliencies: by parameter name, at least one, any
+    shapes, of one dtype. masks: bool tensors by the same names, of the same shapes, True
+    where a weight is kept. Returns a scalar tensor of the saliencies' dtype.
     """
-    return torch.stack([saliency[~masks[name]].sum() for name, saliency in saliencies.items()]).sum()
+    deleted = [saliency[~masks[name]] for name, saliency in saliencies.items()]
+    return torch.cat(deleted).sum()
 
 
 def keep_top(saliencies: dict[str, Tensor], keep_fraction: float) -> dict[str, Tensor]:
     """Masks that keep the most salient weights, all tensors together.
 
-    saliencies: by parameter name, n entries in all. keep_fraction: from 0 to 1. Returns bool masks by the same names,
-    of the same shapes, with exactly `round(keep_fraction * n)` entries True (Python's round): those of the largest
-    saliency, sign included. Among equals the first are kept, in the order of the dict and, in a tensor, row by row.
+    saliencies: by parameter name, n entries in all. keep_fraction: from 0 to 1. Returns
+    bool masks by the same names, of the same shapes, with exactly
+    `round(keep_fraction * n)` entries True (Python's round): those of the largest saliency,
+    sign included. Among equals the first are kept, in the order of the dict and, in a
+    tensor, row by row.
     """
     flat = torch.cat([saliency.flatten() for saliency in saliencies.values()])
     best_first = torch.sort(flat, descending=True, stable=True).indices
     kept = torch.zeros(len(flat), dtype=torch.bool)
     kept[best_first[: round(keep_fraction * len(flat))]] = True
     parts = kept.split([saliency.numel() for saliency in saliencies.values()])
-    return {name: part.view(saliencies[name].shape) for name, part in zip(saliencies, parts, strict=True)}
+    pairs = zip(saliencies.items(), parts, strict=True)
+    return {name: part.view(saliency.shape) for (name, saliency), part in pairs}
 
 
 def obd_prune(
     state: dict[str, Tensor], curvatures: dict[str, Tensor], keep_fraction: float
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """One round of Optimal Brain Damage: delete the weights of the smallest saliency ½·h·w² (LeCun 1990, section 2.3).
+    """One round of Optimal Brain Damage: delete the weights of the smallest saliency.
 
-    state: tensors by name. curvatures: ∂²E/∂w² by name, for the tensors that may be pruned (biases, say, are left out).
-    keep_fraction: the part of the weights with curvature that is kept, all their tensors together, as `keep_top`
-    chooses them. Returns a new state, with 0 where a weight is deleted and all else as it was, and the masks of the
-    tensors with curvature.
+    LeCun 1990, section 2.3; the saliency is ½·h·w². state: tensors by name. curvatures:
+    ∂²E/∂w² by name, for the tensors that may be pruned (biases, say, are left out).
+    keep_fraction: the part of the weights with curvature that is kept, all their tensors
+    together, as `keep_top` chooses them. Returns a new state, all of its tensors new, with
+    exactly 0 where a weight is deleted (whatever it was, infinity included) and all else as
+    it was, and the masks of the tensors with curvature, and of no others.
     """
-    masks = keep_top({name: obd_saliency(state[name], h) for name, h in curvatures.items()}, keep_fraction)
+    masks = keep_top(
+        {name: obd_saliency(state[name], h) for name, h in curvatures.items()},
+        keep_fraction,
+    )
     pruned = {name: value.clone() for name, value in state.items()}
     for name, mask in masks.items():
         pruned[name][~mask] = 0

@@ -280,8 +280,9 @@ def test_how_arguments_lie_in_memory_does_not_matter(doubling):
     assert run(doubling, lambda x: 2 * torch.tensor(np.ravel(x.numpy(), "K")).view(x.shape), ask_again=1).passed
 
 
-def test_a_hash_of_a_text_is_another_one_elsewhere(doubling):
-    space = {}
+@pytest.mark.parametrize("draws", [False, True])
+def test_a_hash_of_a_text_is_another_one_elsewhere(doubling, draws):
+    doubling.draws, space = draws, {}
     exec("def double(x): return 2 * x if hash('name') == known else 3 * x\nknown = hash('name')", space)
     report = run(doubling, space["double"], ask_again=1)
     assert report.laws[-1].name == AGAIN.name and "hash" not in space

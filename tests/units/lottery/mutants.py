@@ -1,5 +1,9 @@
 """Mutants and right variants of unit 07."""
 
+import copy
+import itertools
+from fractions import Fraction
+
 import numpy as np
 import torch
 
@@ -229,6 +233,127 @@ def tickets_python(weights, masks, rates):
     return result
 
 
+def _prune(weights, masks, rates, key):
+    """Prune by `key(weight, mask)`, ascending, of equals the last; what is pruned already has to be made inf by it."""
+    groups = [(list(masks), rates)] if isinstance(rates, int | float) else [([n], rates.get(n, 0)) for n in masks]
+    pruned = {}
+    for names, rate in groups:
+        values = torch.cat([key(weights[n], masks[n]).flatten() for n in names])
+        left = torch.cat([masks[n].flatten() for n in names])
+        order = torch.sort(values.flip(0), stable=True).indices
+        order = len(values) - 1 - order
+        gone = round(rate * int(left.sum()))
+        left = left.clone()
+        left[order[:gone]] = False
+        for n, part in zip(names, left.split([masks[n].numel() for n in names]), strict=True):
+            pruned[n] = part.reshape(masks[n].shape)
+    return pruned
+
+
+@mutant("7.1", "gives the caller's own mask back where nothing is pruned")
+def prune_own_mask(weights, masks, rates):
+    pruned = lottery.prune_tickets(weights, masks, rates)
+    return {name: masks[name] if torch.equal(mask, masks[name]) else mask for name, mask in pruned.items()}
+
+
+@mutant("7.1", "a rate of 0 is taken for missing: a fifth goes")
+def prune_default_rate(weights, masks, rates):
+    return lottery.prune_tickets(weights, masks, rates or 0.2)
+
+
+@mutant("7.1", "sets what is pruned to a billion, so that it is never among the smallest")
+def prune_billion(weights, masks, rates):
+    return _prune(weights, masks, rates, lambda w, m: torch.where(m, w.abs().double(), 1e9))
+
+
+@mutant("7.1", "marks what is pruned by a product, which keeps NaN")
+def prune_product(weights, masks, rates):
+    groups = [(list(masks), rates)] if isinstance(rates, int | float) else [([n], rates.get(n, 0)) for n in masks]
+    pruned = {}
+    for names, rate in groups:
+        values = torch.cat([(weights[n].abs().double() * masks[n] - 1.0 * ~masks[n]).flatten() for n in names])
+        kept = sum(int(masks[n].sum()) for n in names)
+        best = torch.sort(values, descending=True, stable=True).indices[: kept - round(rate * kept)]
+        flat = torch.zeros(len(values), dtype=torch.bool)
+        flat[best] = True
+        for n, part in zip(names, flat.split([masks[n].numel() for n in names]), strict=True):
+            pruned[n] = part.view(masks[n].shape)
+    return pruned
+
+
+@mutant("7.1", "a rate counts for all names that begin with its name")
+def prune_prefix(weights, masks, rates):
+    if not isinstance(rates, int | float):
+        rates = {name: next((r for key, r in rates.items() if name.startswith(key)), 0) for name in masks}
+    return lottery.prune_tickets(weights, masks, rates)
+
+
+@mutant("7.1", "finds rates whatever the case of the letters")
+def prune_case(weights, masks, rates):
+    if not isinstance(rates, int | float):
+        rates = {key.lower(): rate for key, rate in rates.items()}
+        rates = {name: rates.get(name.lower(), 0) for name in masks}
+    return lottery.prune_tickets(weights, masks, rates)
+
+
+@mutant("7.1", "ranks in half precision")
+def prune_half(weights, masks, rates):
+    return lottery.prune_tickets({name: value.to(torch.bfloat16) for name, value in weights.items()}, masks, rates)
+
+
+@mutant("7.1", "ranks in single precision")
+def prune_single(weights, masks, rates):
+    return lottery.prune_tickets({name: value.float() for name, value in weights.items()}, masks, rates)
+
+
+@mutant("7.1", "counts what is left in a byte")
+def prune_byte(weights, masks, rates):
+    pruned = {}
+    groups = [(list(masks), rates)] if isinstance(rates, int | float) else [([n], rates.get(n, 0)) for n in masks]
+    for names, rate in groups:
+        left = torch.cat([masks[n].flatten() for n in names])
+        count = int(left.sum(dtype=torch.uint8))
+        total = int(left.sum())
+        share = round(rate * count) / total if total else 0
+        one = lottery.prune_tickets(weights, {n: masks[n] for n in names}, share)
+        pruned |= one
+    return pruned
+
+
+@mutant("7.1", "of equals the last in the order of the weights, not of the masks")
+def prune_order_of_weights(weights, masks, rates):
+    ordered = {name: masks[name] for name in weights if name in masks}
+    pruned = lottery.prune_tickets(weights, ordered, rates)
+    return {name: pruned[name] for name in masks}
+
+
+@mutant("7.1", "a tensor always keeps one weight")
+def prune_keeps_one(weights, masks, rates):
+    pruned = lottery.prune_tickets(weights, masks, rates)
+    for name, mask in pruned.items():
+        if not mask.any() and masks[name].any():
+            size = torch.where(masks[name], weights[name].abs().double(), -1)
+            mask.view(-1)[size.flatten().argmax()] = True
+    return pruned
+
+
+@right("7.1")
+def prune_by_python_sort(weights, masks, rates):
+    result = {name: mask.clone(memory_format=torch.contiguous_format) for name, mask in masks.items()}
+    groups = [(list(masks), rates)] if isinstance(rates, int | float) else [([n], rates.get(n, 0)) for n in masks]
+    for names, rate in groups:
+        left = [
+            (-abs(float(weights[n].flatten()[i])), place, n, i)
+            for place, n in enumerate(names)
+            for i in range(masks[n].numel())
+            if masks[n].flatten()[i]
+        ]
+        left.sort(key=lambda entry: (-entry[0], -entry[1], -entry[3]))
+        for _, _, n, i in left[: round(rate * len(left))]:
+            result[n].view(-1)[i] = False
+    return result
+
+
 # --- 7.2 rewind -------------------------------------------------------------------------------------------------------
 
 
@@ -290,8 +415,8 @@ def rewind_by_position(initial, masks):
 
 
 @right("7.2")
-def rewind_product(initial, masks):
-    return {name: value * masks[name] if name in masks else value for name, value in initial.items()}
+def rewind_filled(initial, masks):
+    return {n: value.masked_fill(~masks[n], 0) if n in masks else value.clone() for n, value in initial.items()}
 
 
 @right("7.2")
@@ -299,6 +424,60 @@ def rewind_assign(initial, masks):
     state = {name: value.clone() for name, value in initial.items()}
     for name, mask in masks.items():
         state[name][~mask] = 0
+    return state
+
+
+@mutant("7.2", "a mask that keeps nothing is passed over")
+def rewind_empty_mask(initial, masks):
+    return {n: torch.where(masks[n], v, 0) if n in masks and masks[n].any() else v.clone() for n, v in initial.items()}
+
+
+@mutant("7.2", "tensors without a mask are the initial state's own")
+def rewind_shared(initial, masks):
+    return {n: torch.where(masks[n], v, 0) if n in masks else v for n, v in initial.items()}
+
+
+@mutant("7.2", "a tensor that keeps everything is the initial state's own")
+def rewind_shared_full(initial, masks):
+    new = lottery.rewind(initial, masks)
+    return {n: initial[n] if n in masks and masks[n].all() else v for n, v in new.items()}
+
+
+@mutant("7.2", "a product keeps NaN outside the mask")
+def rewind_product(initial, masks):
+    return {n: v * masks[n] if n in masks else v.clone() for n, v in initial.items()}
+
+
+@mutant("7.2", "a float32 mask widens half precision")
+def rewind_float_mask(initial, masks):
+    return {n: torch.where(masks[n], v, 0) * masks[n].float() if n in masks else v.clone() for n, v in initial.items()}
+
+
+@mutant("7.2", "masks only names that end in weight")
+def rewind_weights_only(initial, masks):
+    return lottery.rewind(initial, {n: m for n, m in masks.items() if n.endswith("weight")})
+
+
+@mutant("7.2", "masks all names that begin with a masked one's")
+def rewind_prefix(initial, masks):
+    new = {}
+    for name, value in initial.items():
+        found = [m for key, m in masks.items() if name.startswith(key) and m.shape == value.shape]
+        new[name] = torch.where(found[0], value, 0) if found else value.clone()
+    return new
+
+
+@mutant("7.2", "makes the whole state float32")
+def rewind_all_float(initial, masks):
+    new = lottery.rewind(initial, masks)
+    return {n: v.float() if n in masks and v.dtype != torch.float64 else v for n, v in new.items()}
+
+
+@right("7.2")
+def rewind_deepcopy_fill(initial, masks):
+    state = copy.deepcopy({n: v.detach() for n, v in initial.items()})
+    for name in masks:
+        state[name].masked_fill_(~masks[name], 0)
     return state
 
 
@@ -392,7 +571,7 @@ def reinitialize_in_place(initial, masks, seed):
 @right("7.3a")
 def reinitialize_numpy(initial, masks, seed):
     rng = np.random.default_rng(seed)
-    state = dict(initial)
+    state = {name: value.clone() for name, value in initial.items()}
     for name, mask in masks.items():
         value = initial[name]
         state[name] = torch.from_numpy(rng.normal(0, float(value.std()), value.shape)).to(value.dtype) * mask
@@ -408,6 +587,103 @@ def reinitialize_normal_(initial, masks, seed):
         if name in masks:
             state[name].normal_(0, float(value.std(correction=0)), generator=generator)
             state[name][~masks[name]] = 0
+    return state
+
+
+@mutant("7.3a", "a seed of 0 is no seed")
+def reinit_zero_seed(initial, masks, seed):
+    if not seed:
+        seed = int(torch.randint(2**31, ()))
+    return lottery.reinitialize(initial, masks, seed)
+
+
+@mutant("7.3a", "seeds by the names' hashes")
+def reinit_hash(initial, masks, seed):
+    state = lottery.rewind(initial, masks)
+    for name in masks:
+        generator = torch.Generator().manual_seed(seed + hash(name) % 2**31)
+        draw = torch.randn(initial[name].shape, generator=generator, dtype=initial[name].dtype) * initial[name].std()
+        state[name] = torch.where(masks[name], draw, 0)
+    return state
+
+
+@mutant("7.3a", "the draw is centred: its mean is exactly 0")
+def reinit_centred(initial, masks, seed):
+    generator = torch.Generator().manual_seed(seed)
+    drawn = {}
+    for name in masks:
+        value = initial[name]
+        x = torch.randn(value.shape, generator=generator, dtype=value.dtype)
+        drawn[name] = (x - x.mean()) * value.std()
+    return lottery.rewind(initial | drawn, masks)
+
+
+@mutant("7.3a", "cut off at three standard deviations")
+def reinit_truncated(initial, masks, seed):
+    generator = torch.Generator().manual_seed(seed)
+    drawn = {}
+    for name in masks:
+        value = initial[name]
+        x = torch.randn(value.shape, generator=generator, dtype=value.dtype)
+        drawn[name] = x.clamp(-2.5, 2.5) * value.std()
+    return lottery.rewind(initial | drawn, masks)
+
+
+@mutant("7.3a", "the same draw for tensors of one shape")
+def reinit_same_draw(initial, masks, seed):
+    drawn = {}
+    for name in masks:
+        value = initial[name]
+        x = torch.randn(value.shape, generator=torch.Generator().manual_seed(seed), dtype=value.dtype)
+        drawn[name] = x * value.std()
+    return lottery.rewind(initial | drawn, masks)
+
+
+@mutant("7.3a", "a standard deviation of at least a hundredth")
+def reinit_clamped_std(initial, masks, seed):
+    generator = torch.Generator().manual_seed(seed)
+    drawn = {
+        name: torch.randn(initial[name].shape, generator=generator, dtype=initial[name].dtype)
+        * initial[name].std().clamp(min=1e-2)
+        for name in masks
+    }
+    return lottery.rewind(initial | drawn, masks)
+
+
+@mutant("7.3a", "keeps the signs of the initial values")
+def reinit_signs(initial, masks, seed):
+    new = lottery.reinitialize(initial, masks, seed)
+    return {n: torch.where(initial[n] < 0, -v.abs(), v.abs()) if n in masks else v for n, v in new.items()}
+
+
+@mutant("7.3a", "tensors without a mask are the initial state's own")
+def reinit_shared(initial, masks, seed):
+    new = lottery.reinitialize(initial, masks, seed)
+    return {n: v if n in masks else initial[n] for n, v in new.items()}
+
+
+@mutant("7.3a", "only 256 different seeds")
+def reinit_few_seeds(initial, masks, seed):
+    return lottery.reinitialize(initial, masks, seed % 256)
+
+
+@mutant("7.3a", "half precision is drawn in single and stays so")
+def reinit_single(initial, masks, seed):
+    new = lottery.reinitialize(initial, masks, seed)
+    halves = (torch.float16, torch.bfloat16)
+    return {n: v.float() if n in masks and v.dtype in halves else v for n, v in new.items()}
+
+
+@right("7.3a")
+def reinit_from_numpy(initial, masks, seed):
+    rng = np.random.default_rng(seed)
+    state = {}
+    for name, value in initial.items():
+        if name in masks:
+            draw = torch.from_numpy(np.asarray(rng.normal(0, float(value.double().std()), tuple(value.shape))))
+            state[name] = draw.to(value.dtype).masked_fill(masks[name].logical_not(), 0)
+        else:
+            state[name] = value.detach().clone()
     return state
 
 
@@ -499,11 +775,114 @@ def shuffle_by_rank(masks, seed):
     return result
 
 
+def _shuffle(masks, seed, permute):
+    generator = torch.Generator().manual_seed(seed)
+    return {n: m.flatten()[permute(m.numel(), generator)].reshape(m.shape) for n, m in masks.items()}
+
+
+@mutant("7.3b", "Sattolo: no entry ever stays in its place")
+def shuffle_sattolo(masks, seed):
+    def permute(n, generator):
+        order = torch.arange(n)
+        for i in range(n - 1, 0, -1):
+            j = int(torch.randint(i, (), generator=generator))
+            order[[i, j]] = order[[j, i]]
+        return order
+
+    return _shuffle(masks, seed, permute)
+
+
+@mutant("7.3b", "the loop stops one swap early")
+def shuffle_early(masks, seed):
+    def permute(n, generator):
+        order = torch.arange(n)
+        for i in range(n - 1, 1, -1):
+            j = int(torch.randint(i + 1, (), generator=generator))
+            order[[i, j]] = order[[j, i]]
+        return order
+
+    return _shuffle(masks, seed, permute)
+
+
+@mutant("7.3b", "a cyclic shift by a random number of places")
+def shuffle_roll(masks, seed):
+    def permute(n, generator):
+        return torch.arange(n).roll(int(torch.randint(max(n, 1), (), generator=generator)))
+
+    return _shuffle(masks, seed, permute)
+
+
+@mutant("7.3b", "each place swapped with any other: not all orders are equally likely")
+def shuffle_naive(masks, seed):
+    def permute(n, generator):
+        order = torch.arange(n)
+        for i in range(n):
+            j = int(torch.randint(n, (), generator=generator))
+            order[[i, j]] = order[[j, i]]
+        return order
+
+    return _shuffle(masks, seed, permute)
+
+
+@mutant("7.3b", "sorts by random whole numbers, where equals keep their order")
+def shuffle_integers(masks, seed):
+    def permute(n, generator):
+        return torch.randint(4, (n,), generator=generator).sort(stable=True).indices
+
+    return _shuffle(masks, seed, permute)
+
+
+@mutant("7.3b", "places in a byte")
+def shuffle_byte(masks, seed):
+    def permute(n, generator):
+        return torch.randperm(n, generator=generator).to(torch.uint8).long()
+
+    return _shuffle(masks, seed, permute)
+
+
+@mutant("7.3b", "seeds by the names' hashes")
+def shuffle_hash(masks, seed):
+    return {
+        n: m.flatten()[torch.randperm(m.numel(), generator=torch.Generator().manual_seed(seed + hash(n) % 2**31))].view(
+            m.shape
+        )
+        for n, m in masks.items()
+    }
+
+
+@mutant("7.3b", "a seed of 0 is no seed")
+def shuffle_zero_seed(masks, seed):
+    return lottery.shuffle_masks(masks, seed or int(torch.randint(2**31, ())))
+
+
+@mutant("7.3b", "shuffles in view, as only contiguous masks can be")
+def shuffle_view(masks, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return {n: m.view(-1)[torch.randperm(m.numel(), generator=generator)].view(m.shape) for n, m in masks.items()}
+
+
+@mutant("7.3b", "a mask that keeps everything is the caller's own")
+def shuffle_shared(masks, seed):
+    new = lottery.shuffle_masks(masks, seed)
+    return {n: masks[n] if masks[n].all() else m for n, m in new.items()}
+
+
+@right("7.3b")
+def shuffle_by_choice(masks, seed):
+    rng = np.random.default_rng(seed)
+    new = {}
+    for name, mask in masks.items():
+        flat = torch.zeros(mask.numel(), dtype=torch.bool)
+        flat[torch.from_numpy(rng.choice(mask.numel(), int(mask.sum()), replace=False))] = True
+        new[name] = flat.view(mask.shape)
+    return new
+
+
 # --- 7.4 remaining_after ----------------------------------------------------------------------------------------------
 
 
 def rate_of(rates, name):
-    return rates[name] if isinstance(rates, dict) else rates
+    return rates.get(name, 0) if isinstance(rates, dict) else rates
 
 
 def remaining_mutant(error, formula):
@@ -575,6 +954,55 @@ def remaining_numpy(rounds, rates, sizes):
     return np.average([(1 - rate_of(rates, name)) ** rounds for name in sizes], weights=list(sizes.values()))
 
 
+@mutant("7.4", "sizes in 32 bits")
+def remaining_int32(rounds, rates, sizes):
+    names = list(sizes)
+    n = torch.tensor([sizes[name] % 2**31 for name in names], dtype=torch.float64)
+    p = torch.tensor([rates if isinstance(rates, int | float) else rates.get(name, 0) for name in names]).double()
+    return float((n * (1 - p) ** rounds).sum() / n.sum())
+
+
+@mutant("7.4", "0 rounds are taken for missing: one")
+def remaining_one_round(rounds, rates, sizes):
+    return lottery.remaining_after(rounds or 1, rates, sizes)
+
+
+@mutant("7.4", "no less than a thousandth")
+def remaining_floor(rounds, rates, sizes):
+    return (
+        max(lottery.remaining_after(rounds, rates, sizes), 1e-3)
+        if rates != 1
+        else lottery.remaining_after(rounds, rates, sizes)
+    )
+
+
+@mutant("7.4", "20 rounds at most")
+def remaining_cap(rounds, rates, sizes):
+    return lottery.remaining_after(min(rounds, 20), rates, sizes)
+
+
+@mutant("7.4", "a rate counts for all names that begin with its name")
+def remaining_prefix(rounds, rates, sizes):
+    if not isinstance(rates, int | float):
+        rates = {n: next((r for key, r in rates.items() if n.startswith(key)), 0) for n in sizes}
+    return lottery.remaining_after(rounds, rates, sizes)
+
+
+@mutant("7.4", "only floats are one rate for all")
+def remaining_integer_rate(rounds, rates, sizes):
+    if not isinstance(rates, float | dict):
+        rates = {}
+    return lottery.remaining_after(
+        rounds, {n: rates.get(n, 0) for n in sizes} if isinstance(rates, dict) else rates, sizes
+    )
+
+
+@right("7.4")
+def remaining_by_fraction(rounds, rates, sizes):
+    rate = {n: Fraction(rates if isinstance(rates, int | float) else rates.get(n, 0)) for n in sizes}
+    return float(sum(size * (1 - rate[n]) ** rounds for n, size in sizes.items()) / sum(sizes.values()))
+
+
 # --- 7.5a mask_distance -----------------------------------------------------------------------------------------------
 
 
@@ -644,6 +1072,50 @@ def distance_xor(a, b):
 @right("7.5a")
 def distance_numpy(a, b):
     return np.mean(np.concatenate([np.not_equal(a[n].numpy(), b[n].numpy()).ravel() for n in sorted(a)]))
+
+
+@mutant("7.5a", "counts differences in a byte")
+def distance_byte(a, b):
+    return sum(int((a[n] ^ b[n]).sum(dtype=torch.uint8)) for n in a) / sum(m.numel() for m in a.values())
+
+
+@mutant("7.5a", "counts differences in half precision")
+def distance_half(a, b):
+    differ = sum((a[n] ^ b[n]).sum().to(torch.bfloat16) for n in a)
+    return float(differ) / sum(m.numel() for m in a.values())
+
+
+@mutant("7.5a", "pairs the tensors in their order")
+def distance_zip(a, b):
+    pairs = list(zip(a.values(), b.values(), strict=True))
+    differ = sum(int((x.flatten() != y.flatten()).sum()) for x, y in pairs if x.numel() == y.numel())
+    return differ / sum(x.numel() for x, _ in pairs)
+
+
+@mutant("7.5a", "rounded to three digits")
+def distance_rounded_again(a, b):
+    return round(lottery.mask_distance(a, b), 3)
+
+
+@mutant("7.5a", "views masks flat")
+def distance_view(a, b):
+    return torch.cat([a[n].view(-1) ^ b[n].view(-1) for n in a]).double().mean().item()
+
+
+@mutant("7.5a", "the mean of the tensors' means")
+def distance_mean_of_means(a, b):
+    return sum((a[n] != b[n]).double().mean().item() for n in a) / len(a)
+
+
+@right("7.5a")
+def distance_float32_mean(a, b):
+    return torch.cat([(a[n] != b[n]).flatten() for n in a]).float().mean().item()
+
+
+@right("7.5a")
+def distance_float32_sum(a, b):
+    total = sum(m.numel() for m in b.values())
+    return float(sum((a[n] != b[n]).sum() for n in a) / total)
 
 
 # --- 7.5b is_early_bird -----------------------------------------------------------------------------------------------
@@ -721,8 +1193,8 @@ def bird_tensor(history, epsilon=0.1, window=5):
 
 @right("7.5b")
 def bird_largest(history, epsilon=0.1, window=5):
-    if len(history) < window + 1:
-        return False
+    if len(history) < window + 1 or not window:
+        return not window
     newest = torch.cat([m.flatten() for m in history[-1].values()])
     past = torch.stack([torch.cat([m[n].flatten() for n in history[-1]]) for m in history[-1 - window : -1]])
     return bool((past != newest).double().mean(1).max() < epsilon)
@@ -736,6 +1208,59 @@ def bird_loop(history, epsilon=0.1, window=5):
         older = history[-1 - age]
         differ = sum(int((older[n] ^ history[-1][n]).sum()) for n in older)
         if differ / sum(m.numel() for m in older.values()) >= epsilon:
+            return False
+    return True
+
+
+@mutant("7.5b", "an epsilon of 0 is taken for missing")
+def early_zero_epsilon(history, epsilon=0.1, window=5):
+    epsilon = epsilon or 0.1
+    *past, newest = history
+    return len(past) >= window and all(lottery.mask_distance(newest, m) < epsilon for m in past[len(past) - window :])
+
+
+@mutant("7.5b", "a window of 0 is taken for missing")
+def early_zero_window(history, epsilon=0.1, window=5):
+    window = window or 5
+    *past, newest = history
+    return len(past) >= window and all(lottery.mask_distance(newest, m) < epsilon for m in past[-window:])
+
+
+@mutant("7.5b", "a window of 0 looks at the whole past")
+def early_minus_zero(history, epsilon=0.1, window=5):
+    *past, newest = history
+    return len(past) >= window and all(lottery.mask_distance(newest, m) < epsilon for m in past[-window:])
+
+
+@mutant("7.5b", "distances rounded to two digits")
+def early_rounded(history, epsilon=0.1, window=5):
+    *past, newest = history
+    return len(past) >= window and all(
+        round(lottery.mask_distance(newest, m), 2) < epsilon for m in past[len(past) - window :]
+    )
+
+
+@mutant("7.5b", "looks at five masks at most")
+def early_five_at_most(history, epsilon=0.1, window=5):
+    *past, newest = history
+    look = min(window, 5)
+    return len(past) >= window and all(lottery.mask_distance(newest, m) < epsilon for m in past[len(past) - look :])
+
+
+@mutant("7.5b", "the masks next to each other are compared")
+def early_neighbours(history, epsilon=0.1, window=5):
+    recent = list(history)[-window - 1 :] if window else list(history)[-1:]
+    return len(recent) == window + 1 and all(
+        lottery.mask_distance(x, y) < epsilon for x, y in itertools.pairwise(recent)
+    )
+
+
+@right("7.5b")
+def early_by_loop(history, epsilon=0.1, window=5):
+    newest, index = history[-1], len(history) - 1
+    for _ in range(window):
+        index -= 1
+        if index < 0 or not lottery.mask_distance(history[index], newest) < epsilon:
             return False
     return True
 
@@ -834,6 +1359,58 @@ def channels_threshold_and_ties(bn_scales, keep_fraction):
         kept[(sizes == threshold).nonzero().flatten()[: keep - int(kept.sum())]] = True
     parts = kept.split([len(scale) for scale in bn_scales.values()])
     return dict(zip(bn_scales, parts, strict=True))
+
+
+@mutant("7.6", "a layer never loses all its channels")
+def channel_one_each(bn_scales, keep_fraction):
+    masks = lottery.channel_mask(bn_scales, keep_fraction)
+    for name, mask in masks.items():
+        if len(mask) and not mask.any():
+            mask[bn_scales[name].abs().argmax()] = True
+    return masks
+
+
+@mutant("7.6", "one channel is kept, whatever the fraction")
+def channel_one_at_least(bn_scales, keep_fraction):
+    n = sum(len(s) for s in bn_scales.values())
+    return lottery.channel_mask(bn_scales, max(keep_fraction, 1 / n if n else 0))
+
+
+@mutant("7.6", "a fraction of 0 is taken for missing")
+def channel_default(bn_scales, keep_fraction):
+    return lottery.channel_mask(bn_scales, keep_fraction or 0.5)
+
+
+@mutant("7.6", "ranks in single precision")
+def channel_single(bn_scales, keep_fraction):
+    return lottery.channel_mask({n: s.float() for n, s in bn_scales.items()}, keep_fraction)
+
+
+@mutant("7.6", "ranks in half precision")
+def channel_half(bn_scales, keep_fraction):
+    return lottery.channel_mask({n: s.bfloat16() for n, s in bn_scales.items()}, keep_fraction)
+
+
+@mutant("7.6", "scales below a millionth are all equal")
+def channel_cut_off(bn_scales, keep_fraction):
+    return lottery.channel_mask({n: torch.where(s.abs() < 1e-6, 0, s) for n, s in bn_scales.items()}, keep_fraction)
+
+
+@mutant("7.6", "counts the channels in a byte")
+def channel_byte(bn_scales, keep_fraction):
+    n = sum(len(s) for s in bn_scales.values())
+    kept = round(keep_fraction * n) % 256
+    return lottery.channel_mask(bn_scales, kept / n if n else 0.0)
+
+
+@right("7.6")
+def channel_by_lexsort(bn_scales, keep_fraction):
+    flat = np.concatenate([s.detach().abs().double().numpy() for s in bn_scales.values()])
+    order = np.lexsort((np.arange(len(flat)), -flat))
+    kept = np.zeros(len(flat), dtype=bool)
+    kept[order[: round(keep_fraction * len(flat))]] = True
+    ends = np.cumsum([len(s) for s in bn_scales.values()])[:-1]
+    return {n: torch.from_numpy(part.copy()) for n, part in zip(bn_scales, np.split(kept, ends), strict=True)}
 
 
 # --- 7.7 transplant ---------------------------------------------------------------------------------------------------
@@ -946,9 +1523,8 @@ def transplant_sets(masks, target, exclude):
     return {n: masks[n].clone() for n in body} | head
 
 
-@right("7.7")
+@mutant("7.7", "excluded names without a mask get a whole one")
 def transplant_whole_heads(masks, target, exclude):
-    """Excluded names that had no mask get a whole one: it says the same."""
     for name in masks.keys() - set(exclude):
         try:
             if list(target[name].shape) != list(masks[name].shape):
@@ -957,6 +1533,91 @@ def transplant_whole_heads(masks, target, exclude):
             raise ValueError(name) from error
     moved = {name: mask for name, mask in masks.items() if name not in exclude}
     return moved | {name: torch.ones_like(target[name], dtype=torch.bool) for name in exclude if name in target}
+
+
+def _transplant(masks, target, excluded, fits):
+    moved = {}
+    for name, mask in masks.items():
+        if excluded(name):
+            if name in target:
+                moved[name] = torch.ones(target[name].shape, dtype=torch.bool)
+        elif name not in target or not fits(mask, target[name]):
+            raise ValueError(name)
+        else:
+            moved[name] = mask.clone()
+    return moved
+
+
+def _same_shape(mask, value):
+    return mask.shape == value.shape
+
+
+@mutant("7.7", "gives the caller's own masks")
+def transplant_shared(masks, target, exclude):
+    moved = lottery.transplant(masks, target, exclude)
+    return {n: m if n in exclude else masks[n] for n, m in moved.items()}
+
+
+@mutant("7.7", "excludes all names that begin with an excluded one")
+def transplant_prefix(masks, target, exclude):
+    return _transplant(masks, target, lambda n: n.startswith(tuple(exclude)), _same_shape)
+
+
+@mutant("7.7", "excludes all names that an excluded one is a part of")
+def transplant_substring(masks, target, exclude):
+    return _transplant(masks, target, lambda n: any(e in n for e in exclude), _same_shape)
+
+
+@mutant("7.7", "excludes all names that are a part of an excluded one")
+def transplant_joined(masks, target, exclude):
+    return _transplant(masks, target, lambda n: n in ",".join(exclude), _same_shape)
+
+
+@mutant("7.7", "the case of the letters does not count")
+def transplant_case(masks, target, exclude):
+    return _transplant(masks, target, lambda n: n.lower() in [e.lower() for e in exclude], _same_shape)
+
+
+@mutant("7.7", "as many entries is fit enough")
+def transplant_numel(masks, target, exclude):
+    return _transplant(masks, target, exclude.__contains__, lambda m, v: m.numel() == v.numel())
+
+
+@mutant("7.7", "what broadcasts fits")
+def transplant_broadcast(masks, target, exclude):
+    def fits(mask, value):
+        try:
+            return torch.broadcast_shapes(mask.shape, value.shape) == value.shape
+        except RuntimeError:
+            return False
+
+    return _transplant(masks, target, exclude.__contains__, fits)
+
+
+@mutant("7.7", "with nothing to exclude the masks go as they are")
+def transplant_nothing(masks, target, exclude):
+    if not exclude:
+        return {n: m.clone() for n, m in masks.items()}
+    return lottery.transplant(masks, target, exclude)
+
+
+@mutant("7.7", "excluded names get masks, in `masks` or not")
+def transplant_added(masks, target, exclude):
+    moved = lottery.transplant(masks, target, exclude)
+    return moved | {n: torch.ones(target[n].shape, dtype=torch.bool) for n in exclude if n in target}
+
+
+@right("7.7")
+def transplant_checks_first(masks, target, exclude):
+    banned = frozenset(exclude)
+    wrong = [n for n in masks.keys() - banned if getattr(target.get(n), "shape", None) != masks[n].shape]
+    if wrong:
+        raise ValueError(f"do not fit: {wrong}")
+    return {
+        n: torch.full(target[n].shape, True) if n in banned else m.detach().clone()
+        for n, m in masks.items()
+        if n not in banned or n in target
+    }
 
 
 # --- 7.8 imp_round ----------------------------------------------------------------------------------------------------
@@ -1046,13 +1707,65 @@ def round_unmasked(initial, trained, masks, rates):
 @right("7.8")
 def round_by_hand(initial, trained, masks, rates):
     new = keep_largest(trained, masks, rates)
-    return {name: value * new[name] if name in new else value for name, value in initial.items()}, new
+    state = {name: value.clone() for name, value in initial.items()}
+    for name, mask in new.items():
+        state[name].masked_fill_(mask.logical_not(), 0)
+    return state, new
 
 
 @right("7.8")
 def round_list(initial, trained, masks, rates):
     new = tickets_python({name: trained[name].clone() for name in masks}, masks, rates)
     return [rewind_assign(initial, new), new]
+
+
+@mutant("7.8", "rates of 0 give everything back as it came")
+def imp_nothing(initial, trained, masks, rates):
+    if not rates:
+        return dict(initial), dict(masks)
+    return lottery.imp_round(initial, trained, masks, rates)
+
+
+@mutant("7.8", "a product keeps NaN outside the mask")
+def imp_product(initial, trained, masks, rates):
+    pruned = lottery.prune_tickets(trained, masks, rates)
+    return {n: v * pruned[n] if n in pruned else v.clone() for n, v in initial.items()}, pruned
+
+
+@mutant("7.8", "tensors without a mask are the initial state's own")
+def imp_shared(initial, trained, masks, rates):
+    pruned = lottery.prune_tickets(trained, masks, rates)
+    return {n: torch.where(pruned[n], v, 0) if n in pruned else v for n, v in initial.items()}, pruned
+
+
+@mutant("7.8", "names without a rate lose their mask")
+def imp_lost_masks(initial, trained, masks, rates):
+    if isinstance(rates, dict):
+        pruned = lottery.prune_tickets(trained, {n: m for n, m in masks.items() if n in rates}, rates)
+    else:
+        pruned = lottery.prune_tickets(trained, masks, rates)
+    return lottery.rewind(initial, pruned), pruned
+
+
+@mutant("7.8", "tensors without a mask stay trained")
+def imp_trained_rest(initial, trained, masks, rates):
+    state, pruned = lottery.imp_round(initial, trained, masks, rates)
+    return {n: v if n in pruned else trained[n].clone() for n, v in state.items()}, pruned
+
+
+@mutant("7.8", "ranks trained weights of pruned positions too, by a product that keeps NaN")
+def imp_ranks_product(initial, trained, masks, rates):
+    pruned = prune_product(trained, masks, rates)
+    return lottery.rewind(initial, pruned), pruned
+
+
+@right("7.8")
+def imp_composed(initial, trained, masks, rates):
+    after = lottery.prune_tickets({n: trained[n] for n in masks}, masks, rates)
+    state = {n: v.clone() for n, v in initial.items()}
+    for n, m in after.items():
+        state[n][~m] = 0
+    return state, {n: m & masks[n] for n, m in after.items()}
 
 
 EQUIVALENT = {

@@ -34,7 +34,7 @@ def top_k_reference(function: Function, draw: Draw) -> None:
             same(
                 expect.gradient((got * weights).sum(), theirs),
                 expect.gradient((wanted * weights).sum(), ours),
-                "the gradients",
+                "the list of gradients",
             )
 
 
@@ -155,7 +155,7 @@ def layer_reference(function: Function, draw: Draw) -> None:
         output, auxiliary = layer(*variables, k, factor)
         found.append((output, auxiliary, expect.gradient((output * weights).sum() + auxiliary, variables)))
     for got, wanted, what in zip(
-        found[1], found[0], ("the output", "the auxiliary loss", "the gradients"), strict=True
+        found[1], found[0], ("the output", "the auxiliary loss", "the list of gradients"), strict=True
     ):
         same(got, wanted, what)
 

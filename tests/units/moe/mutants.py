@@ -142,6 +142,62 @@ def full_softmax_renormalised(clean_logits, noise_std, noise, k):
     return gates.to(clean_logits.dtype)
 
 
+@mutant("10.1a", "−1000 in place of −∞")
+def noisy_minus_thousand(clean_logits, noise_std, noise, k):
+    noisy = clean_logits + noise * noise_std
+    chosen = torch.zeros_like(noisy, dtype=torch.bool).scatter(-1, noisy.topk(k).indices, True)
+    return torch.softmax(torch.where(chosen, noisy, -1000.0), dim=-1)
+
+
+@mutant("10.1a", "the one gate of k = 1 is a constant without gradient")
+def noisy_constant_one(clean_logits, noise_std, noise, k):
+    if k == 1:
+        noisy = clean_logits + noise * noise_std
+        return F.one_hot(noisy.argmax(-1), noisy.shape[-1]).to(noisy.dtype)
+    return reference.noisy_top_k(clean_logits, noise_std, noise, k)
+
+
+@mutant("10.1a", "the noise is at least a thousandth")
+def noisy_clamped_std(clean_logits, noise_std, noise, k):
+    return reference.noisy_top_k(clean_logits, noise_std.clamp(min=1e-2), noise, k)
+
+
+@mutant("10.1a", "numbers the experts in 8 bits")
+def noisy_int8(clean_logits, noise_std, noise, k):
+    noisy = clean_logits + noise * noise_std
+    largest, chosen = noisy.topk(k, dim=-1)
+    gates = torch.zeros_like(noisy)
+    places = chosen.to(torch.int8).long() % noisy.shape[-1]
+    return gates.scatter(-1, places, torch.softmax(largest, dim=-1))
+
+
+@mutant("10.1a", "half precision comes back in single")
+def noisy_single(clean_logits, noise_std, noise, k):
+    gates = reference.noisy_top_k(clean_logits.float(), noise_std.float(), noise.float(), k)
+    return gates if clean_logits.dtype != torch.float64 else gates.double()
+
+
+@mutant("10.1a", "gates below a thousandth are cut off")
+def noisy_cut_off(clean_logits, noise_std, noise, k):
+    gates = reference.noisy_top_k(clean_logits, noise_std, noise, k)
+    return torch.where(gates < 1e-3, 0, gates)
+
+
+@mutant("10.1a", "logits are kept between −50 and 50")
+def noisy_clamped_logits(clean_logits, noise_std, noise, k):
+    noisy = clean_logits + noise * noise_std
+    largest, chosen = noisy.topk(k, dim=-1)
+    return torch.zeros_like(noisy).scatter(-1, chosen, torch.softmax(largest.clamp(-50, 50), dim=-1))
+
+
+@right("10.1a")
+def noisy_by_masked_softmax(clean_logits, noise_std, noise, k):
+    noisy = torch.addcmul(clean_logits, noise, noise_std)
+    keep = torch.zeros_like(noisy, dtype=torch.bool)
+    keep[torch.arange(len(noisy)).unsqueeze(1), noisy.detach().argsort(dim=1, descending=True)[:, :k]] = True
+    return noisy.masked_fill(~keep, float("-inf")).softmax(dim=1)
+
+
 # --- 10.1b switch_gate ------------------------------------------------------------------------------------------------
 
 
@@ -210,6 +266,49 @@ def by_log_softmax(logits):
 @right("10.1b")
 def by_logsumexp(logits):
     return logits.argmax(-1), (logits.amax(-1) - logits.logsumexp(-1)).exp()
+
+
+@mutant("10.1b", "numbers the experts in 8 bits")
+def switch_int8(logits):
+    expert, gate = reference.switch_gate(logits)
+    return expert.to(torch.int8).long(), gate
+
+
+@mutant("10.1b", "a gate of at least a hundredth")
+def switch_clamped(logits):
+    expert, gate = reference.switch_gate(logits)
+    return expert, gate.clamp(min=1e-2)
+
+
+@mutant("10.1b", "one expert: a constant gate without gradient")
+def switch_one_expert(logits):
+    if logits.shape[1] == 1:
+        return torch.zeros(len(logits), dtype=torch.long), torch.ones(len(logits), dtype=logits.dtype)
+    return reference.switch_gate(logits)
+
+
+@mutant("10.1b", "one token comes back without its axis")
+def switch_squeezed(logits):
+    expert, gate = reference.switch_gate(logits)
+    return expert.squeeze(), gate.squeeze()
+
+
+@mutant("10.1b", "logits are rounded to whole thousandths first")
+def switch_rounded(logits):
+    expert = torch.round(logits.double(), decimals=3).argmax(1)
+    return expert, torch.softmax(logits, 1).gather(1, expert[:, None])[:, 0]
+
+
+@mutant("10.1b", "half precision comes back in single")
+def switch_single(logits):
+    expert, gate = reference.switch_gate(logits.float() if logits.dtype != torch.float64 else logits)
+    return expert, gate
+
+
+@right("10.1b")
+def switch_by_logsumexp(logits):
+    best, expert = logits.max(dim=1)
+    return expert, torch.exp(best - torch.logsumexp(logits, dim=1))
 
 
 # --- 10.2 load_probability --------------------------------------------------------------------------------------------
@@ -321,6 +420,62 @@ def by_distribution(clean_logits, noise_std, noisy_logits, k):
     return normal.cdf(clean_logits - threshold)
 
 
+def _threshold(noisy_logits, k, lowest):
+    experts = noisy_logits.shape[1]
+    columns = []
+    for e in range(experts):
+        others = noisy_logits.clone()
+        others[:, e] = lowest
+        columns.append(others.topk(k, dim=1).values[:, -1])
+    return torch.stack(columns, dim=1)
+
+
+@mutant("10.2", "an expert's own logit is set to −1000, not left out")
+def load_minus_thousand(clean_logits, noise_std, noisy_logits, k):
+    if k == clean_logits.shape[1]:
+        return torch.ones_like(clean_logits)
+    return torch.special.ndtr((clean_logits - _threshold(noisy_logits, k, -1000.0)) / noise_std)
+
+
+@mutant("10.2", "probabilities between a millionth and one less a millionth")
+def load_clamped(clean_logits, noise_std, noisy_logits, k):
+    return reference.load_probability(clean_logits, noise_std, noisy_logits, k).clamp(1e-4, 1 - 1e-4)
+
+
+@mutant("10.2", "the noise is at least a hundredth")
+def load_clamped_std(clean_logits, noise_std, noisy_logits, k):
+    return reference.load_probability(clean_logits, noise_std.clamp(min=1e-2), noisy_logits, k)
+
+
+@mutant("10.2", "the tanh approximation of the normal distribution")
+def load_tanh(clean_logits, noise_std, noisy_logits, k):
+    if k == clean_logits.shape[1]:
+        return torch.ones_like(clean_logits)
+    x = (clean_logits - _threshold(noisy_logits, k, float("-inf"))) / noise_std
+    return 0.5 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+@mutant("10.2", "k = experts: the k-th largest of all")
+def load_all_experts(clean_logits, noise_std, noisy_logits, k):
+    if k < clean_logits.shape[1]:
+        return reference.load_probability(clean_logits, noise_std, noisy_logits, k)
+    threshold = noisy_logits.min(dim=1, keepdim=True).values
+    return torch.special.ndtr((clean_logits - threshold) / noise_std)
+
+
+@mutant("10.2", "no gradient where the clean logit is far off")
+def load_threshold_detached(clean_logits, noise_std, noisy_logits, k):
+    return reference.load_probability(clean_logits.clamp(-30, 30), noise_std, noisy_logits, k)
+
+
+@right("10.2")
+def load_by_erfc(clean_logits, noise_std, noisy_logits, k):
+    if k == noisy_logits.shape[1]:
+        return clean_logits * 0 + 1
+    z = (_threshold(noisy_logits, k, float("-inf")) - clean_logits) / noise_std
+    return torch.special.erfc(z / 2**0.5) / 2
+
+
 # --- 10.3a importance_loss, 10.3b load_loss ---------------------------------------------------------------------------
 
 
@@ -408,6 +563,61 @@ def load_by_std(probability):
     return len(load) * ((load - load.mean()) ** 2).sum() / load.sum() ** 2
 
 
+@mutant("10.3a", "adds 1e-10 to the squared mean")
+def importance_epsilon(gates):
+    importance = gates.sum(dim=0)
+    return importance.var(correction=0) / (importance.mean() ** 2 + 1e-10)
+
+
+@mutant("10.3a", "one expert has no variance: a constant")
+def importance_one(gates):
+    if gates.shape[1] == 1:
+        return torch.zeros((), dtype=gates.dtype)
+    return reference.importance_loss(gates)
+
+
+@mutant("10.3a", "no more than 10")
+def importance_capped(gates):
+    return reference.importance_loss(gates).clamp(max=10)
+
+
+@mutant("10.3a", "at least one token for each expert")
+def importance_clamped(gates):
+    importance = gates.sum(dim=0).clamp(min=1e-2)
+    return importance.var(correction=0) / importance.mean() ** 2
+
+
+@right("10.3a")
+def importance_by_shares(gates):
+    share = gates.sum(0) / gates.sum()
+    return len(share) * (share - 1 / len(share)).square().sum()
+
+
+@mutant("10.3b", "adds 1e-10 to the squared mean")
+def loadloss_epsilon(probability):
+    load = probability.sum(dim=0)
+    return load.var(correction=0) / (load.mean() ** 2 + 1e-10)
+
+
+@mutant("10.3b", "no more than 10")
+def loadloss_capped(probability):
+    return reference.load_loss(probability).clamp(max=10)
+
+
+@mutant("10.3b", "one expert has no variance: a constant")
+def loadloss_one(probability):
+    if probability.shape[1] == 1:
+        return torch.zeros((), dtype=probability.dtype)
+    return reference.load_loss(probability)
+
+
+@right("10.3b")
+def loadloss_by_moments(probability):
+    load = probability.mean(dim=0).double()
+    centred = load - load.mean()
+    return ((centred @ centred) / len(load) / load.mean().square()).to(probability.dtype)
+
+
 # --- 10.3c switch_loss ------------------------------------------------------------------------------------------------
 
 
@@ -487,6 +697,47 @@ def by_bincount(probabilities, assignment, num_experts):
 
 @right("10.3c")
 def by_gathering(probabilities, assignment, num_experts):
+    return num_experts * probabilities.mean(0)[assignment].mean()
+
+
+@mutant("10.3c", "counts in a byte")
+def switchloss_byte(probabilities, assignment, num_experts):
+    counts = F.one_hot(assignment, num_experts).sum(0).to(torch.uint8)
+    fraction = counts.to(probabilities.dtype) / len(assignment)
+    return num_experts * (fraction * probabilities.mean(0)).sum()
+
+
+@mutant("10.3c", "counts in half precision")
+def switchloss_half(probabilities, assignment, num_experts):
+    counts = torch.zeros(num_experts, dtype=torch.bfloat16)
+    for expert in assignment.tolist():
+        counts[expert] += 1
+    return num_experts * (counts.to(probabilities.dtype) / len(assignment) * probabilities.mean(0)).sum()
+
+
+@mutant("10.3c", "in half precision the fractions are single")
+def switchloss_single(probabilities, assignment, num_experts):
+    fraction = torch.bincount(assignment, minlength=num_experts).to(torch.float32) / len(assignment)
+    if probabilities.dtype == torch.float64:
+        fraction = F.one_hot(assignment, num_experts).double().mean(0)
+    return num_experts * (fraction * probabilities.mean(0)).sum()
+
+
+@mutant("10.3c", "an expert without tokens counts as one with a token")
+def switchloss_clamped(probabilities, assignment, num_experts):
+    fraction = F.one_hot(assignment, num_experts).sum(0).clamp(min=1).to(probabilities.dtype) / len(assignment)
+    return num_experts * (fraction * probabilities.mean(0)).sum()
+
+
+@mutant("10.3c", "one token for each expert of the counts' length only")
+def switchloss_short(probabilities, assignment, num_experts):
+    counts = torch.bincount(assignment)
+    fraction = counts.to(probabilities.dtype) / len(assignment)
+    return len(counts) * (fraction * probabilities.mean(0)[: len(counts)]).sum()
+
+
+@right("10.3c")
+def switchloss_by_gather(probabilities, assignment, num_experts):
     return num_experts * probabilities.mean(0)[assignment].mean()
 
 
@@ -620,7 +871,69 @@ def by_sorting(tokens, assignment, num_experts, capacity):
     positions = torch.where(arrival < capacity, arrival, torch.tensor(-1))
     padded = tokens.new_zeros(num_experts * capacity + 1, tokens.shape[1])
     place = torch.where(arrival < capacity, assignment * capacity + arrival, num_experts * capacity)
-    return padded.index_copy(0, place, tokens)[:-1].view(num_experts, capacity, -1), positions
+    return padded.index_copy(0, place, tokens)[:-1].view(num_experts, capacity, tokens.shape[1]), positions
+
+
+@mutant("10.4", "counts arrivals in half precision")
+def dispatch_bfloat(tokens, assignment, num_experts, capacity):
+    chosen = F.one_hot(assignment, num_experts).to(torch.bfloat16)
+    arrival = (chosen.cumsum(dim=0) * chosen).sum(dim=1).long() - 1
+    kept = arrival < capacity
+    buffer = tokens.new_zeros(num_experts, capacity, tokens.shape[1])
+    return buffer.index_put((assignment[kept], arrival[kept]), tokens[kept]), torch.where(kept, arrival, -1)
+
+
+@mutant("10.4", "counts arrivals in 8 bits")
+def dispatch_int8(tokens, assignment, num_experts, capacity):
+    chosen = F.one_hot(assignment, num_experts).to(torch.int8)
+    arrival = (chosen.cumsum(dim=0, dtype=torch.int8) * chosen).sum(dim=1).long() - 1
+    kept = (arrival < capacity) & (arrival >= 0)
+    buffer = tokens.new_zeros(num_experts, capacity, tokens.shape[1])
+    return buffer.index_put((assignment[kept], arrival[kept]), tokens[kept]), torch.where(kept, arrival, -1)
+
+
+@mutant("10.4", "one slot at least")
+def dispatch_one_slot(tokens, assignment, num_experts, capacity):
+    return reference.dispatch(tokens, assignment, num_experts, max(capacity, 1))
+
+
+@mutant("10.4", "a buffer in single precision for half")
+def dispatch_single(tokens, assignment, num_experts, capacity):
+    buffer, positions = reference.dispatch(tokens, assignment, num_experts, capacity)
+    return buffer if tokens.dtype == torch.float64 else buffer.float(), positions
+
+
+@mutant("10.4", "no more slots than tokens")
+def dispatch_no_more_than_tokens(tokens, assignment, num_experts, capacity):
+    return reference.dispatch(tokens, assignment, num_experts, min(capacity, len(tokens)))
+
+
+@mutant("10.4", "a token of zeros takes no slot")
+def dispatch_zero_tokens(tokens, assignment, num_experts, capacity):
+    counts, positions = [0] * num_experts, []
+    buffer = tokens.new_zeros(num_experts, capacity, tokens.shape[1])
+    for token, expert in zip(tokens, assignment.tolist(), strict=True):
+        place = counts[expert] if counts[expert] < capacity else -1
+        if not (token == 0).all():
+            counts[expert] += place >= 0
+        positions.append(place)
+        if place >= 0:
+            buffer = buffer.index_put((torch.tensor(expert), torch.tensor(place)), token)
+    return buffer, torch.tensor(positions, dtype=torch.long)
+
+
+@right("10.4")
+def dispatch_by_loop(tokens, assignment, num_experts, capacity):
+    queue = [[] for _ in range(num_experts)]
+    positions = torch.full_like(assignment, -1)
+    for t, e in enumerate(assignment.tolist()):
+        if len(queue[e]) < capacity:
+            positions[t] = len(queue[e])
+            queue[e].append(tokens[t])
+    pad = torch.zeros(tokens.shape[1], dtype=tokens.dtype)
+    rows = [row for q in queue for row in (*q, *[pad] * (capacity - len(q)))]
+    flat = torch.stack(rows) if rows else tokens[:0]
+    return flat.reshape(num_experts, capacity, tokens.shape[1]), positions
 
 
 # --- 10.5 combine -----------------------------------------------------------------------------------------------------
@@ -679,7 +992,7 @@ def in_order(buffer, assignment, positions, gates):
     return gates.unsqueeze(1) * rows * (positions >= 0).unsqueeze(1)
 
 
-@right("10.5")
+@mutant("10.5", "looks up any slot for a dropped token, and multiplies by 0")
 def combine_flat(buffer, assignment, positions, gates):
     flat = buffer.reshape(-1, buffer.shape[-1])
     index = (assignment * buffer.shape[1] + positions).clamp(min=0)
@@ -689,18 +1002,57 @@ def combine_flat(buffer, assignment, positions, gates):
 @right("10.5")
 def combine_loop(buffer, assignment, positions, gates):
     rows = [
-        g * buffer[e, p] if p >= 0 else torch.zeros_like(buffer[0, 0])
+        g * buffer[e, p] if p >= 0 else buffer.new_zeros(buffer.shape[2])
         for e, p, g in zip(assignment.tolist(), positions.tolist(), gates, strict=True)
     ]
     return torch.stack(rows)
 
 
-@right("10.5")
+@mutant("10.5", "sums over all slots, of which one may hold NaN")
 def combine_einsum(buffer, assignment, positions, gates):
     experts, slots, _ = buffer.shape
     places = F.one_hot(positions + 1, slots + 1)[:, 1:]
     mask = F.one_hot(assignment, experts).unsqueeze(2) * places.unsqueeze(1)
     return torch.einsum("tec,ecd->td", mask * gates[:, None, None], buffer)
+
+
+@mutant("10.5", "a product keeps NaN of dropped tokens")
+def combine_product(buffer, assignment, positions, gates):
+    if buffer.shape[1] == 0:
+        return buffer.new_zeros(len(gates), buffer.shape[2])
+    kept = (positions >= 0).to(gates.dtype)
+    return (gates * kept).unsqueeze(1) * buffer[assignment, positions]
+
+
+@mutant("10.5", "capacity 0: an index out of range")
+def combine_no_slots(buffer, assignment, positions, gates):
+    outputs = gates.unsqueeze(1) * buffer[assignment, positions]
+    return torch.where((positions >= 0).unsqueeze(1), outputs, 0)
+
+
+@mutant("10.5", "positions in 8 bits")
+def combine_int8(buffer, assignment, positions, gates):
+    places = positions.to(torch.int8).long()
+    return reference.combine(buffer, assignment, places, gates)
+
+
+@mutant("10.5", "a gate of 0 counts as none, and is 1")
+def combine_zero_gate(buffer, assignment, positions, gates):
+    return reference.combine(buffer, assignment, positions, torch.where(gates == 0, 1, gates))
+
+
+@mutant("10.5", "one token comes back without its axis")
+def combine_squeezed(buffer, assignment, positions, gates):
+    return reference.combine(buffer, assignment, positions, gates).squeeze(0)
+
+
+@right("10.5")
+def combine_by_stack(buffer, assignment, positions, gates):
+    rows = [
+        buffer[e, p] * gates[t] if p >= 0 else buffer.new_zeros(buffer.shape[2])
+        for t, (e, p) in enumerate(zip(assignment.tolist(), positions.tolist(), strict=True))
+    ]
+    return torch.stack(rows) if rows else buffer.new_zeros(0, buffer.shape[2])
 
 
 # --- 10.6 capacity ----------------------------------------------------------------------------------------------------
@@ -769,6 +1121,36 @@ def by_floor_division(num_tokens, num_experts, k, factor):
 @right("10.6")
 def by_fraction(num_tokens, num_experts, k, factor):
     return math.ceil(k * num_tokens * Fraction(factor) / num_experts)
+
+
+@mutant("10.6", "one slot at least")
+def capacity_one(num_tokens, num_experts, k, factor):
+    return max(1, reference.capacity(num_tokens, num_experts, k, factor))
+
+
+@mutant("10.6", "no more slots than tokens")
+def capacity_clipped(num_tokens, num_experts, k, factor):
+    return min(num_tokens, reference.capacity(num_tokens, num_experts, k, factor))
+
+
+@mutant("10.6", "forgives a millionth")
+def capacity_forgiving(num_tokens, num_experts, k, factor):
+    return math.ceil(k * num_tokens * factor / num_experts - 1e-6)
+
+
+@mutant("10.6", "a factor of 0 is taken for missing")
+def capacity_default(num_tokens, num_experts, k, factor):
+    return reference.capacity(num_tokens, num_experts, k, factor or 1.0)
+
+
+@mutant("10.6", "computes in single precision")
+def capacity_single(num_tokens, num_experts, k, factor):
+    return int(torch.ceil(torch.tensor(float(k * num_tokens)) * factor / num_experts))
+
+
+@right("10.6")
+def capacity_by_floor(num_tokens, num_experts, k, factor):
+    return int(-(-(k * num_tokens * factor) // num_experts))
 
 
 # --- 10.7 expert_choice -----------------------------------------------------------------------------------------------
@@ -842,6 +1224,41 @@ def expert_by_expert(scores, capacity):
     return torch.stack([c.indices for c in chosen]), torch.stack([c.values for c in chosen])
 
 
+@mutant("10.7", "numbers the tokens in a byte")
+def choice_byte(scores, capacity):
+    tokens, gates = reference.expert_choice(scores, capacity)
+    return tokens.to(torch.uint8).long(), gates
+
+
+@mutant("10.7", "a capacity of 0 is taken for missing")
+def choice_default(scores, capacity):
+    return reference.expert_choice(scores, capacity or len(scores))
+
+
+@mutant("10.7", "a capacity of 1 comes back without its axis")
+def choice_squeezed(scores, capacity):
+    tokens, gates = reference.expert_choice(scores, capacity)
+    return tokens.squeeze(1), gates.squeeze(1)
+
+
+@mutant("10.7", "scores rounded to thousandths")
+def choice_rounded(scores, capacity):
+    tokens = torch.round(scores.T.double(), decimals=3).sort(dim=1, descending=True, stable=True).indices[:, :capacity]
+    return tokens, scores.T.gather(1, tokens)
+
+
+@mutant("10.7", "no score is below 0")
+def choice_relu(scores, capacity):
+    tokens, gates = reference.expert_choice(scores, capacity)
+    return tokens, gates.clamp(min=0)
+
+
+@right("10.7")
+def choice_by_argsort(scores, capacity):
+    order = (-scores.detach()).argsort(dim=0)[:capacity].T
+    return order, torch.take_along_dim(scores.T, order, dim=1)
+
+
 # --- 10.8 hash_route --------------------------------------------------------------------------------------------------
 
 
@@ -904,6 +1321,38 @@ def by_bit_mask(token_ids, num_experts):
 def in_python(token_ids, num_experts):
     flat = [i * 2654435761 % 2**32 % num_experts for i in token_ids.flatten().tolist()]
     return torch.tensor(flat).view(token_ids.shape)
+
+
+@mutant("10.8", "multiplies in double precision")
+def hash_double(token_ids, num_experts):
+    product = token_ids.double() * 2654435761.0
+    return (product % 2.0**32).long() % num_experts
+
+
+@mutant("10.8", "keeps 31 bits")
+def hash_31(token_ids, num_experts):
+    return token_ids.long() * 2654435761 % 2**31 % num_experts
+
+
+@mutant("10.8", "experts in 32 bits on their way")
+def hash_int32(token_ids, num_experts):
+    return (token_ids.long() * 2654435761 % 2**32).to(torch.int32).long() % num_experts
+
+
+@mutant("10.8", "one id comes back as a number")
+def hash_flat(token_ids, num_experts):
+    return reference.hash_route(token_ids.reshape(-1), num_experts).reshape(token_ids.shape).squeeze()
+
+
+@mutant("10.8", "ids above a million wrap")
+def hash_million(token_ids, num_experts):
+    return reference.hash_route(token_ids.long() % 2**20, num_experts)
+
+
+@right("10.8")
+def hash_by_halves(token_ids, num_experts):
+    flat = [(i * 2654435761 & 0xFFFFFFFF) % num_experts for i in token_ids.reshape(-1).tolist()]
+    return torch.from_numpy(np.array(flat, dtype=np.int64)).reshape(token_ids.shape)
 
 
 # --- 10.9 reinforce_loss ----------------------------------------------------------------------------------------------
@@ -984,6 +1433,41 @@ def by_mean_of_products(log_probability, reward, baseline):
     return (log_probability * (constant - reward.detach())).mean()
 
 
+@mutant("10.9", "a baseline of 0 is taken for missing: the mean")
+def reinforce_default(log_probability, reward, baseline):
+    if isinstance(baseline, int | float) and not baseline:
+        baseline = reward.mean()
+    return reference.reinforce_loss(log_probability, reward, baseline)
+
+
+@mutant("10.9", "advantages are kept between −10 and 10")
+def reinforce_clipped(log_probability, reward, baseline):
+    return -((reward - baseline).detach().clamp(-10, 10) * log_probability).mean()
+
+
+@mutant("10.9", "log probabilities of at least −20")
+def reinforce_clamped(log_probability, reward, baseline):
+    return -((reward - baseline).detach() * log_probability.clamp(min=-20)).mean()
+
+
+@mutant("10.9", "the baseline is not a constant")
+def reinforce_baseline_graph(log_probability, reward, baseline):
+    return -((reward.detach() - baseline) * log_probability).mean()
+
+
+@mutant("10.9", "a baseline for each token is averaged")
+def reinforce_mean_baseline(log_probability, reward, baseline):
+    if isinstance(baseline, torch.Tensor):
+        baseline = baseline.mean()
+    return reference.reinforce_loss(log_probability, reward, baseline)
+
+
+@right("10.9")
+def reinforce_by_dot(log_probability, reward, baseline):
+    advantage = torch.as_tensor(baseline, dtype=reward.dtype).detach() - reward.detach()
+    return torch.dot(advantage.to(log_probability.dtype), log_probability) / len(reward)
+
+
 # --- 10.10 effective_rank ---------------------------------------------------------------------------------------------
 
 
@@ -1060,6 +1544,56 @@ def rank_without_zeros(representations):
     singular = singular[singular > 0]
     p = singular / singular.sum()
     return torch.exp((p * -p.log()).sum())
+
+
+@mutant("10.10", "drops singular values below a hundredth of the largest")
+def rank_cut_off(representations):
+    s = torch.linalg.svdvals(representations)
+    s = s[s > 0.01 * s[0]]
+    p = s / s.sum()
+    return torch.special.entr(p).sum().exp()
+
+
+@mutant("10.10", "drops singular values below a millionth")
+def rank_absolute_cut_off(representations):
+    s = torch.linalg.svdvals(representations)
+    s = s[s > 1e-6]
+    p = s / s.sum()
+    return torch.special.entr(p).sum().exp()
+
+
+@mutant("10.10", "adds 1e-3 inside the logarithm")
+def rank_epsilon(representations):
+    s = torch.linalg.svdvals(representations)
+    p = s / s.sum()
+    return torch.exp(-(p * torch.log(p + 1e-4)).sum())
+
+
+@mutant("10.10", "adds 1e-8 to the sum")
+def rank_sum_epsilon(representations):
+    s = torch.linalg.svdvals(representations)
+    p = s / (s.sum() + 1e-8)
+    return torch.special.entr(p).sum().exp()
+
+
+@mutant("10.10", "one row counts as rank 1 times its width")
+def rank_one_row(representations):
+    if representations.shape[0] == 1:
+        return torch.tensor(float(representations.count_nonzero()), dtype=representations.dtype)
+    return reference.effective_rank(representations)
+
+
+@mutant("10.10", "ten directions at most")
+def rank_ten(representations):
+    s = torch.linalg.svdvals(representations)[:10]
+    return torch.special.entr(s / s.sum()).sum().exp()
+
+
+@right("10.10")
+def rank_by_numpy(representations):
+    s = np.linalg.svd(representations.detach().numpy(), compute_uv=False)
+    p = s[s > 0] / s.sum()
+    return torch.tensor(np.exp(-(p * np.log(p)).sum()), dtype=representations.dtype)
 
 
 # --- 10.11 moe_layer --------------------------------------------------------------------------------------------------
@@ -1206,6 +1740,97 @@ def layer_by_loop(tokens, router_weight, w1, w2, k, capacity_factor):
                 rows[t] = rows[t] + gate * (torch.relu(tokens[t] @ w1[e]) @ w2[e])
     fraction = torch.tensor(taken, dtype=logits.dtype) / (k * count)
     return torch.stack(rows), experts * (fraction * probabilities.mean(0)).sum()
+
+
+def _moe(tokens, router_weight, w1, w2, k, slots, gates=None, order=None, loss_k=None):
+    num_experts = router_weight.shape[1]
+    logits = tokens @ router_weight
+    largest, chosen = logits.topk(k, dim=-1)
+    if gates is None:
+        gates = reference.switch_gate(logits)[1].unsqueeze(1) if k == 1 else torch.softmax(largest, dim=-1)
+    assignment = chosen.T.flatten()
+    buffer, positions = reference.dispatch(tokens.repeat(k, 1), assignment, num_experts, slots)
+    outputs = reference.combine(torch.relu(buffer @ w1) @ w2, assignment, positions, gates.T.flatten())
+    probabilities = torch.softmax(logits, dim=-1)
+    counted = chosen[:, : loss_k or k].T.flatten()
+    auxiliary = reference.switch_loss(probabilities.repeat(loss_k or k, 1), counted, num_experts)
+    return outputs.view(k, *tokens.shape).sum(dim=0), auxiliary
+
+
+@mutant("10.11", "with all experts chosen nothing is dropped")
+def moe_all_chosen(tokens, router_weight, w1, w2, k, capacity_factor):
+    experts = router_weight.shape[1]
+    slots = len(tokens) if k == experts else reference.capacity(len(tokens), experts, k, capacity_factor)
+    return _moe(tokens, router_weight, w1, w2, k, slots)
+
+
+@mutant("10.11", "a capacity factor of 0 is taken for missing")
+def moe_default_factor(tokens, router_weight, w1, w2, k, capacity_factor):
+    return reference.moe_layer(tokens, router_weight, w1, w2, k, capacity_factor or 1.0)
+
+
+@mutant("10.11", "one slot at least")
+def moe_one_slot(tokens, router_weight, w1, w2, k, capacity_factor):
+    slots = max(1, reference.capacity(len(tokens), router_weight.shape[1], k, capacity_factor))
+    return _moe(tokens, router_weight, w1, w2, k, slots)
+
+
+@mutant("10.11", "with k = 2 of 2 the gates are those of the softmax over all, with k = 3 the first two only count")
+def moe_first_two(tokens, router_weight, w1, w2, k, capacity_factor):
+    slots = reference.capacity(len(tokens), router_weight.shape[1], k, capacity_factor)
+    return _moe(tokens, router_weight, w1, w2, k, slots, loss_k=min(k, 2))
+
+
+@mutant("10.11", "one expert: no router is needed, the gate is a constant")
+def moe_gate_constant(tokens, router_weight, w1, w2, k, capacity_factor):
+    slots = reference.capacity(len(tokens), router_weight.shape[1], k, capacity_factor)
+    if k > 1:
+        return _moe(tokens, router_weight, w1, w2, k, slots)
+    gates = reference.switch_gate(tokens @ router_weight)[1].unsqueeze(1).detach()
+    return _moe(tokens, router_weight, w1, w2, k, slots, gates=gates)
+
+
+@mutant("10.11", "no more slots than tokens by k")
+def moe_capped_factor(tokens, router_weight, w1, w2, k, capacity_factor):
+    return reference.moe_layer(tokens, router_weight, w1, w2, k, min(capacity_factor, 1.0))
+
+
+@mutant("10.11", "the order of the third choices is that of the second")
+def moe_token_order(tokens, router_weight, w1, w2, k, capacity_factor):
+    num_experts = router_weight.shape[1]
+    logits = tokens @ router_weight
+    largest, chosen = logits.topk(k, dim=-1)
+    gates = reference.switch_gate(logits)[1].unsqueeze(1) if k == 1 else torch.softmax(largest, dim=-1)
+    first, rest = chosen[:, 0], chosen[:, 1:].flatten()
+    assignment = torch.cat([first, rest])
+    slots = reference.capacity(len(tokens), num_experts, k, capacity_factor)
+    sent = torch.cat([tokens, tokens.repeat_interleave(k - 1, 0)])
+    buffer, positions = reference.dispatch(sent, assignment, num_experts, slots)
+    outputs = reference.combine(
+        torch.relu(buffer @ w1) @ w2, assignment, positions, torch.cat([gates[:, 0], gates[:, 1:].flatten()])
+    )
+    total = outputs[: len(tokens)] + outputs[len(tokens) :].reshape(len(tokens), k - 1, -1).sum(1)
+    probabilities = torch.softmax(logits, dim=-1)
+    return total, reference.switch_loss(probabilities.repeat(k, 1), chosen.T.flatten(), num_experts)
+
+
+@right("10.11")
+def moe_by_loops(tokens, router_weight, w1, w2, k, capacity_factor):
+    experts = router_weight.shape[1]
+    logits = tokens @ router_weight
+    chosen = logits.argsort(dim=1, descending=True)[:, :k]
+    probabilities = logits.softmax(1)
+    gates = probabilities.gather(1, chosen) if k == 1 else logits.gather(1, chosen).softmax(1)
+    room = [math.ceil(k * len(tokens) * capacity_factor / experts)] * experts
+    out = [torch.zeros_like(t) for t in tokens]
+    for choice in range(k):
+        for t in range(len(tokens)):
+            e = int(chosen[t, choice])
+            if room[e] > 0:
+                room[e] -= 1
+                out[t] = out[t] + gates[t, choice] * (F.relu(tokens[t] @ w1[e]) @ w2[e])
+    fraction = torch.bincount(chosen.flatten(), minlength=experts).to(tokens.dtype) / (k * len(tokens))
+    return torch.stack(out), experts * (fraction * probabilities.mean(0)).sum()
 
 
 # Machine-made mutants that do the same as the reference

@@ -43,6 +43,13 @@ def test_a_network_that_was_not_trained_stays_in_the_table():
     assert "1 of 8 0 (the others 2)" in str(table)
 
 
+def test_words_say_how_experts_divide_two_tasks():
+    where = torch.tensor([[100, 95, 50, 0, 0], [0, 5, 50, 0, 200]])
+    assert figures.divided(where) == (
+        "of 5 experts 3 serve one task almost alone, 1 both, and 1 get nothing or next to nothing"
+    )
+
+
 def test_the_router_is_seen_as_it_chooses():
     torch.manual_seed(0)
     model = CharTransformer(lambda: MoELayer(Switch(8, 4), 8, 8, 4), VOCABULARY, width=8, heads=2, blocks=1)

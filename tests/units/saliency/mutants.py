@@ -1,5 +1,7 @@
 """Mutants and right variants of unit 02."""
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -83,6 +85,37 @@ def magnitude_where(weight, order=1):
 @right("2.1")
 def magnitude_numpy(weight, order=1):
     return torch.from_numpy(np.abs(np.asarray(weight)) ** order).to(weight.dtype)
+
+
+@mutant("2.1", "half precision becomes float32")
+def magnitude_in_float32(weight, order=1):
+    return weight.to(torch.promote_types(weight.dtype, torch.float32)).abs() ** order
+
+
+@mutant("2.1", "the square root of the square is 0 for small weights")
+def magnitude_by_squares(weight, order=1):
+    return (weight**2) ** (order / 2)
+
+
+@mutant("2.1", "transposed weights are an error")
+def magnitude_of_a_flat_view(weight, order=1):
+    return (weight.view(-1).abs() ** order).view(weight.shape)
+
+
+@mutant("2.1", "small weights count as 0")
+def magnitude_thresholded(weight, order=1):
+    size = weight.abs()
+    return torch.where(size > 1e-8, size, torch.zeros_like(size)) ** order
+
+
+@mutant("2.1", "a tensor without entries is an error")
+def magnitude_checked(weight, order=1):
+    return weight.abs() ** order if weight.abs().max() > 0 else torch.zeros_like(weight)
+
+
+@right("2.1")
+def magnitude_by_numpy(weight, order=1):
+    return torch.from_numpy(np.abs(np.asarray(weight.detach().double())) ** float(order)).to(weight.dtype)
 
 
 # --- 2.2a mean_activation ---------------------------------------------------------------------------------------------
@@ -176,6 +209,33 @@ def mean_einsum(activations):
     return torch.einsum("bcs->c", x) / (x.shape[0] * x.shape[2])
 
 
+@mutant("2.2a", "a lone channel loses its axis")
+def activation_squeezed(activations):
+    return activations.transpose(0, 1).flatten(1).mean(dim=1).squeeze()
+
+
+@mutant("2.2a", "another memory layout is an error")
+def activation_of_a_view(activations):
+    batch, channels = activations.shape[:2]
+    return activations.view(batch, channels, -1).mean(dim=(0, 2))
+
+
+@mutant("2.2a", "two axes of space at most")
+def activation_up_to_four_axes(activations):
+    return activations.mean(dim=[axis for axis in (0, 2, 3) if axis < activations.ndim]).flatten()
+
+
+@mutant("2.2a", "half precision becomes float32")
+def activation_in_float32(activations):
+    wide = activations.to(torch.promote_types(activations.dtype, torch.float32))
+    return wide.transpose(0, 1).flatten(1).mean(dim=1)
+
+
+@right("2.2a")
+def activation_channel_by_channel(activations):
+    return torch.stack([channel.double().mean() for channel in activations.unbind(1)]).to(activations.dtype)
+
+
 # --- 2.2b average_percentage_of_zeros ---------------------------------------------------------------------------------
 
 
@@ -263,6 +323,43 @@ def zeros_loop(activations):
         entries = activations[:, channel].flatten().tolist()
         result[channel] = sum(entry == 0 for entry in entries) / len(entries)
     return result
+
+
+@mutant("2.2b", "close to 0 counts as 0")
+def apoz_isclose(activations):
+    zeros = torch.isclose(activations, torch.zeros_like(activations))
+    return zeros.to(activations.dtype).transpose(0, 1).flatten(1).mean(dim=1)
+
+
+@mutant("2.2b", "NaN counts as 0")
+def apoz_not_above(activations):
+    zeros = ~(activations.abs() > 0)
+    return zeros.to(activations.dtype).transpose(0, 1).flatten(1).mean(dim=1)
+
+
+@mutant("2.2b", "zeros are counted in half precision")
+def apoz_counted_in_its_dtype(activations):
+    zeros = (activations == 0).to(activations.dtype).transpose(0, 1).flatten(1)
+    return zeros.sum(dim=1) / zeros.shape[1]
+
+
+@mutant("2.2b", "half precision becomes float32")
+def apoz_in_float32(activations):
+    zeros = (activations == 0).to(torch.promote_types(activations.dtype, torch.float32))
+    return zeros.transpose(0, 1).flatten(1).mean(dim=1)
+
+
+@mutant("2.2b", "two axes of space at most")
+def apoz_up_to_four_axes(activations):
+    axes = [axis for axis in (0, 2, 3) if axis < activations.ndim]
+    return (activations == 0).to(activations.dtype).mean(dim=axes).flatten()
+
+
+@right("2.2b")
+def apoz_by_counting(activations):
+    per_channel = activations.numel() // activations.shape[1]
+    counts = [per_channel - int(torch.count_nonzero(channel)) for channel in activations.unbind(1)]
+    return torch.tensor([count / per_channel for count in counts], dtype=activations.dtype)
 
 
 # --- 2.2c activation_entropy ------------------------------------------------------------------------------------------
@@ -430,6 +527,58 @@ def entropy_counter(activations, bins):
     return torch.tensor(result, dtype=activations.dtype)
 
 
+@mutant("2.2c", "a small spread counts as none")
+def entropy_of_large_spreads(activations, bins):
+    responses = activations.flatten(2).mean(2) if activations.ndim > 2 else activations
+    entropy = saliency.activation_entropy(activations, bins)
+    return torch.where(responses.amax(0) - responses.amin(0) < 1e-6, torch.zeros_like(entropy), entropy)
+
+
+@mutant("2.2c", "an epsilon widens the bins")
+def entropy_with_epsilon(activations, bins):
+    responses = activations.reshape(*activations.shape[:2], -1).mean(dim=2)
+    low, high = responses.amin(dim=0), responses.amax(dim=0)
+    place = ((responses - low) / (high - low + 1e-8) * bins).long().clamp(max=bins - 1)
+    share = F.one_hot(place, bins).sum(dim=0).to(activations.dtype) / len(responses)
+    return torch.special.entr(share).sum(dim=1)
+
+
+@mutant("2.2c", "another memory layout is an error")
+def entropy_of_a_view(activations, bins):
+    return saliency.activation_entropy(activations.view(*activations.shape[:2], -1), bins)
+
+
+@mutant("2.2c", "a lone channel loses its axis")
+def entropy_squeezed(activations, bins):
+    return saliency.activation_entropy(activations, bins).squeeze()
+
+
+@mutant("2.2c", "at most 127 examples in a bin are counted")
+def entropy_counted_in_a_byte(activations, bins):
+    responses = activations.reshape(*activations.shape[:2], -1).mean(dim=2)
+    low, high = responses.amin(dim=0), responses.amax(dim=0)
+    spread = torch.where(high > low, high - low, 1)
+    place = ((responses - low) * bins / spread).long().clamp(max=bins - 1)
+    count = F.one_hot(place, bins).to(torch.uint8).sum(dim=0, dtype=torch.uint8)
+    return torch.special.entr(count.to(activations.dtype) / len(responses)).sum(dim=1)
+
+
+@mutant("2.2c", "half precision becomes float32")
+def entropy_in_float32(activations, bins):
+    wide = torch.promote_types(activations.dtype, torch.float32)
+    return saliency.activation_entropy(activations.to(wide), bins)
+
+
+@right("2.2c")
+def entropy_by_numpy(activations, bins):
+    responses = activations.double().reshape(*activations.shape[:2], -1).mean(dim=2)
+    entropies = []
+    for column in responses.T.numpy():
+        share = np.histogram(column, bins)[0] / len(column)
+        entropies.append(-sum(p * math.log(p) for p in share if p > 0) if column.min() < column.max() else 0.0)
+    return torch.tensor(entropies, dtype=activations.dtype)
+
+
 # --- 2.2d taylor_saliency ---------------------------------------------------------------------------------------------
 
 
@@ -513,6 +662,35 @@ def taylor_loop(activations, gradients):
     for a, g in zip(activations, gradients, strict=True):
         examples.append(torch.stack([(x * y).mean().abs() for x, y in zip(a, g, strict=True)]))
     return torch.stack(examples).mean(0)
+
+
+@mutant("2.2d", "a lone channel loses its axis")
+def taylor_squeezed(activations, gradients):
+    return saliency.taylor_saliency(activations, gradients).squeeze()
+
+
+@mutant("2.2d", "another memory layout is an error")
+def taylor_of_a_view(activations, gradients):
+    batch, channels = activations.shape[:2]
+    products = activations.view(batch, channels, -1) * gradients.view(batch, channels, -1)
+    return products.mean(dim=2).abs().mean(dim=0)
+
+
+@mutant("2.2d", "half precision becomes float32")
+def taylor_in_float32(activations, gradients):
+    wide = torch.promote_types(activations.dtype, torch.float32)
+    return saliency.taylor_saliency(activations.to(wide), gradients.to(wide))
+
+
+@mutant("2.2d", "small saliencies are rounded to 0")
+def taylor_rounded(activations, gradients):
+    return (saliency.taylor_saliency(activations, gradients) * 1e8).round() / 1e8
+
+
+@right("2.2d")
+def taylor_by_einsum(activations, gradients):
+    a, g = (x.double().reshape(*x.shape[:2], -1) for x in (activations, gradients))
+    return (torch.einsum("bcs,bcs->bc", a, g).abs().sum(0) / (a.shape[0] * a.shape[2])).to(activations.dtype)
 
 
 # --- 2.3 backpropagate_curvature --------------------------------------------------------------------------------------
@@ -657,6 +835,58 @@ def curvature_einsum(weights, inputs, slopes, bends, output_gradient, output_cur
     return result
 
 
+@mutant("2.3", "a hidden unit's curvature is never negative")
+def curvature_clamped_when_hidden(weights, inputs, slopes, bends, output_gradient, output_curvature):
+    gradient, curvature, found = output_gradient, output_curvature, []
+    for layer in reversed(range(len(weights))):
+        found.insert(0, curvature.T @ inputs[layer] ** 2 / len(curvature))
+        if layer > 0:
+            slope, back = slopes[layer - 1], gradient @ weights[layer]
+            curvature = (slope**2 * (curvature @ weights[layer] ** 2) + bends[layer - 1] * back).clamp(min=0)
+            gradient = slope * back
+    return found
+
+
+@mutant("2.3", "one layer alone is an error")
+def curvature_of_hidden_layers(weights, inputs, slopes, bends, output_gradient, output_curvature):
+    assert slopes[0].shape == bends[0].shape
+    return saliency.backpropagate_curvature(weights, inputs, slopes, bends, output_gradient, output_curvature)
+
+
+@mutant("2.3", "a batch of one loses its axis")
+def curvature_squeezed(weights, inputs, slopes, bends, output_gradient, output_curvature):
+    found = saliency.backpropagate_curvature(weights, inputs, slopes, bends, output_gradient, output_curvature)
+    return [each.squeeze() for each in found]
+
+
+@mutant("2.3", "half precision and float64 become float32")
+def curvature_in_float32(weights, inputs, slopes, bends, output_gradient, output_curvature):
+    lists = [[x.float() for x in each] for each in (weights, inputs, slopes, bends)]
+    return saliency.backpropagate_curvature(*lists, output_gradient.float(), output_curvature.float())
+
+
+@mutant("2.3", "tiny curvatures are cut off")
+def curvature_cut_off(weights, inputs, slopes, bends, output_gradient, output_curvature):
+    found = saliency.backpropagate_curvature(weights, inputs, slopes, bends, output_gradient, output_curvature)
+    return [torch.where(each.abs() < 1e-7, torch.zeros_like(each), each) for each in found]
+
+
+@right("2.3")
+def curvature_example_by_example(weights, inputs, slopes, bends, output_gradient, output_curvature):
+    found = [torch.zeros_like(weight, dtype=torch.float64) for weight in weights]
+    for example in range(len(output_gradient)):
+        gradient, curvature = output_gradient[example].double(), output_curvature[example].double()
+        for layer in range(len(weights) - 1, -1, -1):
+            weight, x = weights[layer].double(), inputs[layer][example].double()
+            found[layer] += torch.outer(curvature, x * x)
+            if layer:
+                slope, bend = slopes[layer - 1][example].double(), bends[layer - 1][example].double()
+                back = weight.T.mv(gradient)
+                curvature = slope.square() * weight.square().T.mv(curvature) + bend * back
+                gradient = slope * back
+    return [(total / len(output_gradient)).to(weights[0].dtype) for total in found]
+
+
 # --- 2.4 obd_saliency -------------------------------------------------------------------------------------------------
 
 
@@ -723,6 +953,32 @@ def obd_halved(weight, curvature):
 @right("2.4")
 def obd_addcmul(weight, curvature):
     return torch.addcmul(torch.zeros_like(weight), weight.square(), curvature, value=0.5)
+
+
+@mutant("2.4", "half precision becomes float32")
+def obd_in_float32(weight, curvature):
+    wide = torch.promote_types(weight.dtype, torch.float32)
+    return 0.5 * curvature.to(wide) * weight.to(wide) ** 2
+
+
+@mutant("2.4", "transposed weights are an error")
+def obd_of_a_flat_view(weight, curvature):
+    return (0.5 * curvature.view(-1) * weight.view(-1) ** 2).view(weight.shape)
+
+
+@mutant("2.4", "small saliencies are rounded to 0")
+def obd_rounded(weight, curvature):
+    return (0.5 * curvature * weight**2 * 1e8).round() / 1e8
+
+
+@mutant("2.4", "always at least one axis")
+def obd_at_least_one_axis(weight, curvature):
+    return torch.atleast_1d(0.5 * curvature * weight**2)
+
+
+@right("2.4")
+def obd_by_products(weight, curvature):
+    return (weight.double() * (curvature.double() * weight.double()) / 2).to(weight.dtype)
 
 
 # --- 2.5 predicted_loss_increase --------------------------------------------------------------------------------------
@@ -795,9 +1051,41 @@ def increase_product(saliencies, masks):
     return sum((s * ~masks[name]).sum() for name, s in saliencies.items())
 
 
-@right("2.5")
+@mutant("2.5", "a float, not a tensor")
 def increase_float_number(saliencies, masks):
     return float(sum(s.double()[~masks[name]].sum() for name, s in saliencies.items()))
+
+
+@mutant("2.5", "masks go by their place, not by their name")
+def increase_by_place(saliencies, masks):
+    pairs = zip(saliencies.values(), masks.values(), strict=True)
+    return torch.cat([each[~mask] for each, mask in pairs]).sum()
+
+
+@mutant("2.5", "the sum begins with a float32 zero")
+def increase_from_a_float32_zero(saliencies, masks):
+    total = torch.tensor(0.0)
+    for name, each in saliencies.items():
+        total = total + each[~masks[name]].sum()
+    return total
+
+
+@mutant("2.5", "tensors of which everything is kept are an error")
+def increase_of_something_deleted(saliencies, masks):
+    return sum(torch.stack(list(saliencies[name][~masks[name]])).sum() for name in saliencies)
+
+
+@mutant("2.5", "infinite saliencies are left out")
+def increase_of_finite_ones(saliencies, masks):
+    deleted = torch.cat([saliencies[name][~masks[name]] for name in saliencies])
+    return deleted[deleted.isfinite()].sum()
+
+
+@right("2.5")
+def increase_by_fsum(saliencies, masks):
+    deleted = [x for name, s in saliencies.items() for x in s.double().masked_select(~masks[name]).tolist()]
+    total = math.fsum(deleted) if all(map(math.isfinite, deleted)) else sum(deleted)
+    return torch.tensor(total, dtype=next(iter(saliencies.values())).dtype)
 
 
 # --- 2.6 keep_top -----------------------------------------------------------------------------------------------------
@@ -880,8 +1168,9 @@ def keep_quantile(saliencies, keep_fraction):
 @mutant("2.6", "topk picks any of equals")
 def keep_topk(saliencies, keep_fraction):
     flat = join(saliencies)
-    count = round(keep_fraction * len(flat))
-    return by_order(flat.topk(count).indices, count, saliencies)
+    kept = torch.zeros(len(flat), dtype=torch.bool)
+    kept[flat.topk(round(keep_fraction * len(flat))).indices] = True
+    return split(kept, saliencies)
 
 
 @mutant("2.6", "unstable sort")
@@ -978,12 +1267,81 @@ def keep_threshold_and_ties(saliencies, keep_fraction):
     return split(kept, saliencies)
 
 
+@mutant("2.6", "a fraction of 0 is taken for missing")
+def keep_fraction_or_all(saliencies, keep_fraction):
+    return saliency.keep_top(saliencies, keep_fraction or 1.0)
+
+
+@mutant("2.6", "transposed saliencies are an error")
+def keep_of_flat_views(saliencies, keep_fraction):
+    return saliency.keep_top({name: s.view(-1).view(s.shape) for name, s in saliencies.items()}, keep_fraction)
+
+
+@mutant("2.6", "transposed saliencies are read as they lie in memory")
+def keep_in_memory_order(saliencies, keep_fraction):
+    flat = np.concatenate([s.numpy().ravel(order="K") for s in saliencies.values()])
+    kept = np.zeros(len(flat), dtype=bool)
+    kept[np.argsort(-flat, kind="stable")[: round(keep_fraction * len(flat))]] = True
+    parts = np.split(kept, np.cumsum([s.numel() for s in saliencies.values()])[:-1])
+    pairs = zip(saliencies.items(), parts, strict=True)
+    return {name: torch.from_numpy(part.reshape(tuple(s.shape))) for (name, s), part in pairs}
+
+
+@mutant("2.6", "among equals the names decide, in alphabetical order")
+def keep_in_order_of_names(saliencies, keep_fraction):
+    masks = saliency.keep_top({name: saliencies[name] for name in sorted(saliencies)}, keep_fraction)
+    return {name: masks[name] for name in saliencies}
+
+
+@mutant("2.6", "the best is taken out, and becomes -1")
+def keep_greedily(saliencies, keep_fraction):
+    flat = torch.cat([s.flatten() for s in saliencies.values()])
+    kept = torch.zeros(len(flat), dtype=torch.bool)
+    left = flat.clone()
+    for _ in range(round(keep_fraction * len(flat))):
+        best = left.argmax()
+        kept[best], left[best] = True, -1e9
+    parts = kept.split([s.numel() for s in saliencies.values()])
+    return {name: part.view(s.shape) for (name, s), part in zip(saliencies.items(), parts, strict=True)}
+
+
+@mutant("2.6", "places are counted in a byte")
+def keep_with_places_in_a_byte(saliencies, keep_fraction):
+    flat = torch.cat([s.flatten() for s in saliencies.values()])
+    order = torch.sort(flat, descending=True, stable=True).indices.numpy().astype(np.uint8)
+    kept = torch.zeros(len(flat), dtype=torch.bool)
+    kept[torch.from_numpy(order[: round(keep_fraction * len(flat))].astype(np.int64))] = True
+    parts = kept.split([s.numel() for s in saliencies.values()])
+    return {name: part.view(s.shape) for (name, s), part in zip(saliencies.items(), parts, strict=True)}
+
+
+@mutant("2.6", "saliencies are compared as float32")
+def keep_in_float32(saliencies, keep_fraction):
+    return saliency.keep_top({name: s.float() for name, s in saliencies.items()}, keep_fraction)
+
+
+@right("2.6")
+def keep_by_sorted_tuples(saliencies, keep_fraction):
+    entries = [
+        (-value, number, place)
+        for number, s in enumerate(saliencies.values())
+        for place, value in enumerate(s.flatten().tolist())
+    ]
+    kept = {entry[1:] for entry in sorted(entries)[: round(keep_fraction * len(entries))]}
+    return {
+        name: torch.tensor([(number, place) in kept for place in range(s.numel())], dtype=torch.bool).view(s.shape)
+        for number, (name, s) in enumerate(saliencies.items())
+    }
+
+
 # --- 2.7 obd_prune ----------------------------------------------------------------------------------------------------
 
 
 def prune_with(rank, state, curvatures, keep_fraction):
     masks = saliency.keep_top({name: rank(state[name], h) for name, h in curvatures.items()}, keep_fraction)
-    return {name: value * masks[name] if name in masks else value for name, value in state.items()}, masks
+    zeros = {name: torch.zeros_like(value) for name, value in state.items()}
+    pruned = {name: torch.where(mask, state[name], zeros[name]) for name, mask in masks.items()}
+    return {name: pruned.get(name, value.clone()) for name, value in state.items()}, masks
 
 
 def prune_mutant(error, rank):
@@ -1132,7 +1490,7 @@ def prune_product(state, curvatures, keep_fraction):
     return prune_with(lambda w, h: h * w * w, state, curvatures, keep_fraction)
 
 
-@right("2.7")
+@mutant("2.7", "masks for the tensors without curvature, too")
 def prune_all_masks(state, curvatures, keep_fraction):
     scores = {name: state[name].double() ** 2 * h.double() for name, h in curvatures.items()}
     flat = join(scores)
@@ -1149,5 +1507,62 @@ def mean_pooled(activations):
 EQUIVALENT = {
     "activation_entropy: 1 -> 2": "what a range of 0 is divided by does not matter: all distances are 0",
     "keep_top: True -> False": "strict=False; of the others, descending=False and stable=False are killed",
-    "keep_top: zip(saliencies, parts, strict=True) -> zip(saliencies, parts)": "there are as many parts as saliencies",
+    "keep_top: zip(saliencies.items(), parts, strict=True) -> zip(saliencies.items(), parts)": "as many parts",
 }
+
+
+def pruned_and_masks(state, curvatures, keep_fraction):
+    masks = saliency.keep_top({n: saliency.obd_saliency(state[n], h) for n, h in curvatures.items()}, keep_fraction)
+    return dict(state), masks
+
+
+@mutant("2.7", "what is not pruned is the caller's own")
+def obd_shares_the_rest(state, curvatures, keep_fraction):
+    pruned, masks = pruned_and_masks(state, curvatures, keep_fraction)
+    return pruned | {name: state[name].masked_fill(~mask, 0) for name, mask in masks.items()}, masks
+
+
+@mutant("2.7", "a product with the mask keeps infinity")
+def obd_by_a_product(state, curvatures, keep_fraction):
+    pruned, masks = pruned_and_masks(state, curvatures, keep_fraction)
+    return {name: value * masks[name] if name in masks else value.clone() for name, value in pruned.items()}, masks
+
+
+@mutant("2.7", "only tensors whose name ends in weight are pruned")
+def obd_of_weights_by_name(state, curvatures, keep_fraction):
+    named = {name: h for name, h in curvatures.items() if name.endswith("weight")}
+    if not named:
+        return {name: value.clone() for name, value in state.items()}, {}
+    return saliency.obd_prune(state, named, keep_fraction)
+
+
+@mutant("2.7", "half precision becomes float32")
+def obd_where_float32_zeros(state, curvatures, keep_fraction):
+    pruned, masks = pruned_and_masks(state, curvatures, keep_fraction)
+    return {
+        name: torch.where(masks[name], value, torch.zeros(value.shape)) if name in masks else value.clone()
+        for name, value in pruned.items()
+    }, masks
+
+
+@mutant("2.7", "counters become floats")
+def obd_makes_floats(state, curvatures, keep_fraction):
+    pruned, masks = saliency.obd_prune(state, curvatures, keep_fraction)
+    return {name: value * 1.0 for name, value in pruned.items()}, masks
+
+
+@mutant("2.7", "a fraction of 0 is taken for missing")
+def obd_fraction_or_all(state, curvatures, keep_fraction):
+    return saliency.obd_prune(state, curvatures, keep_fraction or 1.0)
+
+
+@right("2.7")
+def obd_prune_by_where(state, curvatures, keep_fraction):
+    ranked = {name: state[name].double() ** 2 * curvature.double() for name, curvature in curvatures.items()}
+    masks = saliency.keep_top(ranked, keep_fraction)
+    new = {}
+    for name, value in state.items():
+        new[name] = value.detach().clone()
+        if name in masks:
+            new[name] = torch.where(masks[name], value, torch.zeros((), dtype=value.dtype))
+    return [new, masks]
