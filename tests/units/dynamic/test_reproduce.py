@@ -42,6 +42,7 @@ def of_three_seeds(stored):
     return results
 
 
+@pytest.mark.slow
 def test_run_stores_every_experiment(stored):
     assert stored["seeds"] == {"asked": 1, "has": 1}
     (race,) = stored["exits"]
