@@ -655,6 +655,8 @@ def race_words(results: Mapping[str, Any]) -> str:
     slower = [microseconds(run, IN_TORCH) / microseconds(run, ALONE) for run in runs]
     trunk = [microseconds(run, "trunk without exits") / microseconds(run, TRUNK) for run in runs]
     thresholds = [run["thresholds"]["two exits"] for run in runs]
+    busy = [np.median(np.divide(each["clock"], each["processor"])) for run in runs for each in run["race"].values()]
+    clocked = [microseconds(run, FULL, "clock") / microseconds(run, CASCADE, "clock") for run in runs]
     return (
         f"The two exits make the full network {plots.mean_and_range(speedups(runs, CASCADE), 1)} times faster "
         f"than torch "
