@@ -95,7 +95,7 @@ def true(condition: Any, message: str, expected: Any = None, got: Any = None) ->
 def same_kind(got: Any, expected: Any, what: str = "the result") -> None:
     """Same type, shape and dtype; lists and tuples count as the same, so do int and float where a float is expected."""
     wanted = form(expected)
-    if got is None and expected is not None:
+    if got is None:
         raise LawViolation(f"{what} is None: is a `return` missing?", wanted)
     if isinstance(expected, Tensor | np.ndarray):
         if type(got) is not type(expected):
@@ -154,11 +154,13 @@ def close(
     same_kind(got, expected, what)
     if isinstance(expected, Mapping):
         for key in expected:
-            close(got[key], expected[key], f"{what}[{key!r}]", rtol, atol)
+            if got[key] is not None or expected[key] is not None:
+                close(got[key], expected[key], f"{what}[{key!r}]", rtol, atol)
         return
     if isinstance(expected, list | tuple):
         for i, (g, e) in enumerate(zip(got, expected, strict=True)):
-            close(g, e, f"{what}[{i}]", rtol, atol)
+            if g is not None or e is not None:  # of None nothing more can be said
+                close(g, e, f"{what}[{i}]", rtol, atol)
         return
     if not isinstance(expected, Tensor | np.ndarray | float):
         true(got == expected, f"{what} is wrong", expected, got)

@@ -38,6 +38,7 @@ def main(control_fd: int, topic: str, isolate: bool) -> None:
     control = socket.socket(fileno=control_fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    torch.ones(8).to(torch.float16)  # looks at the processor once, in /proc, which submissions do not have
     importlib.import_module(f"course_utils.{topic}")  # stubs; but what they import is what students import
     for name in LAZY:
         with contextlib.suppress(ImportError):

@@ -220,7 +220,7 @@ def test_comments_name_the_laws_and_no_hidden_input(graded):
     assert "not implemented yet" in found["distill"]
     assert "syntax error" in comments(course, "broken code")["virtual_teacher"]
     assert "not read" in comments(course, "corrupt")["distill"]
-    assert "not JSON" in shown(course, "corrupt").cells[0].source
+    assert "it ends in the middle" in shown(course, "corrupt").cells[0].source
     for student in CLASS:
         for text in comments(course, student).values():
             assert "input:" not in (text or "")
