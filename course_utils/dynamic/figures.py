@@ -683,8 +683,8 @@ def control_words(results: Mapping[str, Any]) -> str:
     without, exits = (plots.mean_and_range(wrong(runs, system)) for system in (control, CASCADE))
     return (
         f"The network without exits that is nearest in time, {control.removeprefix('no exit: ')}, takes "
-        f"{plots.mean_and_range(spent, 2)} times the time of the exits, and makes {without} errors against {exits}: the "
-        f"exits make fewer {in_seeds(fewer)}."
+        f"{plots.mean_and_range(spent, 2)} times the time of the exits, and makes {without} errors against {exits}: "
+        f"the exits make fewer {in_seeds(fewer)}."
     )
 
 

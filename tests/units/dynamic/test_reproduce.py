@@ -63,8 +63,8 @@ def test_tables_and_figures_are_drawn_from_what_is_stored(stored, capsys):
         table = make(results)
         assert isinstance(table, Table) and table.rows
     for say in (
-        figures.race_words, figures.control_words, figures.cost_words, figures.noise_words, figures.gates_words, figures.skipping_words,
-        figures.widths_words, figures.stream_words,
+        figures.race_words, figures.control_words, figures.cost_words, figures.noise_words, figures.gates_words,
+        figures.skipping_words, figures.widths_words, figures.stream_words,
     ):  # fmt: skip
         assert "seed" in say(results) or "times" in say(results)
     sample = stored["widget"]
