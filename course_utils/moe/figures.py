@@ -267,5 +267,5 @@ def divided(where: Tensor) -> str:
     alone = used & (where.max(0).values >= 0.9 * where.sum(0))
     return (
         f"of {where.shape[1]} experts {int(alone.sum())} serve one task almost alone, "
-        f"{int((used & ~alone).sum())} both, and {int((~used).sum())} get nothing or next to nothing"
+        f"{int((used & ~alone).sum())} both, and nothing or next to nothing goes to {int((~used).sum())}"
     )

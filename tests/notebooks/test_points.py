@@ -1,9 +1,28 @@
-"""What a lab says of points."""
+"""What a lab says of points, and of the time that it takes."""
+
+import re
 
 import pytest
 
 from course_utils.notebooks.build import assemble
-from course_utils.units import available, solution_source
+from course_utils.units import available, load_unit, solution_source
+
+HOURS = {
+    "an hour": 1.0,
+    "90 minutes": 1.5,
+    "two hours": 2,
+    "two and a half hours": 2.5,
+    "three hours": 3,
+    "four hours": 4,
+}
+
+
+@pytest.mark.parametrize("topic", available())
+def test_a_lab_takes_longer_than_its_boxes_say(topic):
+    text = solution_source(topic).read_text(encoding="utf-8")
+    stated = re.search(r"The lab takes about (.*?)[.,]", text)[1]
+    minutes = sum(exercise.minutes for exercise in load_unit(topic).exercises)
+    assert minutes <= 0.8 * 60 * HOURS[stated], f"{minutes} minutes of functions alone, in {stated}"
 
 
 @pytest.mark.parametrize("topic", available())

@@ -46,7 +46,7 @@ def test_a_network_that_was_not_trained_stays_in_the_table():
 def test_words_say_how_experts_divide_two_tasks():
     where = torch.tensor([[100, 95, 50, 0, 0], [0, 5, 50, 0, 200]])
     assert figures.divided(where) == (
-        "of 5 experts 3 serve one task almost alone, 1 both, and 1 get nothing or next to nothing"
+        "of 5 experts 3 serve one task almost alone, 1 both, and nothing or next to nothing goes to 1"
     )
 
 
