@@ -43,7 +43,7 @@ def threshold_explorer(sample: Mapping[str, Any]) -> ipywidgets.Widget:
         drawn = axis.barh(["exit 0", "exit 1", "LeNet-5"], 100 * shares, color=plots.COLOURS[1])
         axis.bar_label(drawn, [f"{100 * share:.1f}%" for share in shares], padding=2)
         axis.invert_yaxis()
-        axis.set(xlim=(0, 125), xlabel="leave there (%)")
+        axis.set(xlim=(0, 140), xlabel="leave there (%)")
         figure.suptitle(
             f"{wrong} of {len(labels):,} wrong (LeNet-5 alone: {int((classes[-1] != labels).sum())}), "
             f"{spent[left].mean():.1f} µs an image (LeNet-5 alone: {sample['costs'][-1]:.0f})", fontsize=11,
@@ -71,7 +71,8 @@ def threshold_explorer(sample: Mapping[str, Any]) -> ipywidgets.Widget:
         controls,
         "The explorer with both thresholds at 0.1 nats. Bars: most digits leave at exit 0, few reach "
         "LeNet-5. The title "
-        "gives errors and microseconds. Two rows of eight digits: those that left look clean, those that went on are "
+        "gives errors and microseconds. Two rows of up to eight digits: those that left look clean, those "
+        "that went on are "
         "slanted, broken or smudged; above each stands its entropy.",
     )
 
