@@ -1,6 +1,7 @@
 """Plain data, which is all that functions of exercises take and return: tensors, arrays, numbers, texts, and lists,
 tuples and dicts of these."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -53,13 +54,14 @@ def laid_out(value: Tensor | np.ndarray, order: Sequence[int], gaps: bool) -> An
 
 
 def laid_out_otherwise(value: Any) -> Any:
-    """A copy of plain data whose tensors and arrays lie in memory with their axes in reverse order, and with gaps."""
+    """A copy of plain data whose tensors and arrays lie in memory with their axes in reverse order, or with gaps."""
     match value:
         case np.ndarray() if value.dtype.kind == "u" and value.ndim:
             # Words of bits are looked at as bytes, which NumPy's .view allows along the last axis only
             return np.concatenate([value, value], -1)[..., : value.shape[-1]]
         case Tensor() | np.ndarray():
-            return laid_out(value, range(value.ndim)[::-1], True) if value.ndim else clone(value)
+            gaps = max(value.shape, default=1) == math.prod(value.shape)  # of one axis every order is the same
+            return laid_out(value, range(value.ndim)[::-1], gaps) if value.ndim else clone(value)
         case dict():
             return {key: laid_out_otherwise(entry) for key, entry in value.items()}
         case list() | tuple():

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -94,38 +94,37 @@ def true(condition: Any, message: str, expected: Any = None, got: Any = None) ->
 
 def same_kind(got: Any, expected: Any, what: str = "the result") -> None:
     """Same type, shape and dtype; lists and tuples count as the same, so do int and float where a float is expected."""
-    wanted = form(expected)
+
+    def refuse(message: str) -> NoReturn:
+        raise LawViolation(f"{what} {message}", form(expected), got)
+
     if got is None:
-        raise LawViolation(f"{what} is None: is a `return` missing?", wanted)
+        refuse("is None: is a `return` missing?")
     if isinstance(expected, Tensor | np.ndarray):
         if type(got) is not type(expected):
-            raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", wanted, got)
+            refuse(f"is {kind(got)}, not {kind(expected)}")
         if tuple(got.shape) != tuple(expected.shape):
-            raise LawViolation(f"{what} has shape {list(got.shape)}, not {list(expected.shape)}", wanted, got)
+            refuse(f"has shape {list(got.shape)}, not {list(expected.shape)}")
         if got.dtype != expected.dtype:
-            raise LawViolation(
-                f"{what} has dtype {str(got.dtype).removeprefix('torch.')}, "
-                f"not {str(expected.dtype).removeprefix('torch.')}",
-                wanted,
-                got,
-            )
+            got_dtype, dtype = (str(v.dtype).removeprefix("torch.") for v in (got, expected))
+            refuse(f"has dtype {got_dtype}, not {dtype}")
     elif isinstance(expected, list | tuple):
         if not isinstance(got, list | tuple):
-            raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", wanted, got)
+            refuse(f"is {kind(got)}, not {kind(expected)}")
         if len(got) != len(expected):
-            raise LawViolation(f"{what} has {len(got)} entries, not {len(expected)}", wanted, got)
+            refuse(f"has {len(got)} entries, not {len(expected)}")
     elif isinstance(expected, Mapping):
         if not isinstance(got, Mapping):
-            raise LawViolation(f"{what} is {kind(got)}, not a dict", wanted, got)
+            refuse(f"is {kind(got)}, not a dict")
         if set(got) != set(expected):
             missing, extra = sorted(set(expected) - set(got), key=str), sorted(set(got) - set(expected), key=str)
             parts = [f"lacks {missing}" if missing else "", f"has {extra} too many" if extra else ""]
-            raise LawViolation(f"{what} {' and '.join(filter(None, parts))}", wanted, got)
+            refuse(" and ".join(filter(None, parts)))
     elif isinstance(expected, float):
         if isinstance(got, bool) or not isinstance(got, int | float):
-            raise LawViolation(f"{what} is {kind(got)}, not a number", wanted, got)
+            refuse(f"is {kind(got)}, not a number")
     elif type(got) is not type(expected):
-        raise LawViolation(f"{what} is {kind(got)}, not {kind(expected)}", wanted, got)
+        refuse(f"is {kind(got)}, not {kind(expected)}")
 
 
 def _array(value: Any) -> np.ndarray:

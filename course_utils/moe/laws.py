@@ -676,7 +676,7 @@ def rank_entropy(function, draw):
     wanted = Categorical(torch.from_numpy(singular)).entropy().exp()
     precise(function(table), wanted)
     expect.close(function(table.float()), wanted.float())
-    for factor in (draw.uniform(5, 50), 1e-12, 1e12):
+    for factor in (draw.uniform(5, 50), 1e-9, 1e9):
         precise(function(table * factor), wanted, f"the effective rank of {factor:.3g} times the table")
 
 
