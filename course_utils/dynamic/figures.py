@@ -546,7 +546,7 @@ def paper_table(results: Mapping[str, Any]) -> plots.Table:
         ],
         [
             "gates that see the input beat the best fixed set of blocks (implied)",
-            f"reward higher by {np.mean([r['ways']['exact']['reward'] - r['fixed']['reward'] for r in gates]):+.4f}"
+            f"mean reward differs by {np.mean([r['ways']['exact']['reward'] - r['fixed']['reward'] for r in gates]):+.4f}"
             .replace("-", "−"),
             verdict(beats),
             "gates learned by the exact gradient; the setting chosen on validation digits",
