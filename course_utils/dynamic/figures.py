@@ -1,5 +1,7 @@
 """Tables and figures of lecture 06 and of its lab."""
 
+import functools
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -546,7 +548,7 @@ def paper_table(results: Mapping[str, Any]) -> plots.Table:
         ],
         [
             "gates that see the input beat the best fixed set of blocks (implied)",
-            f"mean reward differs by {np.mean([r['ways']['exact']['reward'] - r['fixed']['reward'] for r in gates]):+.4f}"
+            f"reward differs by {np.mean([r['ways']['exact']['reward'] - r['fixed']['reward'] for r in gates]):+.4f}"
             .replace("-", "−"),
             verdict(beats),
             "gates learned by the exact gradient; the setting chosen on validation digits",
@@ -652,6 +654,16 @@ def race_of(found: Mapping[str, Mapping[str, Any]]) -> plots.Table:
 # --- lecture: what came out, in words ---------------------------------------------------------------------------------
 
 
+def wrapped(text: str) -> str:
+    """The text in lines as wide as a page."""
+    return "\n".join(textwrap.fill(line, 92) for line in text.splitlines())
+
+
+def in_lines(say: Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, Any]], str]:
+    """Decorator: what is said of results, wrapped."""
+    return functools.wraps(say)(lambda results: wrapped(say(results)))
+
+
 def in_seeds(holds: Sequence[bool]) -> str:
     """'in every seed', 'in 2 of 3 seeds' or 'in no seed'."""
     if all(holds):
@@ -659,6 +671,7 @@ def in_seeds(holds: Sequence[bool]) -> str:
     return f"in {sum(holds)} of {len(holds)} seeds" if any(holds) else "in no seed"
 
 
+@in_lines
 def race_words(results: Mapping[str, Any]) -> str:
     runs = results["exits"]
     slower = [microseconds(run, IN_TORCH) / microseconds(run, ALONE) for run in runs]
@@ -678,6 +691,7 @@ def race_words(results: Mapping[str, Any]) -> str:
     )
 
 
+@in_lines
 def control_words(results: Mapping[str, Any]) -> str:
     runs, control = results["exits"], rival(results)
     spent = [microseconds(run, control) / microseconds(run, CASCADE) for run in runs]
@@ -690,6 +704,7 @@ def control_words(results: Mapping[str, Any]) -> str:
     )
 
 
+@in_lines
 def cost_words(results: Mapping[str, Any]) -> str:
     found = []
     for run in results["exits"]:
@@ -703,6 +718,7 @@ def cost_words(results: Mapping[str, Any]) -> str:
     )
 
 
+@in_lines
 def noise_words(results: Mapping[str, Any]) -> str:
     noise = [run["noise"] for run in results["gates"]]
     lifted = [n["REINFORCE, 1 added to each reward"] / n["REINFORCE with baseline, 1 added"] for n in noise]
@@ -715,6 +731,7 @@ def noise_words(results: Mapping[str, Any]) -> str:
     )
 
 
+@in_lines
 def gates_words(results: Mapping[str, Any]) -> str:
     runs = results["gates"]
     better = [run["ways"]["exact"]["reward"] > run["fixed"]["reward"] for run in runs]
@@ -732,6 +749,7 @@ def gates_words(results: Mapping[str, Any]) -> str:
     )
 
 
+@in_lines
 def skipping_words(results: Mapping[str, Any]) -> str:
     spent = [{n: float(np.median(v)) for n, v in run["race"].items()} for run in results["gates"]]
     multiply = [s["gates that multiply"] > s["no gates"] for s in spent]
@@ -742,6 +760,7 @@ def skipping_words(results: Mapping[str, Any]) -> str:
     )
 
 
+@in_lines
 def widths_words(results: Mapping[str, Any]) -> str:
     errors = [run["errors"] for run in results["widths"]]
     collapse = [e["shared"][0] > 2 * e["own"][0] for e in errors]
@@ -756,6 +775,7 @@ def widths_words(results: Mapping[str, Any]) -> str:
     )
 
 
+@in_lines
 def stream_words(results: Mapping[str, Any]) -> str:
     parts = [part for run in results["stream"] for part in run["parts"]]
     kept = {
