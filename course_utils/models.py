@@ -81,6 +81,7 @@ def mlp_forward(state: dict[str, Tensor], inputs: Tensor) -> Tensor:
     return hidden
 
 
+<<<<<<< HEAD
 def run_stage(stage: dict[str, Tensor], hidden: Tensor) -> Tensor:
     """One stage of a network that can be left early: one layer, whose parameters are a dict.
 
@@ -98,3 +99,16 @@ def run_stage(stage: dict[str, Tensor], hidden: Tensor) -> Tensor:
     if not out.isfinite().all():
         raise FloatingPointError("An output of the stage is not finite: give it only what it was made for.")
     return out
+=======
+def lenet_forward(state: dict[str, Tensor], images: Tensor) -> Tensor:
+    """Logits of a `lenet5` of any widths whose parameters are a dict.
+
+    state: the weights and biases of the four layers, in the order of `lenet5().state_dict()`, by any names. images:
+    [batch, channels, height, width]. Returns [batch, classes]. Differentiable in the state and the images.
+    """
+    w1, b1, w2, b2, w3, b3, w4, b4 = state.values()
+    hidden = F.max_pool2d(F.conv2d(images, w1, b1), 2)
+    hidden = F.max_pool2d(F.conv2d(hidden, w2, b2), 2)
+    hidden = F.relu(F.linear(hidden.flatten(1), w3, b3))
+    return F.linear(hidden, w4, b4)
+>>>>>>> main

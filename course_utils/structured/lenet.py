@@ -1,0 +1,93 @@
+"""A LeNet of any widths, and training it with the group lasso: it gets faster while it trains."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_utils.data import Split
+from course_utils.models import lenet5
+from course_utils.structured import channel_norms, filter_norms, proximal_step, shrink_network
+from course_utils.training import train
+
+State = dict[str, Tensor]
+CONVOLUTIONS = ("0.weight", "2.weight")
+SGD = partial(torch.optim.SGD, momentum=0.9)
+LR = 0.05
+BATCH = 128
+
+
+def lenet_of(state: State) -> nn.Sequential:
+    """A `lenet5` as wide as a state by its names, with these weights."""
+    model = lenet5()
+    for layer in model:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            name = next(key for key, module in model.named_children() if module is layer)
+            layer.weight, layer.bias = (nn.Parameter(state[f"{name}.{kind}"].clone()) for kind in ("weight", "bias"))
+    return model
+
+
+def narrow_lenet(filters: Sequence[int], seed: int) -> nn.Sequential:
+    """A `lenet5` with so many filters in its two convolutions, and PyTorch's first weights for that size."""
+    torch.manual_seed(seed)
+    first, second = filters
+    model = lenet5()
+    model[0], model[2], model[5] = nn.Conv2d(1, first, 5), nn.Conv2d(first, second, 5), nn.Linear(16 * second, 500)
+    return model
+
+
+def widths(state: State) -> list[int]:
+    """How many filters the two convolutions have."""
+    return [len(state[name]) for name in CONVOLUTIONS]
+
+
+def train_group_lasso(
+    state: State,
+    split: Split,
+    strengths: Sequence[float],
+    targets: Sequence[int] = (1, 1),
+    *,
+    parts: int,
+    images: int,
+    lr: float = LR,
+    seed: int = 0,
+) -> tuple[State, list[dict[str, Any]]]:
+    """SGD on a LeNet with the group lasso, which is cut after each part of the training: it gets faster meanwhile.
+
+    strengths: λ of the first convolution's filters and of the second's channels, which read them; and λ of the second's
+    filters. Each is lowered where it would leave fewer filters than its target, down to 0. parts: how many, of so many
+    images each. Returns the smaller state, and for each part the filters that are left and the processor's
+    seconds.
+    """
+
+    def lowered(strength: float, norms: Tensor, target: int) -> float:
+        """λ, or as much of it as the filter that may just die needs."""
+        ascending = torch.cat([torch.zeros(1), norms.sort().values])
+        return min(strength, float(ascending[len(norms) - target]) / lr)
+
+    @torch.no_grad()
+    def shrink(model: nn.Module) -> None:
+        """The proximal step alone, with a gradient of 0: the optimizer has descended already, with momentum."""
+        first, second = model[0].weight, model[2].weight
+        still = torch.zeros_like(first), torch.zeros_like(second)
+        λ2 = lowered(strengths[1], filter_norms(second), targets[1])
+        second.copy_(proximal_step(second, still[1], lr, λ2, 0))
+        # A filter that nobody reads is as good as dead
+        λ1 = lowered(strengths[0], torch.minimum(filter_norms(first), channel_norms(second)), targets[0])
+        first.copy_(proximal_step(first, still[0], lr, λ1, 0))
+        second.copy_(proximal_step(second, still[1], lr, 0, λ1))
+
+    generator = torch.Generator().manual_seed(seed)
+    seen = []
+    for part in range(parts):
+        model, index = lenet_of(state), torch.randperm(len(split), generator=generator)[:images]
+        common = {"batch_size": BATCH, "optimizer": SGD, "jitter": 1, "progress": False}
+        start = time.process_time()
+        train(model, split.subset(index), epochs=1, lr=lr, seed=1000 * seed + part, after_step=shrink, **common)
+        seconds = time.process_time() - start
+        state = shrink_network(model.state_dict(), 0)
+        seen.append({"filters": widths(state), "seconds": round(seconds, 2)})
+    return state, seen

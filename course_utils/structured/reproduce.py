@@ -1,0 +1,224 @@
+"""The LeNet of Wen 2016, table 1: group lasso, surgery, and the clock.
+
+SSL's own code (Caffe) descends along the subgradient of the group lasso and sets weights below 0.0001 to 0 after each
+step; here the proximal step reaches 0 by itself.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_utils import structured
+from course_utils.budget import conv2d_macs, linear_macs
+from course_utils.data import Digits, full_mnist
+from course_utils.reproduce.runner import Done, Experiment, Piece, Values
+from course_utils.structured.lenet import BATCH, LR, SGD, lenet_of, narrow_lenet, train_group_lasso, widths
+from course_utils.structured.timing import FULL, LAYERS, layer_times, zeros_times
+from course_utils.training import cosine, cross_entropy, errors, train
+
+PAPER = {
+    "source": "W. Wen et al., Learning Structured Sparsity in Deep Neural Networks, NeurIPS 2016, table 1",
+    "rows": [
+        {"error": 0.9, "filters": [20, 50], "channels": [1, 20], "flop": [100, 100], "speedup": [1.0, 1.0]},
+        {"error": 0.8, "filters": [5, 19], "channels": [1, 4], "flop": [25, 7.6], "speedup": [1.64, 5.23]},
+        {"error": 1.0, "filters": [3, 12], "channels": [1, 3], "flop": [15, 3.6], "speedup": [1.99, 7.44]},
+    ],
+    "concatenation": 5.0,  # times, the figure's
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the experiment fixes beforehand. λ was tuned until all widths were reached within an epoch."""
+
+    narrow: tuple[tuple[int, int], ...] = ((5, 19), (3, 12), (3, 9), (2, 8))  # filters of conv1 and conv2
+    controls: tuple[tuple[int, int], ...] = ((3, 9), (2, 8))  # trained from scratch too
+    strengths: tuple[float, float] = (0.15, 0.6)  # λ of conv1's filters and conv2's channels; of conv2's filters
+    parts: int = 11  # of the training with the lasso, of so many images each: one epoch in all
+    images: int = 5000
+    epochs: int = 10  # after the lasso, cosine
+    at_most: float = 0.8  # % validation errors, mean over seeds: the narrowest that does it is chosen
+    path: tuple[float, ...] = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2)
+    compared: float = 0.05  # λ at which the proximal step is compared with the subgradient
+    momentum: float = 0.9
+    batches: tuple[int, ...] = (1, 100, 1000)
+    rounds: tuple[int, ...] = (300, 40, 12)  # of timing, for each batch
+    zeros_rounds: tuple[int, ...] = (60, 12)
+    threads: tuple[int, ...] = (1, 2)
+    kept: tuple[float, ...] = (0.5, 0.2, 0.095, 0.036, 0.027, 0.016)  # of conv2's weights; the last four as in `narrow`
+
+
+def load(digits: Digits | None, settings: Settings) -> Digits:
+    return digits or full_mnist()
+
+
+def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
+    """For each seed the networks, and both ways to descend; once the path of λ; the clock last."""
+    work = []
+    for seed in range(seeds):
+        here = partial(Piece, group="networks", seed=seed)
+        work += [here(f"seed {seed}/lasso/{a}—{b}", with_lasso, (seed, a, b)) for a, b in settings.narrow]
+        work += [here(f"seed {seed}/scratch/{a}—{b}", from_scratch, (seed, a, b)) for a, b in settings.controls]
+        work.append(here(f"seed {seed}/dense", from_scratch, (seed, *FULL)))
+        work += [here(f"seed {seed}/{way}", descend, (seed, way)) for way in ("proximal", "subgradient")]
+    work += [Piece(f"path/{strength}", at_strength, (strength,), group="path", seed=0) for strength in settings.path]
+    for run in range(seeds):
+        timed = partial(Piece, group="times", seed=run)
+        work += [timed(f"run {run}/{t} threads", time_layers, (run, t)) for t in settings.threads]
+        work += [timed(f"run {run}/zeros/{b}", time_zeros, (run, b)) for b in settings.batches[:2]]
+    return work
+
+
+def collect(digits: Digits, settings: Settings, done: Done) -> Values:
+    """Errors of the networks by seed, the path of λ, and the times."""
+    seeds = done.seeds("networks")
+    narrow = [f"{a}—{b}" for a, b in settings.narrow]
+    return {
+        "experiment": "structured sparsity of a LeNet by the group lasso",
+        "data": digits.summary(),
+        "settings": asdict(settings),
+        **done.origin(),
+        "paper": PAPER,
+        "macs": {f"{a}—{b}": macs((a, b)) for a, b in (FULL, *settings.narrow)},
+        "runs": [
+            {
+                "seed": seed,
+                "dense": done[f"seed {seed}/dense"],
+                "lasso": {name: done[f"seed {seed}/lasso/{name}"] for name in narrow},
+                "scratch": {f"{a}—{b}": done[f"seed {seed}/scratch/{a}—{b}"] for a, b in settings.controls},
+                "proximal": done[f"seed {seed}/proximal"],
+                "subgradient": done[f"seed {seed}/subgradient"],
+            }
+            for seed in seeds
+        ],
+        "path": [found for strength in settings.path if (found := done.get(f"path/{strength}"))],
+        "times": [
+            {
+                "layers": {str(t): done[f"run {run}/{t} threads"] for t in settings.threads},
+                "zeros": {str(batch): done[f"run {run}/zeros/{batch}"] for batch in settings.batches[:2]},
+            }
+            for run in done.seeds("times")
+        ],
+    }
+
+
+run = Experiment("structured", Settings, load, pieces, collect).run
+
+
+def macs(filters: tuple[int, int]) -> dict[str, int]:
+    """Multiply-accumulates of each layer for one image."""
+    first, second = filters
+    layers = {
+        "conv1": conv2d_macs(1, first, (5, 5), (24, 24)),
+        "conv2": conv2d_macs(first, second, (5, 5), (8, 8)),
+        "fc1": linear_macs(16 * second, 500),
+        "fc2": linear_macs(500, 10),
+    }
+    return layers | {"network": sum(layers.values())}
+
+
+def finish(model: nn.Sequential, epochs: int, digits: Digits, seed: int) -> Values:
+    """Train without the lasso, and count errors."""
+    common = {"batch_size": BATCH, "optimizer": SGD, "schedule": cosine, "jitter": 1, "progress": False}
+    train(model, digits.train, epochs=epochs, lr=LR, seed=seed, **common)
+    return {
+        "filters": widths(model.state_dict()),
+        "validation_errors": errors(model, digits.validation),
+        "test_errors": errors(model, digits.test),
+    }
+
+
+def with_lasso(digits: Digits, settings: Settings, seed: int, first: int, second: int) -> dict[str, Any]:
+    """A wide network that is narrowed to so many filters and trained on; its errors and how it went."""
+    state, parts = train_group_lasso(
+        narrow_lenet(FULL, seed).state_dict(), digits.train, settings.strengths, (first, second),
+        parts=settings.parts, images=settings.images, seed=seed,
+    )  # fmt: skip
+    model = lenet_of(state)
+    after_lasso = errors(model, digits.validation)
+    found = finish(model, settings.epochs, digits, seed)
+    return found | {"validation_errors_after_lasso": after_lasso, "parts": parts}
+
+
+def from_scratch(digits: Digits, settings: Settings, seed: int, first: int, second: int) -> dict[str, Any]:
+    """A network of these widths from the start, trained on at least as many images as with the lasso."""
+    with_it = settings.parts * settings.images / len(digits.train)
+    epochs = settings.epochs + max(1, round(with_it))
+    return finish(narrow_lenet((first, second), seed), epochs, digits, seed) | {"epochs": epochs}
+
+
+def descend(digits: Digits, settings: Settings, seed: int, way: str) -> Values:
+    """The same training with the same λ, by proximal steps or along the subgradient of the penalty; nothing is cut.
+
+    With momentum μ a gradient moves the weights 1/(1 − μ) times as far in the long run, a proximal step does not: the
+    subgradient's λ is lowered to (1 − μ)·λ.
+    """
+    order = torch.randperm(len(digits.train), generator=torch.Generator().manual_seed(seed))
+    λ1, λ2 = settings.compared, 4 * settings.compared
+    model, norms = narrow_lenet(FULL, seed), []
+    first, second = model[0].weight, model[2].weight
+
+    def penalised(logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+        lasso = structured.group_lasso([first], λ1, 0) + structured.group_lasso([second], λ2, λ1)
+        return cross_entropy(logits, labels, index) + (1 - settings.momentum) * lasso
+
+    @torch.no_grad()
+    def shrink(model: nn.Module) -> None:
+        first.copy_(structured.proximal_step(first, torch.zeros_like(first), LR, λ1, 0))
+        second.copy_(structured.proximal_step(second, torch.zeros_like(second), LR, λ2, λ1))
+
+    extra = {"after_step": shrink} if way == "proximal" else {"loss": penalised}
+    for part, index in enumerate(order.chunk(settings.parts)):
+        common = {"batch_size": BATCH, "optimizer": SGD, "jitter": 1, "progress": False}
+        train(model, digits.train.subset(index), epochs=1, lr=LR, seed=1000 * seed + part, **common, **extra)
+        norms.append([round(norm, 5) for norm in structured.filter_norms(second.detach()).tolist()])
+    dead = int((structured.filter_norms(second) == 0).sum())
+    return {"norms": norms, "dead": dead, "validation_errors": errors(model, digits.validation)}
+
+
+def at_strength(digits: Digits, settings: Settings, strength: float) -> Values:
+    """One network for the explorer: as narrow as λ makes it, trained for one more epoch; kernels in hundredths."""
+    state, _ = train_group_lasso(
+        narrow_lenet(FULL, 0).state_dict(), digits.train, (strength, 4 * strength),
+        parts=settings.parts, images=settings.images,
+    )  # fmt: skip
+    model = lenet_of(state)
+    found = finish(model, 1, digits, 0)
+    state = model.state_dict()
+    kernels = state["0.weight"].flatten(1)
+    kernels = (100 * kernels / kernels.abs().max()).round().int().tolist()
+    norms = [round(norm, 2) for norm in structured.filter_norms(state["2.weight"]).tolist()]
+    ms = layer_times("conv2", (FULL, tuple(found["filters"])), 100, rounds=10)
+    return found | {
+        "strength": strength,
+        "macs": macs(tuple(found["filters"]))["network"],
+        "conv2_ms": [times[0] for times in ms.values()],
+        "kernels": kernels,
+        "norms": norms,
+    }
+
+
+def time_layers(digits: Digits, settings: Settings, run: int, threads: int) -> Values:
+    """Milliseconds of each layer at each width and batch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return {
+            layer: {
+                str(batch): layer_times(layer, (FULL, *settings.narrow), batch, rounds)
+                for batch, rounds in zip(settings.batches, settings.rounds, strict=True)
+            }
+            for layer in LAYERS
+        }
+    finally:
+        torch.set_num_threads(before)
+
+
+def time_zeros(digits: Digits, settings: Settings, run: int, batch: int) -> Values:
+    """Milliseconds of conv2 with scattered and with regular zeros, on one thread."""
+    rounds = dict(zip(settings.batches, settings.zeros_rounds, strict=False))[batch]
+    shapes = {kept: (round(50 * kept**0.5), round(500 * kept**0.5)) for kept in settings.kept}
+    return {str(kept): zeros_times(kept, rows, columns, batch, rounds) for kept, (rows, columns) in shapes.items()}

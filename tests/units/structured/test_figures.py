@@ -1,0 +1,73 @@
+"""What the tables of lecture 04 decide by themselves, and that its pictures can be drawn."""
+
+import pytest
+
+from course_utils import plots
+from course_utils.structured import figures
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([21, 22, 25], "reached by other means"),
+        ([19, 22, 25], "reached by other means, on average only"),
+        ([10, 12, 25], "not reached"),
+        ([21, 22], "not testable with so few seeds"),
+    ],
+)
+def test_a_claim_holds_in_every_run_or_on_average_or_not(values, said):
+    assert figures.holds(values, lambda times: times >= 20, "reached by other means") == said
+
+
+def results(validation: dict[str, list[int]]) -> dict:
+    """Results of three seeds with so many validation errors of 1,000, by width."""
+    runs = [
+        {
+            "dense": {"validation_errors": 5, "test_errors": 6},
+            "lasso": {width: {"validation_errors": wrong[i], "test_errors": 9} for width, wrong in validation.items()},
+            "scratch": {},
+        }
+        for i in range(3)
+    ]
+    macs = {width: {"conv2": 100 // (i + 1)} for i, width in enumerate(["20—50", *validation])}
+    return {"runs": runs, "macs": macs, "data": {"validation": 1000, "test": 1000}, "settings": {"at_most": 0.8}}
+
+
+def test_the_narrowest_with_few_validation_errors_is_chosen_whatever_the_test_says():
+    assert figures.chosen_width(results({"5—19": [7, 7, 7], "2—8": [7, 8, 9]})) == "2—8"
+    assert figures.chosen_width(results({"5—19": [7, 7, 7], "2—8": [7, 8, 10]})) == "5—19"
+    assert figures.chosen_width(results({"5—19": [9, 9, 9], "2—8": [7, 8, 10]})) == "20—50"
+
+
+def test_errors_are_percent_and_missing_controls_are_told():
+    found = results({"5—19": [7, 7, 7]})
+    assert figures.percent(found, "lasso", "5—19", "validation") == pytest.approx([0.7] * 3)
+    assert figures.percent(found, "dense", "20—50", "test") == pytest.approx([0.6] * 3)
+    assert figures.written(figures.percent(found, "scratch", "5—19", "test")) == "—"
+    assert figures.share_of_macs(found, "conv2") == {"20—50": 1, "5—19": 0.5}
+
+
+def test_speedups_compare_medians_of_the_same_run():
+    layers = {"1": {"conv2": {"100": {"20—50": [6.0, 5.0, 7.0], "2—8": [0.5, 0.4, 0.6]}}}}
+    assert figures.speedups({"times": [{"layers": layers}]}, "conv2", 100)["2—8"] == [12.0]
+    zeros = {"100": {"0.5": {"convolution, dense": [2.0, 1, 3], "lowered, dense": [4.0, 3, 5]}}}
+    assert figures.gains({"times": [{"zeros": zeros}]}, "lowered, dense", "convolution, dense") == {"0.5": [0.5]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "two_patterns",
+        "groups_of_a_weight",
+        "shrinking_vectors",
+        "slopes_at_zero",
+        "death_spreads",
+        "column_blocks",
+    ],
+)
+def test_drawings_have_a_description(name, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "show", lambda figure, alt: shown.append((figure, alt)))
+    getattr(figures, name)()
+    ((figure, alt),) = shown
+    assert len(alt) > 100 and all(axis.get_title() for axis in figure.axes)

@@ -1,0 +1,79 @@
+"""The experiment of unit 04 in small, and what it trains and times with."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from course_utils.data import Split
+from course_utils.models import lenet5
+from course_utils.structured import filter_norms, timing
+from course_utils.structured import reproduce as experiment
+from course_utils.structured.lenet import lenet_of, narrow_lenet, train_group_lasso, widths
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+TINY = experiment.Settings(
+    narrow=((4, 9),), controls=((4, 9),), strengths=(0.5, 2.0), parts=2, images=200, epochs=1, path=(0.05,),
+    compared=3.0, batches=(1, 2), rounds=(2, 2), zeros_rounds=(2, 2), threads=(1,), kept=(0.1, 0.05, 0.04, 0.02),
+)  # fmt: skip
+
+
+def test_a_tiny_run_stores_networks_path_and_times(few_digits, tmp_path):
+    results = experiment.run(1, tmp_path, few_digits, TINY)
+    assert json.loads((tmp_path / "structured.json").read_text()) == json.loads(json.dumps(results))
+    assert results["seeds"] == {"asked": 1, "has": 1}
+    (run,), (path,), (times,) = results["runs"], results["path"], results["times"]
+    assert run["dense"]["filters"] == [20, 50] and run["scratch"]["4—9"]["filters"] == [4, 9]
+    found = run["lasso"]["4—9"]
+    assert found["filters"] == found["parts"][-1]["filters"] and min(found["filters"]) >= 4
+    assert run["subgradient"]["dead"] == 0 < run["proximal"]["dead"]
+    assert len(path["kernels"]) == path["filters"][0] and len(path["norms"]) == path["filters"][1]
+    assert times["layers"]["1"].keys() == {"conv1", "conv2", "network"}
+    assert all(len(quartiles) == 3 for quartiles in times["layers"]["1"]["conv2"]["2"].values())
+    assert results["macs"]["20—50"] == {
+        "conv1": 288_000, "conv2": 1_600_000, "fc1": 400_000, "fc2": 5_000, "network": 2_293_000
+    }  # fmt: skip
+
+
+def some_digits(count: int) -> Split:
+    generator = torch.Generator().manual_seed(0)
+    return Split(torch.rand(count, 1, 28, 28, generator=generator), torch.arange(count) % 10)
+
+
+def test_the_lasso_stops_at_the_filters_that_are_asked_for():
+    """λ is so large that all would die at once."""
+    state, parts = train_group_lasso(
+        lenet5().state_dict(), some_digits(300), (5.0, 5.0), (3, 7), parts=3, images=256, seed=1
+    )
+    assert widths(state) == [3, 7] == parts[-1]["filters"]
+    assert state["5.weight"].shape == (500, 16 * 7) and state["2.weight"].shape[1] == 3
+    images = some_digits(4).images
+    assert lenet_of(state)(images).shape == (4, 10)
+
+
+def test_without_strength_nothing_dies():
+    state, _ = train_group_lasso(lenet5().state_dict(), some_digits(100), (0.0, 0.0), parts=1, images=100)
+    assert widths(state) == [20, 50] and (filter_norms(state["2.weight"]) > 0).all()
+
+
+def test_a_narrow_lenet_is_one_and_first_weights_come_from_the_seed():
+    a, b, other = narrow_lenet((3, 9), 1), narrow_lenet((3, 9), 1), narrow_lenet((3, 9), 2)
+    assert torch.equal(a[2].weight, b[2].weight) and not torch.equal(a[2].weight, other[2].weight)
+    assert [layer.weight.shape[0] for layer in a if isinstance(layer, nn.Conv2d)] == [3, 9]
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "network"])
+def test_both_memory_formats_compute_the_same(layer):
+    contiguous, last = (call() for call in timing.layer_calls(layer, (3, 5), 2).values())
+    assert torch.allclose(contiguous, last, rtol=1e-4, atol=1e-5) and len(contiguous) == 2
+
+
+def test_calls_are_timed_in_turn():
+    order = []
+    calls = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    times = timing.alternate(calls, rounds=2, warmup=1)
+    assert order == ["a", "b"] * 3
+    assert all(lower <= median <= upper for median, lower, upper in times.values())
+    assert timing.best({"a x": [2.0], "a y": [1.0], "b": [0.5]}, "a") == [1.0]
