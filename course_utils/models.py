@@ -81,7 +81,6 @@ def mlp_forward(state: dict[str, Tensor], inputs: Tensor) -> Tensor:
     return hidden
 
 
-<<<<<<< HEAD
 def run_stage(stage: dict[str, Tensor], hidden: Tensor) -> Tensor:
     """One stage of a network that can be left early: one layer, whose parameters are a dict.
 
@@ -99,7 +98,8 @@ def run_stage(stage: dict[str, Tensor], hidden: Tensor) -> Tensor:
     if not out.isfinite().all():
         raise FloatingPointError("An output of the stage is not finite: give it only what it was made for.")
     return out
-=======
+
+
 def lenet_forward(state: dict[str, Tensor], images: Tensor) -> Tensor:
     """Logits of a `lenet5` of any widths whose parameters are a dict.
 
@@ -111,4 +111,3 @@ def lenet_forward(state: dict[str, Tensor], images: Tensor) -> Tensor:
     hidden = F.max_pool2d(F.conv2d(hidden, w2, b2), 2)
     hidden = F.relu(F.linear(hidden.flatten(1), w3, b3))
     return F.linear(hidden, w4, b4)
->>>>>>> main

@@ -58,7 +58,6 @@ def test_mlp_has_a_layer_between_each_two_sizes():
     assert len([layer for layer in models.mlp(7, 5, 3, 2) if isinstance(layer, nn.ReLU)]) == 2
 
 
-<<<<<<< HEAD
 def test_stage_is_a_layer_of_caffes_lenet():
     lenet, images = models.lenet5(), torch.rand(3, 1, 28, 28)
     state = lenet.state_dict()
@@ -75,7 +74,8 @@ def test_stage_is_a_layer_of_caffes_lenet():
 def test_stage_refuses_what_overflows(weight):
     with pytest.raises(FloatingPointError, match="not finite"):
         models.run_stage({"weight": weight, "bias": torch.zeros(len(weight))}, torch.full((1, 1, 6, 6), 1e38))
-=======
+
+
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 6), st.integers(1, 3), st.integers(0, 99))
 @settings(max_examples=20, deadline=None)
 def test_lenet_forward_is_lenets_at_any_widths(first, second, units, batch, seed):
@@ -86,4 +86,3 @@ def test_lenet_forward_is_lenets_at_any_widths(first, second, units, batch, seed
     model, images = model.double(), torch.randn(batch, 1, 28, 28, dtype=torch.float64)
     renamed = {f"layer {name}": value for name, value in model.state_dict().items()}
     assert torch.allclose(models.lenet_forward(renamed, images), model(images), rtol=0, atol=1e-12)
->>>>>>> main
