@@ -67,9 +67,10 @@ def layer_times(layer: str, widths: Sequence[Sequence[int]], batch: int, rounds:
 
 
 def lower(images: Tensor) -> Tensor:
-    """The patches of 5 × 5 that a convolution reads, as the columns of a matrix, stored row by row as Caffe does.
+    """The patches of 5 × 5 that a convolution reads, as the columns of a matrix.
 
-    images: [batch, channels, height, width]. Returns [channels · 25, batch · (height − 4) · (width − 4)].
+    images: [batch, channels, height, width]. Returns, stored row by row as Caffe does,
+    [channels · 25, batch · (height − 4) · (width − 4)].
     """
     patches = images.unfold(2, 5, 1).unfold(3, 5, 1)  # [batch, channels, y, x, 5, 5]
     return patches.permute(1, 4, 5, 0, 2, 3).reshape(25 * images.shape[1], -1)
