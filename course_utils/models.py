@@ -81,6 +81,25 @@ def mlp_forward(state: dict[str, Tensor], inputs: Tensor) -> Tensor:
     return hidden
 
 
+def run_stage(stage: dict[str, Tensor], hidden: Tensor) -> Tensor:
+    """One stage of a network that can be left early: one layer, whose parameters are a dict.
+
+    stage: 'weight' and 'bias'. A weight [out, in, height, width] is a convolution without
+    padding, max-pooled by 2; a weight [out, in] is a linear layer on the flattened input, with
+    a ReLU; an empty dict hands its input on. hidden: [batch, ...]. Returns [batch, ...].
+    FloatingPointError if an output is not finite: what overflows is no result.
+    """
+    if not stage:
+        return hidden
+    if stage["weight"].dim() == 4:
+        out = F.max_pool2d(F.conv2d(hidden, stage["weight"], stage["bias"]), 2)
+    else:
+        out = F.relu(F.linear(hidden.flatten(1), stage["weight"], stage["bias"]))
+    if not out.isfinite().all():
+        raise FloatingPointError("An output of the stage is not finite: give it only what it was made for.")
+    return out
+
+
 def lenet_forward(state: dict[str, Tensor], images: Tensor) -> Tensor:
     """Logits of a `lenet5` of any widths whose parameters are a dict.
 

@@ -98,9 +98,10 @@ def fold_batchnorm_sign(
     """Batch normalization and sign in one comparison.
 
     gamma, beta, mean, var: [channels], a trained layer's scale, shift, running mean and
-    variance, of any float dtype; eps: its constant; var + eps is positive. Returns
-    (threshold, direction), float64 and int64, [channels], computed in float64, such that
-    binarize(gamma · (s − mean) / √(var + eps) + beta), for an integer s, is
+    variance, of any float dtype; eps: its constant; neither is negative, their sum is
+    positive. Returns (threshold, direction), float64 and int64, [channels], computed in
+    float64, such that for an integer s
+    binarize(gamma · (s − mean) / √(var + eps) + beta) is
         direction 1:  +1 if s ≥ threshold, else −1
         direction −1: +1 if s ≤ threshold, else −1
         direction 0:  threshold itself, +1 or −1, whatever s is (where gamma is exactly 0).
@@ -114,9 +115,9 @@ def fold_batchnorm_sign(
 def scaled_binary(weight: Tensor) -> tuple[Tensor, Tensor]:
     """The best binary filters, and their scales (Rastegari 2016, eq. 6).
 
-    weight: [filters, inputs, ...], two axes or more, any float dtype. Returns (sign,
-    scale): the shape of weight, −1 or +1 (+1 at 0), and [filters], the mean of |weight| in
-    each filter, over all other axes; both of the weight's dtype.
+    weight: [filters, inputs, ...], two axes or more, none empty, any float dtype. Returns
+    (sign, scale): the shape of weight, −1 or +1 (+1 at 0), and [filters], the mean of
+    |weight| in each filter, over all other axes; both of the weight's dtype.
     """
     # α* = (1/n) ‖W‖₁ minimizes ‖W − α·B‖² over α and B
     return binarize(weight), weight.abs().flatten(1).mean(dim=1)

@@ -119,7 +119,7 @@ def budget_report(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
       {'kind': 'conv2d', 'in_channels': int, 'out_channels': int, 'kernel_size': pair,
       'output_size': pair, 'groups': int, 'bias': bool}, or
       {'kind': 'linear', 'in_features': int, 'out_features': int, 'bias': bool}.
-    ValueError for any other kind, in other letters too ('Linear'). No layers cost nothing.
+    ValueError for any other kind ('Linear', 'linear '). No layers cost nothing.
     Returns a dict of
       'parameters', an int: the weights, and where bias is True one bias per output channel
       (or output feature);

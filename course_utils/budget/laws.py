@@ -587,7 +587,11 @@ def lenet_5(function, draw):
 def unknown_kind(function, draw):
     bilinear = {**LENET_5[2], "kind": "bilinear"}
     cases = ([{"kind": "attention", "bias": False}], [*LENET_5, {**LENET_5[0], "kind": "conv3d"}], [bilinear, *LENET_5])
-    cases += ([{**LENET_5[2], "kind": "Linear"}], [{**LENET_5[0], "kind": "Conv2d"}])
+    cases += (
+        [{**LENET_5[2], "kind": "Linear"}],
+        [{**LENET_5[0], "kind": "Conv2d"}],
+        [{**LENET_5[2], "kind": "linear "}],
+    )
     for layers in cases:
         try:
             got = function(layers)

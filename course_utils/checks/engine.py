@@ -161,7 +161,9 @@ class FunctionUnderTest:
         for before, after in pairs if UNCHANGED not in self.broken else ():
             if not same(before, after):
                 message = "an argument has another value after the call"
-                hint = "Operations that end in _ and +=, *=, a[i] = … work in place: work on a new tensor or a copy."
+                hint = (
+                    "Operations that end in _, +=, *=, a[i] = … and a.pop() work in place: work on a new one or a copy."
+                )
                 texts = describe(before), describe(after)
             elif [x.requires_grad for x in tensors(before)] != [x.requires_grad for x in tensors(after)]:
                 message = "an argument's requires_grad is another after the call"
@@ -287,17 +289,21 @@ def run(
                     note = "not implemented yet" if own else result.message
                     return Report(exercise.id, exercise.name, max_points=exercise.points, note=note)
                 results.append(result)
-            results.append(under_test.broken.get(UNCHANGED, LawResult(UNCHANGED, True)))
-            if exercise.fresh:
-                results.append(under_test.broken.get(FRESH, LawResult(FRESH, True)))
+            broken = under_test.broken
+            for name in (UNCHANGED, FRESH) if exercise.fresh else (UNCHANGED,):
+                if name in broken or under_test.answered:  # of a function that never returned nothing can be said
+                    results.append(broken.get(name, LawResult(name, True)))
             if _points(exercise, laws, results):
                 layout = _try(LAYOUT, under_test, seed)
                 # One look at both: who gives the same values in the first does not forget, nor draw at will
                 if exercise.draws or not layout.passed:
                     again = _try(AGAIN, under_test, seed)
                     results += [result for result in [layout if again.passed else again] if not result.passed]
-    except KeyboardInterrupt:
-        results.append(under_test.fails(under_test.law, "stopped while it was tried"))
+    except KeyboardInterrupt as interrupt:
+        rest = [LawResult(each.name, False, "not tried") for each in laws[len(results) + 1 :]]
+        line = student_error(interrupt, function).line
+        where = f", in the line `{line}`" if line else ""
+        results += [under_test.fails(under_test.law, f"stopped while it was tried{where}"), *rest]
         raise Stopped(report()) from None  # whose text is the report's
     return report(_points(exercise, laws, results))
 
@@ -367,14 +373,17 @@ def _try(each: Law, function: FunctionUnderTest, seed: int) -> LawResult:
 
 
 def _said_once(results: Sequence[LawResult]) -> list[LawResult]:
-    """The results, with an error that many laws met told where it was met first."""
+    """The results, with a fault that many laws met, and that no value can show, told where it was met first."""
     told: set[str] = set()
-    once = []
+    once, last = [], ""
     for result in results:
-        if result.message in told:
-            result = LawResult(result.name, False, "the same as above")
-        elif result.message.startswith(("your function raised", "needs Exercise", "returned None")):
-            told.add(result.message)
+        message = result.message
+        if message in told:
+            # With another fault in between, "above" would be that one
+            result = LawResult(result.name, False, "the same as above" if message == last else message)
+        elif (result.input and not result.got) or message.startswith("returned None"):
+            told.add(message)
+        last = message or last
         once.append(result)
     return once
 

@@ -201,10 +201,11 @@ def _difference(got: Any, expected: Any, g: np.ndarray, e: np.ndarray, what: str
     elif not alike:
         texts = describe(expected), describe(got)
     if not alike:
-        return LawViolation(f"{what} is wrong{f', most of all{at}' if g.size > SHOWN else ''}", *texts)
+        place = f", {'first' if e.dtype == bool else 'most of all'}{at}" if g.size > SHOWN else ""
+        return LawViolation(f"{what} is wrong{place}", *texts)
     message = f"{what} differs, by up to {off.max():.1g}"
     if e.dtype == np.float64 and 1e-9 < off[place] / abs(right or 1.0) < 1e-6:
-        message += ": equal to about 7 digits, so somewhere it was computed in float32"
+        message += ": equal to about 7 digits; was a part of it computed in float32, or a small ε added?"
     return LawViolation(message, *texts)
 
 

@@ -9,7 +9,7 @@ import ast
 import contextlib
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from course_utils.checks.engine import Exercise, Stopped, run
@@ -37,12 +37,20 @@ def missing(names: list[str], namespace: dict[str, Any]) -> list[str]:
 def used(function: Callable[..., Any]) -> list[tuple[Exercise, Callable[..., Any]]]:
     """The other exercises whose functions a notebook's function names, and these functions."""
     found = []
-    for name in getattr(getattr(function, "__code__", None), "co_names", ()):
+    for name in dict.fromkeys(_names(getattr(function, "__code__", None))):
         other = function.__globals__.get(name)
         if callable(other) and other is not function:
             with contextlib.suppress(ValueError):
                 found.append((find_exercise(name), other))
     return found
+
+
+def _names(code: Any) -> Iterator[str]:
+    """The names in a function's code, in its comprehensions and inner functions too: those are code of their own."""
+    if inspect.iscode(code):
+        yield from code.co_names
+        for constant in code.co_consts:
+            yield from _names(constant)
 
 
 def needs(line: str, cell: str) -> None:

@@ -83,9 +83,10 @@ def decode_relative_index(gaps: Tensor, fillers: Tensor, length: int) -> Tensor:
 def linear_centroids(weights: Tensor, count: int) -> Tensor:
     """First centroids for weight sharing: evenly from the least to the greatest weight.
 
-    Han 2016, section 3.2. weights: any shape, kept weights only (one may be 0). Returns
-    [count], ascending, of the weights' dtype; one centroid is the midpoint. Rare large
-    weights matter most, and only this start gives them centroids of their own.
+    Han 2016, section 3.2. weights: any shape, kept weights only (one may be 0); the sum and
+    the difference of any two are finite in their dtype. Returns [count], ascending, of that
+    dtype; one centroid is the midpoint. Rare large weights matter most, and only this start
+    gives them centroids of their own.
     """
     low, high = weights.min().item(), weights.max().item()
     if count == 1:
@@ -96,8 +97,8 @@ def linear_centroids(weights: Tensor, count: int) -> Tensor:
 def kmeans_1d(weights: Tensor, centroids: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """Weight sharing: k-means on one layer's weights by Lloyd's steps (Han 2016, eq. 2).
 
-    weights: [n], kept weights only (with the pruned zeros, zero would become a centroid);
-    centroids: [count], the start, of the same dtype, in any order, not
+    weights: [n], kept weights only (with the pruned zeros, zero would become a centroid),
+    however small; centroids: [count], the start, of the same dtype, in any order, not
     necessarily different. A step assigns every weight to its nearest centroid (of equally
     near ones, the one with the lowest index) and moves each centroid to the mean of its
     weights, equal weights each counted; a centroid without weights stays where it is.
@@ -163,7 +164,7 @@ def huffman_encode(symbols: Sequence[Hashable], code: Mapping[Hashable, str]) ->
     """The bits of the symbols, one after the other; '' for no symbols.
 
     symbols: any sequence; code: symbol -> bit string. Symbols are equal as in a dict: 1 is
-    not '1'.
+    1.0, but not '1'.
     """
     return "".join([code[symbol] for symbol in symbols])
 

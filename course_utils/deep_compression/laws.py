@@ -251,12 +251,14 @@ def needed_fillers(function, draw):
 
 
 @encode_relative_index.law(
-    "masks of any shape are read row by row, fillers and all", hint="mask.flatten(): the last axis runs fastest."
+    "masks of any shape are read row by row, fillers and all",
+    hint="mask.flatten(): the last axis runs fastest. A mask without axes has one place.",
 )
 def any_shape(function, draw):
     bits = draw.integer(1, 3)
     shape = (draw.size(1, 3), 2, draw.size(1, 3), 9)
-    for mask in (draw.mask(*shape, keep=0.1), draw.mask(*shape, keep=0.6), draw.mask(7, draw.size(2, 9), keep=0.2).T):
+    masks = [draw.mask(*shape, keep=0.1), draw.mask(*shape, keep=0.6), draw.mask(7, draw.size(2, 9), keep=0.2).T]
+    for mask in (*masks, torch.tensor(True), torch.tensor(False)):
         gaps, fillers = entries_of(mask, bits)
         expect.equal(
             index_results(function, mask, bits), (ints(*gaps), torch.tensor(fillers, dtype=torch.bool)), "the result"
@@ -434,7 +436,7 @@ def clusters(function, weights: Tensor, centroids: Tensor, steps: int) -> tuple[
 
 @kmeans_1d.law(
     "weights 0, 4, 5, 9 and centroids 1, 8: they move to 2 and 7, and stay there",
-    hint="Assign all weights, then move all centroids; only then assign again.",
+    hint="Assign all weights, then move all centroids; only then assign again. Near is by .abs(): a tiny square is 0.",
     trials=1,
 )
 def kmeans_example(function, draw):
@@ -442,6 +444,9 @@ def kmeans_example(function, draw):
     for steps in (1, 2):
         got = clusters(function, weights, start, steps)
         expect.close(got, (torch.tensor([2.0, 7.0]), ints(0, 0, 1, 1)), f"with steps={steps}, the result")
+    for tiny in (torch.tensor(1e-30), torch.tensor(1e-5).half()):
+        got, assignment = clusters(function, weights * tiny, start * tiny, 1)
+        expect.equal(assignment, ints(0, 0, 1, 1), f"the assignment of weights {float(tiny):.0e} times as large")
 
 
 @kmeans_1d.law(
@@ -584,6 +589,8 @@ def gradient_example(function, draw):
     expect.close(function(gradient, assignment, 5), torch.tensor([10.0, 0.0, -3.0, 16.5, 0.0]))
     tiny = function(1e-12 * gradient, assignment, 5)
     expect.close(tiny, torch.tensor([1e-11, 0.0, -3e-12, 1.65e-11, 0.0]), "the gradient of a tiny one", atol=0)
+    gradient[1, 0] = math.nan
+    expect.true(function(gradient, assignment, 5)[0].isnan(), "a gradient that is NaN was left out of its sum")
     many = torch.arange(300).view(20, 15)
     expect.close(function(many.float(), many, 300), torch.arange(300.0), "the gradient of 300 centroids")
 
@@ -766,7 +773,9 @@ def draw_text(draw: Draw, symbols: Sequence[Hashable], length: int) -> list[Hash
     return [draw.choice(symbols) for _ in range(length)]
 
 
-@huffman_encode.law("a small example", hint="Look every symbol up, and join the words.", trials=1)
+@huffman_encode.law(
+    "a small example", hint="Look every symbol up in the dict, falsy ones and None too, and join the words.", trials=1
+)
 def encode_example(function, draw):
     code = {"a": "0", "b": "10", "c": "110", "d": "111"}
     expect.equal(function(list("abacad"), code), "01001100111")
@@ -774,6 +783,7 @@ def encode_example(function, draw):
     expect.equal(function([0, 0, 0], {0: "1"}), "111")
     expect.equal(function([10, 1, 0], {0: "01", 1: "00", 10: "1"}), "10001")
     expect.equal(function([1, "1", "1", 1], {1: "0", "1": "10"}), "010100")
+    expect.equal(function([None, 1.0, "", None], {1: "0", None: "10", "": "11"}), "1001110")
 
 
 @huffman_encode.law("no symbols, no bits", hint="An empty string.", trials=1)
@@ -866,6 +876,9 @@ def decode_short(function, draw):
     expect_value_error(lambda: function("000", {"a": "1", "b": "01"}, 1))
     expect_value_error(lambda: function("0001", {"a": "1", "b": "01"}, 1))
     expect_value_error(lambda: function("1", {}, 1))
+    for bits in ("1", "10"):
+        expect_value_error(lambda b=bits: function(b, {9: "1"}, 3))
+    expect_value_error(lambda: function("11", {0: "00", 1: "01"}, 1))
 
 
 def expect_value_error(call) -> None:
@@ -1026,7 +1039,7 @@ def file_form(function, draw):
     for dtype in (torch.float32, torch.float64):
         state, masks = draw_network(draw, dtype, values=5)
         state |= {"count": torch.tensor(draw.integer(0, 99)), "scale": draw.normal(1).squeeze()}
-        state |= {"stored by columns": draw.normal(2, 3).T}
+        state |= {"stored by columns": draw.normal(2, 3).T, "diverged": torch.tensor([math.nan, math.inf])}
         file = read_file(function(state, masks, 3, 3), state, masks)
         for name in state.keys() - masks.keys():
             expect.equal(file[name]["values"], state[name].numpy().tobytes(), f"'values' of {name!r}")
@@ -1235,6 +1248,7 @@ def dtypes_again(function, draw):
     state, masks = draw_network(draw, torch.float64, values=7)
     state |= {"count": torch.tensor(draw.integer(0, 99)), "scale": draw.normal(1).squeeze(), "on": draw.mask(3)}
     state |= {"half": draw.normal(2, 3).half(), "single": draw.normal(1, 1, 2)}
+    state |= {"diverged": torch.tensor([math.nan, math.inf, -math.inf])}
     expect_state(function(write_file(draw, state, masks, 3)), state, masks)
 
 

@@ -60,7 +60,7 @@ def rewind(initial: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Te
     # Copies: training works in place, and would move the initial state along
     state = {name: value.clone() for name, value in initial.items()}
     for name, mask in masks.items():
-        state[name] = torch.where(mask, initial[name], 0)
+        state[name] = initial[name].masked_fill(~mask, 0)
     return state
 
 
@@ -112,8 +112,9 @@ def remaining_after(
     """P_m, the fraction of all weights that is left after some rounds of pruning.
 
     rounds: how often each tensor loses its rate of what it has left, 0 or more. rates: from
-    0 to 1, by tensor name (a name without a rate loses nothing), or one number for all.
-    sizes: weights of each tensor, by name. Returns a fraction from 0 to 1.
+    0 to 1, by tensor name (a name without a rate loses nothing, a rate of a name without a
+    size counts for nothing), or one number for all. sizes: weights of each tensor, by name.
+    Returns a fraction from 0 to 1.
     """
     # P_m = Σ_l n_l (1 − p_l)^r / Σ_l n_l
     if isinstance(rates, int | float):

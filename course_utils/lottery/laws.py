@@ -107,13 +107,15 @@ def tickets_count(function, draw):
 
 
 @prune_tickets.law(
-    "rounding: of 100 at 0.29 go 29, of 5 at 0.5 go 2, of 7 at 0.5 go 4, of 4 at 0.65 go 3",
-    hint="int() cuts off: 0.29 · 100 is 28.999…. Python's round() goes to the even neighbour at a half.",
+    "rounding: of 100 at 0.29 go 29, at 0.575 go 57; of 5 at 0.5 go 2, of 7 at 0.5 go 4, of 4 at 0.65 go 3",
+    hint="int() cuts off: 0.29 · 100 is 28.999…. Python's round() goes to the even neighbour at a half; "
+    "0.575 · 100 is 57.499…, but a half in float32.",
     trials=1,
 )
 def tickets_rounding(function, draw):
     for n, rate, gone in (
         (100, 0.29, 29),
+        (100, 0.575, 57),
         (5, 0.5, 2),
         (7, 0.5, 4),
         (4, 0.65, 3),
@@ -223,6 +225,8 @@ def tickets_names(function, draw):
     for nothing in ({}, 0, 0.0):
         expect.equal(expect_masks(function(weights, masks, nothing), masks), masks, f"masks at rates {nothing}")
     expect.true(int(got["first"].sum()) < int(masks["first"].sum()), "'first' has a rate, and lost nothing")
+    got = expect_masks(function(weights, masks, {"first": 0.5, "conv": 0}), masks)
+    expect.equal(got["conv"], masks["conv"], "masks['conv'], whose rate is 0,")
     n = count(masks)
     kept = count(expect_masks(function(weights, masks, 0.5), masks))
     expect.true(
@@ -306,6 +310,10 @@ def rewind_extremes(function, draw):
     wanted = {"w": torch.tensor([torch.inf, torch.nan, 0.0])}
     kept = {"w": torch.tensor([True, True, False])}
     expect.equal(expect_state(function(odd, kept), odd), wanted, "the state with what is not finite")
+    for dtype in (torch.int64, torch.uint8, torch.bool):
+        whole_numbers = {"w": torch.ones(3, dtype=dtype)}
+        wanted = {"w": torch.tensor([1, 1, 0], dtype=dtype)}
+        expect.equal(expect_state(function(whole_numbers, kept), whole_numbers), wanted, f"the state in {dtype}")
 
 
 # --- 7.3a reinitialize ------------------------------------------------------------------------------------------------
@@ -348,7 +356,7 @@ def reinitialize_seed(function, draw):
     seed = (draw.seed(), 0)[draw.trial]
     first, again = (expect_state(function(state, masks, seed), state) for _ in range(2))
     expect.equal(again, first, "the state of the same seed")
-    for other in (seed + 1, seed + 2**8, seed + 2**16, draw.seed()):
+    for other in (seed + 1, seed + 42, seed + 2**8, seed + 2**16, draw.seed()):
         different = expect_state(function(state, masks, other), state)
         for name in ("1.weight", "2.weight"):
             same = (different[name] == first[name])[masks[name]]
@@ -367,6 +375,7 @@ def reinitialize_normal(function, draw):
     state = {
         "wide": draw.rand(60, 100, low=-4, high=4) * torch.linspace(0.3, 1, 60).unsqueeze(1),
         "narrow": draw.rand(n, low=-5e-4, high=7e-4) + 1.0,
+        "tiny": draw.rand(n, low=-5e-20, high=7e-20),
         "two": torch.tensor([1.0, 3.0]),
     }
     # The largest are kept, as after pruning: their own standard deviation is another one
@@ -374,7 +383,7 @@ def reinitialize_normal(function, draw):
     masks["wide"], masks["two"] = state["wide"].abs() > 0.5, torch.tensor([True, True])
     got = expect_state(function(state, masks, draw.seed()), state)
     farthest = 0.0
-    for name in ("wide", "narrow"):
+    for name in ("wide", "narrow", "tiny"):
         kept, wanted = got[name][masks[name]].double(), float(state[name].std())
         deviation, mean = float(kept.std()), float(kept.mean())
         # Bounds of six or more standard errors: no right draw misses them
@@ -384,8 +393,8 @@ def reinitialize_normal(function, draw):
         kurtosis = float(((kept - mean) / deviation).pow(4).mean())
         expect.true(2.4 < kurtosis < 4.2, f"state[{name!r}] is not normal: its kurtosis is not 3", 3.0, kurtosis)
         farthest = max(farthest, float(kept.abs().max()) / wanted)
-    # Of so many thousand draws one is farther, but for once in 10⁸
-    expect.true(farthest > 3, "the draws are cut off", "some beyond 3 standard deviations", farthest)
+    # Of so many thousand draws one is farther, but for once in 10⁸; more than 3 by more than rounding
+    expect.true(farthest > 3.01, "the draws are cut off", "some beyond 3 standard deviations", farthest)
     expect.true(abs(got["two"].sum()) > 1e-4, "two entries always have the mean 0: each is to be drawn for itself")
 
 
@@ -417,7 +426,7 @@ def shuffle_seed(function, draw):
     seed = (draw.seed(), 0)[draw.trial]
     first = expect_masks(function(masks, seed), masks)
     expect.equal(expect_masks(function(masks, seed), masks), first, "the masks of the same seed")
-    for other in (seed + 1, seed + 2**8, seed + 2**16, draw.seed()):
+    for other in (seed + 1, seed + 42, seed + 2**8, seed + 2**16, draw.seed()):
         expect.true(
             not torch.equal(expect_masks(function(masks, other), masks)["a"], first["a"]), "another seed, the same mask"
         )
@@ -498,6 +507,8 @@ def remaining_one_rate(function, draw):
         expect.close(function(1, rates, sizes), 1 - rate, "after one round", rtol=1e-9, atol=0)
         product = function(a, rates, sizes) * function(b, rates, sizes)
         expect.close(function(a + b, rates, sizes), product, f"after {a} + {b} rounds", rtol=1e-9, atol=0)
+    apart = function(700, 1e-3, sizes) * function(500, 1e-3, sizes)
+    expect.close(function(1200, 1e-3, sizes), apart, "after 700 + 500 rounds", rtol=1e-9, atol=0)
     for whole_rate, rounds, wanted in ((0, 3, 1.0), (1, 2, 0.0), (1.0, 0, 1.0), (0.5, 2, 0.25)):
         expect.close(function(rounds, whole_rate, sizes), wanted, f"at rate {whole_rate} after {rounds} rounds")
 
@@ -513,7 +524,8 @@ def remaining_weighted(function, draw):
     rounds = draw.integer(1, 9)
     weights = [function(rounds, {name: rates[name]}, {name: n}) * n for name, n in sizes.items()]
     expect.close(function(rounds, rates, sizes), sum(weights) / sum(sizes.values()), rtol=1e-9, atol=0)
-    expect.close(function(1, {"a": 0.5, "b": 0}, {"a": 2, "ab": 3, "A": 4, "b": 1}), 0.9, "with names without a rate")
+    got = function(1, {"a": 0.5, "b": 0, "c": 0.5}, {"a": 2, "ab": 3, "A": 4, "b": 1})
+    expect.close(got, 0.9, "with names without a rate, and one without a size,")
 
 
 # --- 7.5a mask_distance -----------------------------------------------------------------------------------------------
@@ -548,7 +560,7 @@ def distance_counted(function, draw):
     masks = {name: draw.mask(*w.shape, keep=draw.uniform()) for name, w in layers(draw).items()}
     masks |= {"scalar": torch.tensor(True), "empty": torch.zeros(0, 3, dtype=torch.bool)}
     if draw.trial == 2:
-        masks["large"] = draw.mask(60, 50)  # more than half precision or a byte can count
+        masks["large"] = draw.mask(280, 250)  # more than half precision or 16 bits can count
     n = len(flat(masks))
     for k in (draw.integer(n // 2, n - 1) | 1, n, 0):
         other = flipped(masks, draw.permutation(n)[:k])
@@ -649,7 +661,8 @@ def bird_zero(function, draw):
     expect_answer(function, False, "six equal masks, epsilon 0", equal, 0, 5)
     expect_answer(function, False, "six equal masks, epsilon 0", equal, epsilon=0.0)
     for history in (far, equal, equal[-1:], far[-2:]):
-        expect_answer(function, True, f"{len(history)} masks, window 0", history, 0.1, 0)
+        for epsilon in (0.1, 0):
+            expect_answer(function, True, f"{len(history)} masks, window 0, epsilon {epsilon}", history, epsilon, 0)
 
 
 @is_early_bird.law(
@@ -702,7 +715,7 @@ def channels_count(function, draw):
                 expect.true(
                     sizes[kept].min() >= sizes[~kept].max(), "a channel goes that is larger than one that stays"
                 )
-    for n, keep_fraction, wanted in ((100, 0.29, 29), (5, 0.5, 2), (7, 0.5, 4)):
+    for n, keep_fraction, wanted in ((100, 0.29, 29), (100, 0.575, 57), (5, 0.5, 2), (7, 0.5, 4)):
         kept = count(function({"norm": draw.normal(n)}, keep_fraction))
         expect.true(kept == wanted, f"of {n} channels at {keep_fraction} too many or few stay", wanted, kept)
 
@@ -763,9 +776,10 @@ def donor(draw: Draw) -> tuple[Tensors, Tensors]:
 )
 def transplant_body(function, draw):
     masks, target = donor(draw)
-    masks |= {"head.weight.2": draw.mask(2, 3), "Head.weight": draw.mask(4)}
-    target |= {name: draw.normal(*masks[name].shape) for name in ("head.weight.2", "Head.weight")}
-    for exclude in (["head.weight"], ("my.body.weight", "head.weight", "head.bias", "pooler.weight")):
+    masks |= {"head.weight.2": draw.mask(2, 3, keep=0.3), "Head.weight": draw.mask(9), "head": draw.mask(9)}
+    target |= {name: draw.normal(*masks[name].shape) for name in ("head.weight.2", "Head.weight", "head")}
+    parts = ("body", "weight", "my.body.weight", "head.weight", "head.bias", "pooler.weight")
+    for exclude in (["head.weight"], parts):
         wanted = {**masks, "head.weight": torch.ones(target["head.weight"].shape, dtype=torch.bool)}
         expect.equal(expect_masks(function(masks, target, exclude), wanted), wanted, "masks")
 
@@ -780,6 +794,9 @@ def transplant_all(function, draw):
     same = {name: draw.normal(*mask.shape) for name, mask in masks.items()}
     expect.equal(function(masks, same, []), masks, "masks")
     expect.equal(function(masks, target | same, ()), masks, "masks")
+    scale = {"scale": torch.tensor(False)}
+    got = function(scale, {"scale": torch.tensor(2.0)}, ["scale"])
+    expect.equal(got, {"scale": torch.tensor(True)}, "masks of a number without axes")
     headless = {name: value for name, value in target.items() if not name.startswith("head")}
     body = {name: mask for name, mask in masks.items() if name != "head.weight"}
     expect.equal(function(masks, headless, ["head.weight"]), body, "masks for a target without that head")
@@ -795,6 +812,7 @@ def transplant_all(function, draw):
 def transplant_misfit(function, draw):
     masks, target = donor(draw)
     rows, columns = masks["body.weight"].shape
+    masks["thin"], target["thin"] = torch.ones(1, 3, dtype=torch.bool), draw.normal(1, 3)
     cases = {
         "another head": (target, []),
         "another head, another name excluded": (target, ["body.weight"]),
@@ -802,6 +820,7 @@ def transplant_misfit(function, draw):
         "a transposed tensor": (target | {"body.weight": draw.normal(columns, rows)}, ["head.weight"]),
         "as many entries in another shape": (target | {"body.weight": draw.normal(rows * columns)}, ["head.weight"]),
         "a shape that would broadcast": (target | {"body.weight": draw.normal(1, columns)}, ["head.weight"]),
+        "a mask that would broadcast, and keeps all": (target | {"thin": draw.normal(2, 3)}, ["head.weight"]),
         "more axes": (target | {"body.weight": draw.normal(1, rows, columns)}, ["head.weight"]),
         "a missing tensor": ({n: t for n, t in target.items() if n != "body.weight"}, ["head.weight"]),
     }
@@ -848,6 +867,7 @@ def round_example(function, draw):
 def round_nested(function, draw):
     initial, masks = network(draw, torch.float64 if draw.trial else torch.float32)
     rates = 0.3 if draw.trial else {"1.weight": 0.4, "2.weight": 0.2}  # 2.bias has none
+    initial["2.weight"][0] = 0  # a weight that begins at 0 is a weight
     now = {name: torch.ones_like(mask) for name, mask in masks.items()}
     for _ in range(3):
         noise = {name: draw.normal(*value.shape, dtype=torch.float64) for name, value in initial.items()}

@@ -22,12 +22,12 @@ from torch import Tensor
 def noisy_top_k(clean_logits: Tensor, noise_std: Tensor, noise: Tensor, k: int) -> Tensor:
     """Gates of the noisy top-k router (Shazeer 2017, eq. 3 to 5).
 
-    clean_logits, noise_std, noise: [tokens, experts], of one float dtype; noise_std is not
-    negative, noise is a draw from the standard normal distribution (zeros when the network
-    is evaluated). 1 ≤ k ≤ experts. Returns gates [tokens, experts] of the same dtype: in
-    each row the softmax over the k largest noisy logits, clean + noise · noise_std, and
-    exactly 0 elsewhere; of equal logits any may be chosen. Differentiable in clean_logits
-    and noise_std, for k = 1 too, where the gradient is 0.
+    clean_logits, noise_std, noise: [tokens, experts], of one float dtype, tokens may be 0;
+    noise_std is not negative, noise is a draw from the standard normal distribution (zeros
+    when the network is evaluated). 1 ≤ k ≤ experts. Returns gates [tokens, experts] of the
+    same dtype: in each row the softmax over the k largest noisy logits, clean + noise ·
+    noise_std, and exactly 0 elsewhere; of equal logits any may be chosen. Differentiable in
+    clean_logits and noise_std, for k = 1 too, where the gradient is 0.
     """
     noisy = clean_logits + noise * noise_std
     largest, chosen = noisy.topk(k, dim=-1)
@@ -118,12 +118,12 @@ def dispatch(
 ) -> tuple[Tensor, Tensor]:
     """Send tokens to their experts' buffers, first come first served (Fedus 2022, 2.2).
 
-    tokens: [tokens, width], of any float dtype, finite; assignment: [tokens], int64, from 0
-    to num_experts − 1; capacity: slots of each expert, 0 or more. Returns (buffer
-    [num_experts, capacity, width], of the tokens' dtype; positions [tokens], int64): the
-    t-th token of an expert stands in its slot t, counted from 0, and empty slots are 0;
-    positions says in which slot a token stands, −1 for tokens that came when their expert
-    was full. The buffer is differentiable in the tokens.
+    tokens: [tokens, width], none or more, of any float dtype, finite; assignment: [tokens],
+    int64, from 0 to num_experts − 1; capacity: slots of each expert, 0 or more. Returns
+    (buffer [num_experts, capacity, width], of the tokens' dtype; positions [tokens],
+    int64): the t-th token of an expert stands in its slot t, counted from 0, and empty
+    slots are 0; positions says in which slot a token stands, −1 for tokens that came when
+    their expert was full. The buffer is differentiable in the tokens.
     """
     chosen = F.one_hot(assignment, num_experts)
     # Tokens with the same expert up to and including this one, minus itself
@@ -140,7 +140,8 @@ def combine(buffer: Tensor, assignment: Tensor, positions: Tensor, gates: Tensor
     buffer: [experts, capacity, width], the experts' outputs; assignment, positions:
     [tokens], int64, as given to and by `dispatch`; gates: [tokens], of the buffer's dtype.
     The capacity may be 0. Returns [tokens, width]; a dropped token (position −1) gets
-    exactly 0, whatever stands in the buffer. Differentiable in the buffer and the gates.
+    exactly 0, and hands on gradients of exactly 0, whatever stands in the buffer and in its
+    gate, NaN too. Differentiable in the buffer and the gates.
     """
     kept = positions >= 0
     outputs = gates[kept].unsqueeze(1) * buffer[assignment[kept], positions[kept]]

@@ -28,7 +28,8 @@ def mean_activation(activations: Tensor) -> Tensor:
     """Mean activation of each channel, over the batch and over space.
 
     Molchanov 2017, section 2.2. activations: [batch, channels, ...], with any number of
-    axes of space, or none. Returns [channels], signed, of the same dtype.
+    axes of space, or none. Returns [channels], signed, of the same dtype, also where a
+    channel's sum is more than float16 holds.
     """
     return activations.transpose(0, 1).flatten(1).mean(dim=1)
 
@@ -129,9 +130,10 @@ def predicted_loss_increase(
 ) -> Tensor:
     """By how much the loss should rise when all weights outside the masks are deleted.
 
-    It is the sum of their saliencies. saliencies: by parameter name, at least one, any
-    shapes, of one dtype. masks: bool tensors by the same names, of the same shapes, True
-    where a weight is kept. Returns a scalar tensor of the saliencies' dtype.
+    It is the sum of their saliencies; what is kept adds nothing, NaN and infinity included.
+    saliencies: by parameter name, at least one, any shapes, of one dtype. masks: bool
+    tensors by the same names, of the same shapes, True where a weight is kept. Returns a
+    scalar tensor of the saliencies' dtype.
     """
     deleted = [saliency[~masks[name]] for name, saliency in saliencies.items()]
     return torch.cat(deleted).sum()
@@ -163,9 +165,10 @@ def obd_prune(
     LeCun 1990, section 2.3; the saliency is ½·h·w². state: tensors by name. curvatures:
     ∂²E/∂w² by name, for the tensors that may be pruned (biases, say, are left out).
     keep_fraction: the part of the weights with curvature that is kept, all their tensors
-    together, as `keep_top` chooses them. Returns a new state, all of its tensors new, with
-    exactly 0 where a weight is deleted (whatever it was, infinity included) and all else as
-    it was, and the masks of the tensors with curvature, and of no others.
+    together, as `keep_top` chooses them, in the order of the curvatures. Returns a new
+    state, all of its tensors new, with exactly 0 where a weight is deleted (whatever it
+    was, infinity included) and all else as it was, and the masks of the tensors with
+    curvature, and of no others.
     """
     masks = keep_top(
         {name: obd_saliency(state[name], h) for name, h in curvatures.items()},

@@ -60,7 +60,8 @@ def sizes(function, draw):
 
 
 @magnitude_saliency.law(
-    "the saliencies of a tensor add up to the p-th power of its Lp norm", hint="Each weight gives |w| to the power p."
+    "the saliencies of a tensor add up to the p-th power of its Lp norm",
+    hint="Each weight gives |w| to the power p, in the dtype that comes in.",
 )
 def norm(function, draw):
     for order, dtype in itertools.product((1, 2, 3), FLOATS):
@@ -102,18 +103,20 @@ def magnitude_extremes(function, draw):
 
 @mean_activation.law(
     "two examples, two channels, two positions: [[[1, 3], [0, −2]], [[5, 7], [0, −6]]] gives [4, −2]",
-    hint="Average over every axis but the channels', axis 1. Signs stay.",
+    hint="Average over every axis but the channels', axis 1. Signs stay, and a mean with a NaN in it is NaN.",
     trials=1,
 )
 def mean_example(function, draw):
     activations = torch.tensor([[[1.0, 3.0], [0.0, -2.0]], [[5.0, 7.0], [0.0, -6.0]]])
     expect.close(function(activations), torch.tensor([4.0, -2.0]))
     expect.close(function(activations[:1]), torch.tensor([2.0, -1.0]), "the mean of the first example alone")
+    activations[1, 0, 0] = math.nan
+    expect.close(function(activations), torch.tensor([math.nan, -2.0]), "the mean of a channel with a NaN")
 
 
 @mean_activation.law(
     "a channel that is constant has that constant as its mean, in every dtype",
-    hint="[batch, channels, ...] -> [channels], of the dtype that comes in.",
+    hint="[batch, channels, ...] -> [channels], of the dtype that comes in. float16 cannot hold 70,000: .mean() can.",
 )
 def mean_constant(function, draw):
     for dtype in DTYPES:
@@ -122,6 +125,8 @@ def mean_constant(function, draw):
         activations = value.view(1, -1, *[1] * (len(shape) - 2)).expand(shape).contiguous()
         expect.close(function(activations), value, **CLOSE[dtype])
         expect.close(function(activations[:1]), value, "the mean of a batch of 1", **CLOSE[dtype])
+    many = torch.ones(2, 1, 200, 175, dtype=torch.float16)
+    expect.close(function(many), torch.ones(1, dtype=torch.float16), "the mean of 70,000 ones in float16")
 
 
 @mean_activation.law(
@@ -151,18 +156,19 @@ def mean_permuted(function, draw):
 
 
 @average_percentage_of_zeros.law(
-    "two examples, two channels, two positions: [[[0, 3], [0, 0]], [[5, 7], [0, 1]]] gives [0.25, 0.75]",
-    hint="Count the zeros of a channel over batch and space; divide by how many entries it has.",
+    "two examples, two channels, two positions: [[[0, −3], [0, 0]], [[5, 7], [0, 1]]] gives [0.25, 0.75]",
+    hint="Count the zeros of a channel, not what is below 0, over batch and space; divide by how many entries it has.",
     trials=1,
 )
 def zeros_example(function, draw):
-    activations = torch.tensor([[[0.0, 3.0], [0.0, 0.0]], [[5.0, 7.0], [0.0, 1.0]]])
+    activations = torch.tensor([[[0.0, -3.0], [0.0, 0.0]], [[5.0, 7.0], [0.0, 1.0]]])
     expect.close(function(activations), torch.tensor([0.25, 0.75]))
 
 
 @average_percentage_of_zeros.law(
     "k zeros among n entries of a channel give k/n, wherever they are",
-    hint="A fraction from 0 to 1, not a percentage, one per channel.",
+    hint="A fraction from 0 to 1, not a percentage, one per channel. A count divided by a number is float32: turn the "
+    "count into the dtype of the activations first.",
 )
 def zeros_counted(function, draw):
     for dtype in DTYPES:
@@ -231,7 +237,8 @@ def entropy_of_counts(function, draw):
         bins = (draw.size(2, 7), draw.size(2, 7), 40)[draw.trial]
         responses, counts = responses_in_bins(draw, bins, draw.integer(9, 14), channels)
         wanted = Categorical(counts.double()).entropy().to(dtype)
-        expect.close(function(responses.to(dtype), bins), wanted, **CLOSE[dtype])
+        # Not to all digits of float64 yet: an integer count divided, which is float32, would hide worse faults
+        expect.close(function(responses.to(dtype), bins), wanted)
 
 
 @activation_entropy.law(
@@ -304,6 +311,18 @@ def entropy_scale(function, draw):
     expect.close(function(zero - responses, 4), got, "the entropy of the responses turned round", rtol=1e-6)
 
 
+@activation_entropy.law(
+    "in float64 it is right to ten digits",
+    hint="A count divided by a number is float32: turn the counts into the dtype of the activations first. Leave empty "
+    "bins out: no ε in the logarithm.",
+)
+def entropy_digits(function, draw):
+    bins = (draw.size(2, 7), draw.size(2, 7), 40)[draw.trial]
+    responses, counts = responses_in_bins(draw, bins, draw.integer(9, 14), 2)
+    wanted = Categorical(counts.double()).entropy()
+    expect.close(function(responses, bins), wanted, **CLOSE[torch.float64])
+
+
 # --- 2.2d taylor_saliency ---------------------------------------------------------------------------------------------
 
 
@@ -357,8 +376,8 @@ def taylor_symmetric(function, draw):
     got = function(activations, gradients)
     expect.same_kind(got, torch.zeros(shape[1], dtype=torch.float64))
     expect.close(function(gradients, activations), got, "with the two exchanged", rtol=1e-9)
-    small = function(activations, -1e-9 * gradients)
-    expect.close(small, 1e-9 * got, "with −1e-9 times the gradients", rtol=1e-9, atol=0)
+    small = function(activations, -1e-200 * gradients)  # whose square is 0
+    expect.close(small, 1e-200 * got, "with −1e-200 times the gradients", rtol=1e-9, atol=0)
     expect.true((got >= 0).all(), "a saliency is negative", got=got)
 
 
@@ -469,6 +488,9 @@ class Net:
 def curvatures_of(function: Callable, arguments: tuple) -> list[Tensor]:
     got = function(*arguments)
     expect.same_kind(got, list(arguments[0]), "the list of curvatures")
+    shapes, wanted = [getattr(h, "shape", None) for h in got], [weight.shape for weight in arguments[0]]
+    turned = shapes == wanted[::-1] != wanted
+    expect.true(not turned, "the list of curvatures begins with the last layer", "the first layer's first")
     for i, (h, weight) in enumerate(zip(got, arguments[0], strict=True)):
         expect.same_kind(h, weight, f"curvatures[{i}]")
     return got
@@ -486,11 +508,14 @@ def last_layer(function, draw):
     arguments = ([weight], [x], [], [], p - F.one_hot(labels, classes), p * (1 - p))
     wanted = hessian_diagonal(lambda stack: torch.stack([F.cross_entropy(x @ w.T, labels) for w in stack]), weight)
     expect.close(curvatures_of(function, arguments)[0], wanted, "curvatures[0]", rtol=1e-8, atol=1e-12)
+    concave = curvatures_of(function, (*arguments[:5], -arguments[5]))[0]
+    expect.close(concave, -wanted, "curvatures[0] for the opposite output_curvature", rtol=1e-8, atol=1e-12)
 
 
 @backpropagate_curvature.law(
     "two layers and a loss without cross terms, as the squared error: exact in both, with tanh units",
-    hint="Derive E twice by a_j, through x_j = φ(a_j): the chain rule gives a term with φ′² and one with φ″.",
+    hint="Derive E twice by a_j, through x_j = φ(a_j): the chain rule gives a term with φ′² and one with φ″. What is "
+    "carried back is each example's own: the mean over the batch is for the results.",
 )
 def two_layers(function, draw):
     net = Net(draw, (2, 3, draw.integer(2, 4)), draw.size(1, 3))
@@ -633,7 +658,7 @@ def tensors(draw: Draw, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]
 
 @predicted_loss_increase.law(
     "saliencies 1, 2 and 4, −8 with the 2 and the −8 deleted: −6",
-    hint="True means kept: add up what is not kept, in all tensors.",
+    hint="True means kept: add up what is not kept, in all tensors. Choose with the mask: ∞ · 0 is NaN.",
     trials=1,
 )
 def increase_example(function, draw):
@@ -642,18 +667,8 @@ def increase_example(function, draw):
     expect.close(function(saliencies, masks), torch.tensor(-6.0))
     saliencies["a"][1] = math.inf
     expect.close(function(saliencies, masks), torch.tensor(math.inf), "the prediction, with an infinity deleted,")
-
-
-@predicted_loss_increase.law(
-    "nothing deleted predicts 0; all deleted predicts the sum of all saliencies", hint="Of all tensors together."
-)
-def increase_extremes(function, draw):
-    saliencies = tensors(draw)
-    nothing = {name: torch.ones_like(s, dtype=torch.bool) for name, s in saliencies.items()}
-    everything = {name: ~mask for name, mask in nothing.items()}
-    total = torch.cat([s.flatten() for s in saliencies.values()]).sum()
-    expect.close(function(saliencies, nothing), torch.zeros_like(total), "the prediction with nothing deleted")
-    expect.close(function(saliencies, everything), total, "the prediction with all deleted", rtol=1e-10)
+    saliencies = {"a": torch.tensor([math.inf, 2.0]), "b": torch.tensor([[math.nan], [-8.0]])}
+    expect.close(function(saliencies, masks), torch.tensor(-6.0), "the prediction, with an infinity and a NaN kept,")
 
 
 @predicted_loss_increase.law(
@@ -669,6 +684,18 @@ def increase_single(function, draw):
             place = draw.integer(0, saliency.numel() - 1)
             masks[name].view(-1)[place] = False
             expect.close(function(saliencies, masks), saliency.flatten()[place], **CLOSE[dtype])
+
+
+@predicted_loss_increase.law(
+    "nothing deleted predicts 0; all deleted predicts the sum of all saliencies", hint="Of all tensors together."
+)
+def increase_extremes(function, draw):
+    saliencies = tensors(draw)
+    nothing = {name: torch.ones_like(s, dtype=torch.bool) for name, s in saliencies.items()}
+    everything = {name: ~mask for name, mask in nothing.items()}
+    total = torch.cat([s.flatten() for s in saliencies.values()]).sum()
+    expect.close(function(saliencies, nothing), torch.zeros_like(total), "the prediction with nothing deleted")
+    expect.close(function(saliencies, everything), total, "the prediction with all deleted", rtol=1e-10)
 
 
 @predicted_loss_increase.law(
@@ -784,13 +811,15 @@ def keep_ties(function, draw):
 
 @keep_top.law(
     "equals among others: 2, 1, 1 | 1, 3 at 0.6 keeps 2, 3 and the first 1",
-    hint="First all larger ones, then equals in their order.",
+    hint="First all larger ones, then equals in their order. A saliency of 0 is larger than a negative one.",
     trials=1,
 )
 def keep_some_ties(function, draw):
     saliencies = {"b": torch.tensor([2.0, 1.0, 1.0]), "a": torch.tensor([1.0, 3.0])}
     wanted = {"b": torch.tensor([True, True, False]), "a": torch.tensor([False, True])}
     expect.equal(masks_of(function, saliencies, 0.6), wanted, "masks")
+    got = masks_of(function, {"a": torch.tensor([-1.0, 0.0, -2.0, 0.0])}, 0.5)["a"]
+    expect.equal(got, torch.tensor([False, True, False, True]), "the mask of −1, 0, −2, 0")
     levels = torch.from_numpy(draw.rng.integers(0, 3, 90)).float()
     for count in (20, 45, 70):
         above = int((levels > 1).sum()) if (levels > 1).sum() < count else 0
@@ -875,8 +904,7 @@ def prune(function: Callable, state: dict, curvatures: dict, keep_fraction: floa
 
 @obd_prune.law(
     "weights 1, 2 | 3, 0.1 with curvatures 8, 1 | 0.2, 100 at keep_fraction 0.5: 1 and 2 are kept",
-    hint="Rank ½·h·w² (here 4, 2 | 0.9, 0.5) over all tensors: a large weight in a flat direction is cheap. A deleted "
-    "infinity is 0 as well: a product with the mask makes NaN of it.",
+    hint="Rank ½·h·w² (here 4, 2 | 0.9, 0.5) over all tensors: a large weight in a flat direction is cheap.",
     trials=1,
 )
 def prune_example(function, draw):
@@ -885,15 +913,12 @@ def prune_example(function, draw):
     pruned, masks = prune(function, state, curvatures, 0.5)
     expect.equal(pruned, {"a": torch.tensor([1.0, 2.0]), "b": torch.zeros(2)}, "the state")
     expect.equal(masks, {"a": torch.tensor([True, True]), "b": torch.tensor([False, False])}, "masks")
-    state["b"][0], curvatures["b"][0] = math.inf, -1.0
-    pruned, _ = prune(function, state, curvatures, 0.5)
-    expect.equal(pruned, {"a": torch.tensor([1.0, 2.0]), "b": torch.zeros(2)}, "the state without an infinite weight")
 
 
 @obd_prune.law(
-    "a deleted weight is 0, a kept one is what it was, and masks say which is which",
-    hint="Put 0 where the mask is False, in the tensor itself: .flatten() may give a copy. Change nothing else, nor "
-    "the dtype. There is a mask for each tensor with curvature, and for no other.",
+    "a deleted weight is 0, even an infinite one; a kept one is what it was; masks say which is which",
+    hint="Put 0 where the mask is False, in the tensor itself: .flatten() may give a copy, and ∞ · 0 is NaN. Change "
+    "nothing else, nor the dtype. There is a mask for each tensor with curvature, and for no other.",
 )
 def prune_zeros(function, draw):
     for dtype in DTYPES:
@@ -901,6 +926,11 @@ def prune_zeros(function, draw):
         pruned, masks = prune(function, state, curvatures, draw.uniform(0.2, 0.8))
         for name, mask in masks.items():
             expect.equal(pruned[name], state[name].masked_fill(~mask, 0), f"state[{name!r}], given its mask,")
+    state, curvatures = {"weight": torch.tensor([3.0, math.inf])}, {"weight": torch.tensor([1.0, -1.0])}
+    pruned, _ = prune(function, state, curvatures, 0.5)
+    expect.equal(pruned["weight"], torch.tensor([3.0, 0.0]), "state['weight'], whose infinity is deleted,")
+    pruned, _ = prune(function, {"weight": torch.tensor([0.5, math.inf])}, {"weight": torch.ones(2)}, 0.5)
+    expect.equal(pruned["weight"], torch.tensor([0.0, math.inf]), "state['weight'], whose infinity is kept,")
 
 
 @obd_prune.law(
@@ -924,7 +954,8 @@ def prune_whole(function, draw):
 )
 def prune_best(function, draw):
     state, curvatures = layers(draw)
-    curvatures = {name: h[:2] if draw.trial == 0 else h for name, h in curvatures.items()}
+    # Saliencies so small that only float64 tells them apart, in one trial
+    curvatures = {name: h[:2] if draw.trial == 0 else h * (1, 1, 1e-60)[draw.trial] for name, h in curvatures.items()}
     state = {name: value[:2] if name in curvatures and draw.trial == 0 else value for name, value in state.items()}
     weights = torch.cat([state[name].flatten() for name in curvatures])
     steepness = torch.cat([h.flatten() for h in curvatures.values()])
@@ -959,7 +990,9 @@ def prune_again(function, draw):
 
 
 @obd_prune.law(
-    "curvatures may come in another order than the state", hint="Match tensors by name, not by position.", trials=2
+    "curvatures may come in another order than the state: it decides among equals",
+    hint="Match tensors by name, not by position. Hand the saliencies to keep_top in the order of the curvatures.",
+    trials=2,
 )
 def prune_by_name(function, draw):
     state, curvatures = layers(draw)
@@ -967,6 +1000,9 @@ def prune_by_name(function, draw):
     turned, turned_masks = prune(function, state, dict(reversed(curvatures.items())), 0.5)
     expect.equal(turned_masks, masks, "masks, with the curvatures in another order,")
     expect.equal(turned, pruned, "the state, with the curvatures in another order,")
+    ones = torch.ones(draw.integer(2, 5))
+    _, masks = prune(function, {"a": ones, "b": ones}, {"b": ones, "a": ones}, 0.5)
+    expect.equal(masks, {"b": ones > 0, "a": ones < 0}, "masks, with b's curvature before a's and all equal,")
 
 
 @obd_prune.law(

@@ -335,8 +335,8 @@ def error_curves(results: Results) -> None:
     axes.set_title("three seeds each, and their mean; dotted: the deck's 0.8%")
     plots.show(
         figure,
-        "Dots of the test error in percent, three for each network: the dense one lowest on average, then the networks narrowed "
-        "by the lasso and those of the same widths trained from scratch, which overlap at 3—9 only.",
+        "Dots of the test error in percent, three for each network: the dense one lowest on average, then the networks "
+        "narrowed by the lasso and those of the same widths trained from scratch, which overlap at 3—9 only.",
     )
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from course_utils import distillation
 from course_utils.checks import check, expect, find_exercise
 from course_utils.checks.draw import Draw
-from course_utils.checks.engine import AGAIN, LAYOUT, Exercise, Stopped, plain, run
+from course_utils.checks.engine import AGAIN, FRESH, LAYOUT, UNCHANGED, Exercise, Stopped, plain, run
 from course_utils.plain_data import clone, same
 from course_utils.units import ROOT, find_topic, unit_name
 
@@ -111,7 +111,7 @@ def test_of_a_large_tensor_the_worst_place_is_named():
     got[2, 2] = float("inf")
     with pytest.raises(expect.LawViolation, match="infinity"):
         expect.close(got, wanted)
-    with pytest.raises(expect.LawViolation, match=r"most of all at \[13\]"):
+    with pytest.raises(expect.LawViolation, match=r"is wrong, first at \[13\]"):
         expect.equal(torch.arange(20) == 13, torch.zeros(20, dtype=torch.bool))
 
 
@@ -140,7 +140,7 @@ def test_function_that_needs_a_stub_says_which(doubling):
 def test_only_a_stub_is_not_implemented_yet(doubling):
     """torch raises NotImplementedError too, and names the cure."""
     report = run(doubling, lambda x: 1 - (x > 0))
-    assert not report.note and len(report.laws) == 3
+    assert not report.note and len(report.laws) == 2
     assert "raised NotImplementedError in the line" in str(report) and "use the `~`" in str(report)
 
     def later(x):
@@ -162,6 +162,24 @@ def test_an_error_that_all_laws_meet_is_told_once(doubling):
     report = run(doubling, lambda x: math.ceil(x))  # noqa: F821
     assert [law.message for law in report.laws[1:2]] == ["the same as above"]
     assert str(report).count("name 'math' is not defined") == 1
+    report = check(lambda weight, order=1: None, exercise="2.1")
+    assert str(report).count("is a `return` missing?") == 1
+
+
+def test_the_same_as_above_is_what_stands_above(doubling):
+    doubling.laws += [doubling.laws[0], doubling.laws[0]]
+    report = run(doubling, lambda x: 1 / 0 if x.ndim == 2 else [].pop())
+    first, other, again, last = (law.message for law in report.laws)
+    assert "division by zero" in first and "pop from empty list" in other
+    assert again == first and not report.laws[2].input and last == "the same as above"
+
+
+def test_of_a_function_that_never_returns_nothing_good_is_said(doubling):
+    doubling.fresh = True
+    report = run(doubling, lambda x: x.ad_(x))
+    assert "0 of 2 laws hold" in str(report) and "✓" not in str(report)
+    report = run(doubling, lambda x: x + 1)
+    assert [law.name for law in report.laws if law.passed] == [UNCHANGED, FRESH]
 
 
 def test_an_expectation_of_a_form_shows_no_numbers(doubling):
@@ -230,6 +248,9 @@ def test_stopping_it_shows_what_was_tried(doubling):
         run(doubling, endless)
     (said,) = caught.value._render_traceback_()
     assert "✓ doubles each entry" in said and "✗ the sum doubles: stopped while it was tried" in said
+    assert "in the line `raise KeyboardInterrupt" in said and "1 of 2 laws hold" in said
+    with pytest.raises(Stopped, match="✗ the sum doubles: not tried"):
+        run(doubling, lambda x: endless(x[0]))
     assert "input:    double(tensor([" in said and "engine" not in said
 
 

@@ -42,3 +42,17 @@ def test_an_experiment_that_breaks_names_the_function_that_is_wrong(shell, capsy
     )
     shell.run_cell("%%needs virtual_teacher\n1 / 0")
     assert "look there" not in capsys.readouterr().out
+
+
+def test_an_exercise_named_in_a_comprehension_or_an_inner_function_is_used():
+    space = {}
+    exec(
+        "def soft_targets(x): return x\n"
+        "def distill(x): return x\n"
+        "def mine(xs):\n"
+        "    def inner(x): return distill(x)\n"
+        "    return [soft_targets(inner(x)) for x in xs] + [distill(x) for x in xs]\n",
+        space,
+    )
+    assert {exercise.name for exercise, _ in needs.used(space["mine"])} == {"soft_targets", "distill"}
+    assert len(needs.used(space["mine"])) == 2 and needs.used(len) == []

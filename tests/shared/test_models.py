@@ -58,6 +58,24 @@ def test_mlp_has_a_layer_between_each_two_sizes():
     assert len([layer for layer in models.mlp(7, 5, 3, 2) if isinstance(layer, nn.ReLU)]) == 2
 
 
+def test_stage_is_a_layer_of_caffes_lenet():
+    lenet, images = models.lenet5(), torch.rand(3, 1, 28, 28)
+    state = lenet.state_dict()
+    hidden = images
+    for layer in ("0", "2", "5"):
+        hidden = models.run_stage({name: state[f"{layer}.{name}"] for name in ("weight", "bias")}, hidden)
+    assert torch.equal(
+        models.mlp_forward({"7.weight": state["7.weight"], "7.bias": state["7.bias"]}, hidden), lenet(images)
+    )
+    assert models.run_stage({}, images) is images
+
+
+@pytest.mark.parametrize("weight", [torch.ones(1, 1, 3, 3), torch.ones(2, 36)])
+def test_stage_refuses_what_overflows(weight):
+    with pytest.raises(FloatingPointError, match="not finite"):
+        models.run_stage({"weight": weight, "bias": torch.zeros(len(weight))}, torch.full((1, 1, 6, 6), 1e38))
+
+
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 6), st.integers(1, 3), st.integers(0, 99))
 @settings(max_examples=20, deadline=None)
 def test_lenet_forward_is_lenets_at_any_widths(first, second, units, batch, seed):

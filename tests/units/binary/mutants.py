@@ -276,6 +276,11 @@ def straight_by_index(gradient, real):
     return result
 
 
+@mutant("5.2", "NaN inside the window becomes 0")
+def straight_nan_lost(gradient, real):
+    return torch.where(real.abs() <= 1, gradient, 0).nan_to_num(0.0, torch.inf, -torch.inf)
+
+
 # --- 5.3 binary_sgd_step ----------------------------------------------------------------------------------------------
 
 
@@ -590,6 +595,19 @@ def pack_by_or_reduce(signs):
     rows, length = signs.shape
     padded = np.pad(signs > 0, ((0, 0), (0, -length % 64))).reshape(rows, -(-length // 64), 64)
     return np.bitwise_or.reduce(padded.astype(np.uint64) << np.arange(64, dtype=np.uint64), axis=2)
+
+
+@mutant("5.4a", "one word too many where K is 128, 192, …")
+def pack_word_more(signs):
+    words = binary.pack_bits(signs)
+    more = signs.shape[1] > 64 and signs.shape[1] % 64 == 0
+    return np.pad(words, ((0, 0), (0, int(more))))
+
+
+@mutant("5.4a", "knows four dtypes only")
+def pack_four_dtypes(signs):
+    positive = {np.dtype(dtype): signs > 0 for dtype in (np.float16, np.float32, np.float64, np.int8, np.int64)}
+    return binary.pack_bits(np.where(positive[signs.dtype], 1, -1))
 
 
 # --- 5.4b xnor_popcount_matmul ----------------------------------------------------------------------------------------
@@ -1370,6 +1388,20 @@ def forward_on_floats(words, layers):
             torch.where(direction == 0, constant, torch.where(direction > 0, up, down)), 1.0, -1.0
         ).double()
     return None
+
+
+@mutant("5.7", "goes through at most four hidden layers")
+def forward_four(words, layers):
+    return binary.binary_forward(words, [*layers[:-1][:4], layers[-1]])
+
+
+@mutant("5.7", "an infinite threshold becomes 0")
+def forward_finite(words, layers):
+    finite = [
+        (words, length, None if t is None else t.nan_to_num(0.0, 0.0, 0.0), direction)
+        for words, length, t, direction in layers
+    ]
+    return binary.binary_forward(words, finite)
 
 
 EQUIVALENT = {

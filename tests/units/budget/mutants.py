@@ -1246,3 +1246,8 @@ def report_layer_by_layer(layers):
         total["bytes"] += parameters * 4
         total["joules"] += (4.6 + 10) * 1e-12 * weights * area + 640e-12 * (parameters + 2 * channels * area)
     return total
+
+
+@mutant("0.6", "spaces around the kind do not matter")
+def report_strips_kind(layers):
+    return budget.budget_report([{**layer, "kind": layer["kind"].strip()} for layer in layers])

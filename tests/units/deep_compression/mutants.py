@@ -382,6 +382,11 @@ def encode_with_divmod(mask, index_bits):
     return [torch.tensor(gaps).long(), torch.tensor(fillers).bool()]
 
 
+@mutant("3.2a", "a mask without axes is taken for an empty one")
+def index_of_nothing(mask, index_bits):
+    return reference.encode_relative_index(mask if mask.dim() else mask.new_zeros(0), index_bits)
+
+
 # --- 3.2b decode_relative_index ---------------------------------------------------------------------------------------
 
 
@@ -793,6 +798,18 @@ def kmeans_in_plain_python(weights, centroids, steps):
     return torch.tensor(places, dtype=weights.dtype), torch.tensor([nearest(x) for x in points], dtype=torch.int64)
 
 
+@mutant("3.3b", "near by the square, which is 0 for tiny weights")
+def kmeans_squared_distance(weights, centroids, steps):
+    def nearest(c):
+        return ((weights.unsqueeze(1) - c) ** 2).argmin(dim=1)
+
+    for _ in range(steps):
+        assignment = nearest(centroids)
+        means = [weights[assignment == k].double().mean().to(weights.dtype) for k in range(len(centroids))]
+        centroids = torch.where(torch.stack(means).isnan(), centroids, torch.stack(means))
+    return centroids.clone(), nearest(centroids)
+
+
 # --- 3.4 centroid_gradient --------------------------------------------------------------------------------------------
 
 
@@ -911,6 +928,11 @@ def centroid_gradient_cut_off(gradient, assignment, count):
 def centroid_gradient_one_by_one(gradient, assignment, count):
     parts = [gradient[assignment == k].double().sum() for k in range(count)]
     return torch.tensor(parts, dtype=gradient.dtype)
+
+
+@mutant("3.4", "NaN is left out of the sums")
+def gradient_without_nan(gradient, assignment, count):
+    return torch.stack([gradient[assignment == k].double().nansum() for k in range(count)]).to(gradient.dtype)
 
 
 # --- 3.5 huffman_code -------------------------------------------------------------------------------------------------
@@ -1283,6 +1305,17 @@ def encode_with_map(symbols, code):
     return bits.getvalue()
 
 
+@mutant("3.6a", "None is no symbol")
+def encode_without_none(symbols, code):
+    return "".join(code[symbol] for symbol in symbols if symbol is not None)
+
+
+@mutant("3.6a", "1.0 is not 1")
+def encode_by_type(symbols, code):
+    words = {(type(symbol), symbol): word for symbol, word in code.items()}
+    return "".join(words[type(symbol), symbol] for symbol in symbols)
+
+
 # --- 3.6b huffman_decode ----------------------------------------------------------------------------------------------
 
 
@@ -1488,6 +1521,22 @@ def decode_with_a_trie(bits, code, count):
             node = node[bit]
         symbols += node
     return symbols
+
+
+@mutant("3.6b", "a lone symbol is given as often as asked for, its bits unread")
+def decode_lone_unread(bits, code, count):
+    if len(code) == 1 and reference.huffman_decode(bits, code, min(count, 1)):
+        return list(code) * count
+    return reference.huffman_decode(bits, code, count)
+
+
+@mutant("3.6b", "words of one length are looked up: a KeyError where none fits")
+def decode_fixed_length(bits, code, count):
+    lengths = {len(word) for word in code.values()}
+    if len(code) < 2 or len(lengths) > 1 or len(bits) < count * max(lengths):
+        return reference.huffman_decode(bits, code, count)
+    symbol_of, length = {word: symbol for symbol, word in code.items()}, lengths.pop()
+    return [symbol_of[bits[i * length : (i + 1) * length]] for i in range(count)]
 
 
 # --- 3.7 compressed_bits ----------------------------------------------------------------------------------------------
@@ -1990,6 +2039,13 @@ def compress_all_in_numpy(state, masks, weight_bits, index_bits):
     return msgpack.packb(file)
 
 
+@mutant("3.8a", "NaN and infinity without a mask are stored as numbers")
+def compress_nan_to_num(state, masks, weight_bits, index_bits):
+    return reference.compress(
+        {name: value.nan_to_num() for name, value in state.items()}, masks, weight_bits, index_bits
+    )
+
+
 # --- 3.8b decompress --------------------------------------------------------------------------------------------------
 
 
@@ -2202,3 +2258,8 @@ def decompress_cuts_off(data):
 @right("3.8b")
 def decompress_by_sums(data):
     return unpacked(data)
+
+
+@mutant("3.8b", "NaN and infinity without a mask come back as numbers")
+def decompress_nan_to_num(data):
+    return {name: value.nan_to_num() for name, value in reference.decompress(data).items()}

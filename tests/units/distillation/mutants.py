@@ -948,6 +948,12 @@ def virtual_from_the_identity(labels, num_classes, correct_probability):
     return torch.from_numpy(rows).float()
 
 
+@mutant("1.4", "the softmax of logarithms, kept above a millionth")
+def virtual_clamped_logarithm(labels, num_classes, correct_probability):
+    probabilities = distillation.virtual_teacher(labels, num_classes, correct_probability)
+    return torch.softmax(probabilities.clamp(min=1e-6).log(), dim=1)
+
+
 # --- 1.5 distillation_gradient ----------------------------------------------------------------------------------------
 
 
@@ -1125,6 +1131,23 @@ def gradient_by_torch_func(student_logits, teacher_logits, temperature):
         return F.cross_entropy(student / temperature, torch.softmax(teacher / temperature, dim=-1))
 
     return torch.func.vmap(torch.func.grad(loss))(student_logits.detach(), teacher_logits.detach())
+
+
+@mutant("1.5", "the maximum of the whole batch is subtracted, not each row's")
+def gradient_batch_maximum(student_logits, teacher_logits, temperature):
+    def probabilities(logits):
+        powers = ((logits - logits.max()) / temperature).exp()
+        return powers / powers.sum(-1, keepdim=True)
+
+    return (probabilities(student_logits) - probabilities(teacher_logits)) / temperature
+
+
+@mutant("1.5", "the limit of a high temperature, from T = 100 on")
+def gradient_of_centred_logits(student_logits, teacher_logits, temperature):
+    if temperature < 100:
+        return distillation.distillation_gradient(student_logits, teacher_logits, temperature)
+    z, v = (x - x.mean(-1, keepdim=True) for x in (student_logits, teacher_logits))
+    return (z - v) / (z.shape[-1] * temperature**2)
 
 
 # --- 1.6 distill ------------------------------------------------------------------------------------------------------
@@ -1657,3 +1680,18 @@ def distill_with_backward(state, inputs, labels, teacher_logits, temperature, al
                 leaf -= lr * leaf.grad
                 leaf.grad = None
     return {name: leaf.data.clone() for name, leaf in leaves.items()}
+
+
+@mutant("1.6", "stops when the loss is no longer finite")
+def distill_stops_at_nan(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    for _ in range(steps):
+        loss = distillation_loss(mlp_forward(state, inputs), teacher_logits, labels, temperature, alpha)
+        if not loss.isfinite():
+            break
+        state = distill(state, inputs, labels, teacher_logits, temperature, alpha, lr, 1)
+    return {name: value.detach() for name, value in state.items()}
+
+
+@mutant("1.6", "at most a hundred steps")
+def distill_hundred_steps(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
+    return distill(state, inputs, labels, teacher_logits, temperature, alpha, lr, min(steps, 100))

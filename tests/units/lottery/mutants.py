@@ -354,6 +354,23 @@ def prune_by_python_sort(weights, masks, rates):
     return result
 
 
+@mutant("7.1", "rate times count in float32")
+def prune_count_float32(weights, masks, rates):
+    return keep_largest(weights, masks, rates, gone=lambda rate, left: int((torch.tensor(left) * rate).round()))
+
+
+@mutant("7.1", "rate times count rounded twice")
+def prune_count_twice(weights, masks, rates):
+    return keep_largest(weights, masks, rates, gone=lambda rate, left: round(round(rate * left, 6)))
+
+
+@mutant("7.1", "a rate of 0 is taken for the largest of all")
+def prune_rate_or(weights, masks, rates):
+    if isinstance(rates, dict):
+        rates = {name: rate or max(rates.values()) for name, rate in rates.items()}
+    return lottery.prune_tickets(weights, masks, rates)
+
+
 # --- 7.2 rewind -------------------------------------------------------------------------------------------------------
 
 
@@ -479,6 +496,16 @@ def rewind_deepcopy_fill(initial, masks):
     for name in masks:
         state[name].masked_fill_(~masks[name], 0)
     return state
+
+
+@mutant("7.2", "integers under a mask become floats")
+def rewind_integers(initial, masks):
+    return lottery.rewind(initial, {}) | {name: torch.where(mask, initial[name], 0.0) for name, mask in masks.items()}
+
+
+@mutant("7.2", "bools under a mask become integers")
+def rewind_bools(initial, masks):
+    return lottery.rewind(initial, {}) | {name: torch.where(mask, initial[name], 0) for name, mask in masks.items()}
 
 
 # --- 7.3a reinitialize ------------------------------------------------------------------------------------------------
@@ -687,6 +714,20 @@ def reinit_from_numpy(initial, masks, seed):
     return state
 
 
+@mutant("7.3a", "draws clipped to exactly 3 standard deviations")
+def reinitialize_three(initial, masks, seed):
+    state = lottery.reinitialize(initial, masks, seed)
+    far = {name: 3 * initial[name].std() for name in masks}
+    return {name: v.clamp(-far[name], far[name]) if name in far else v for name, v in state.items()}
+
+
+@mutant("7.3a", "a standard deviation of at least 1e-8")
+def reinitialize_floor(initial, masks, seed):
+    scale = {name: initial[name].std().clamp(min=1e-8) / initial[name].std() for name in masks}
+    state = lottery.reinitialize(initial, masks, seed)
+    return {name: (v * scale[name]).to(v.dtype) if name in scale else v for name, v in state.items()}
+
+
 # --- 7.3b shuffle_masks -----------------------------------------------------------------------------------------------
 
 
@@ -878,6 +919,11 @@ def shuffle_by_choice(masks, seed):
     return new
 
 
+@mutant("7.3b", "seed 0 taken for 42")
+def shuffle_seed_or(masks, seed):
+    return lottery.shuffle_masks(masks, seed or 42)
+
+
 # --- 7.4 remaining_after ----------------------------------------------------------------------------------------------
 
 
@@ -1003,6 +1049,18 @@ def remaining_by_fraction(rounds, rates, sizes):
     return float(sum(size * (1 - rate[n]) ** rounds for n, size in sizes.items()) / sum(sizes.values()))
 
 
+@mutant("7.4", "at most 100 rounds")
+def remaining_hundred(rounds, rates, sizes):
+    return lottery.remaining_after(min(rounds, 100), rates, sizes)
+
+
+@mutant("7.4", "looks up the size of every rate")
+def remaining_by_rates(rounds, rates, sizes):
+    if isinstance(rates, dict):
+        rates = {name: rate for name, rate in rates.items() if sizes[name] >= 0}
+    return lottery.remaining_after(rounds, rates, sizes)
+
+
 # --- 7.5a mask_distance -----------------------------------------------------------------------------------------------
 
 
@@ -1116,6 +1174,12 @@ def distance_float32_mean(a, b):
 def distance_float32_sum(a, b):
     total = sum(m.numel() for m in b.values())
     return float(sum((a[n] != b[n]).sum() for n in a) / total)
+
+
+@mutant("7.5a", "counts in 16 bits")
+def distance_short(a, b):
+    differ = sum(int((a[name] != b[name]).numpy().sum(dtype=np.uint16)) for name in a)
+    return differ / sum(mask.numel() for mask in a.values())
 
 
 # --- 7.5b is_early_bird -----------------------------------------------------------------------------------------------
@@ -1265,6 +1329,13 @@ def early_by_loop(history, epsilon=0.1, window=5):
     return True
 
 
+@mutant("7.5b", "with a window of 0 the largest distance is 0, which is not below an epsilon of 0")
+def bird_farthest(history, epsilon=0.1, window=5):
+    past = history[-1 - window : -1]
+    farthest = max((lottery.mask_distance(history[-1], mask) for mask in past), default=0.0)
+    return len(history) > window and farthest < epsilon
+
+
 # --- 7.6 channel_mask -------------------------------------------------------------------------------------------------
 
 
@@ -1411,6 +1482,12 @@ def channel_by_lexsort(bn_scales, keep_fraction):
     kept[order[: round(keep_fraction * len(flat))]] = True
     ends = np.cumsum([len(s) for s in bn_scales.values()])[:-1]
     return {n: torch.from_numpy(part.copy()) for n, part in zip(bn_scales, np.split(kept, ends), strict=True)}
+
+
+@mutant("7.6", "keep_fraction times n in float32")
+def channels_float32(bn_scales, keep_fraction):
+    n = sum(len(scale) for scale in bn_scales.values())
+    return lottery.channel_mask(bn_scales, float((torch.tensor(n) * keep_fraction).round()) / n if n else 0.0)
 
 
 # --- 7.7 transplant ---------------------------------------------------------------------------------------------------
@@ -1620,6 +1697,38 @@ def transplant_checks_first(masks, target, exclude):
     }
 
 
+@mutant("7.7", "excludes what an excluded name begins with")
+def transplant_begins(masks, target, exclude):
+    return lottery.transplant(masks, target, [name for name in masks if any(e.startswith(name) for e in exclude)])
+
+
+@mutant("7.7", "excludes a whole module by its first name")
+def transplant_module(masks, target, exclude):
+    names = [name for name in masks if name in exclude or name.split(".")[0] in exclude]
+    return lottery.transplant(masks, target, names)
+
+
+@mutant("7.7", "a mask that broadcasts to the target fits")
+def transplant_broadcasts(masks, target, exclude):
+    for name in set(masks) & set(target) - set(exclude):
+        mask, shape = masks[name], target[name].shape
+        if mask.dim() == len(shape) and all(m in (1, n) for m, n in zip(mask.shape, shape, strict=True)):
+            target = target | {name: mask}
+    return lottery.transplant(masks, target, exclude)
+
+
+@mutant("7.7", "a mask that keeps all fits everywhere")
+def transplant_whole(masks, target, exclude):
+    fits = {name: mask for name, mask in masks.items() if name in target and mask.all() and name not in exclude}
+    return lottery.transplant(masks, target | fits, exclude)
+
+
+@mutant("7.7", "an excluded number without axes gets an axis")
+def transplant_axis(masks, target, exclude):
+    moved = lottery.transplant(masks, target, exclude)
+    return {name: mask if mask.dim() or name not in exclude else mask.view(1) for name, mask in moved.items()}
+
+
 # --- 7.8 imp_round ----------------------------------------------------------------------------------------------------
 
 
@@ -1766,6 +1875,12 @@ def imp_composed(initial, trained, masks, rates):
     for n, m in after.items():
         state[n][~m] = 0
     return state, {n: m & masks[n] for n, m in after.items()}
+
+
+@mutant("7.8", "masks made of what is not 0 in the state")
+def imp_not_zero(initial, trained, masks, rates):
+    state, pruned = lottery.imp_round(initial, trained, masks, rates)
+    return state, {name: state[name] != 0 for name in pruned}
 
 
 EQUIVALENT = {

@@ -198,6 +198,12 @@ def noisy_by_masked_softmax(clean_logits, noise_std, noise, k):
     return noisy.masked_fill(~keep, float("-inf")).softmax(dim=1)
 
 
+@mutant("10.1a", "token by token, and there must be one")
+def gates_stacked(clean_logits, noise_std, noise, k):
+    rows = zip(clean_logits, noise_std, noise, strict=True)
+    return torch.stack([reference.noisy_top_k(*(part[None] for part in row), k)[0] for row in rows])
+
+
 # --- 10.1b switch_gate ------------------------------------------------------------------------------------------------
 
 
@@ -309,6 +315,12 @@ def switch_single(logits):
 def switch_by_logsumexp(logits):
     best, expert = logits.max(dim=1)
     return expert, torch.exp(best - torch.logsumexp(logits, dim=1))
+
+
+@mutant("10.1b", "experts numbered in eight bits")
+def expert_in_a_byte(logits):
+    expert, gate = reference.switch_gate(logits)
+    return expert.to(torch.uint8).long(), gate
 
 
 # --- 10.2 load_probability --------------------------------------------------------------------------------------------
@@ -936,6 +948,12 @@ def dispatch_by_loop(tokens, assignment, num_experts, capacity):
     return flat.reshape(num_experts, capacity, tokens.shape[1]), positions
 
 
+@mutant("10.4", "a stack of positions, and there must be one")
+def dispatch_stacked(tokens, assignment, num_experts, capacity):
+    buffer, positions = reference.dispatch(tokens, assignment, num_experts, capacity)
+    return buffer, torch.stack(list(positions))
+
+
 # --- 10.5 combine -----------------------------------------------------------------------------------------------------
 
 
@@ -1055,6 +1073,25 @@ def combine_by_stack(buffer, assignment, positions, gates):
     return torch.stack(rows) if rows else buffer.new_zeros(0, buffer.shape[2])
 
 
+@mutant("10.5", "torch.where after the product: a NaN beside it makes the gradient of what is dropped NaN")
+def combine_where(buffer, assignment, positions, gates):
+    if buffer.shape[1] == 0:
+        return reference.combine(buffer, assignment, positions, gates)
+    outputs = gates[:, None] * buffer[assignment, positions.clamp(min=0)]
+    return torch.where((positions >= 0)[:, None], outputs, 0)
+
+
+@mutant("10.5", "an infinite gate of a dropped token gives NaN")
+def combine_gate_product(buffer, assignment, positions, gates):
+    kept = positions >= 0
+    return reference.combine(buffer, assignment, positions, torch.ones_like(gates)) * (gates * kept)[:, None]
+
+
+@mutant("10.5", "infinities of the buffer become 0")
+def combine_finite(buffer, assignment, positions, gates):
+    return reference.combine(buffer.nan_to_num(0, 0, 0), assignment, positions, gates)
+
+
 # --- 10.6 capacity ----------------------------------------------------------------------------------------------------
 
 
@@ -1151,6 +1188,22 @@ def capacity_single(num_tokens, num_experts, k, factor):
 @right("10.6")
 def capacity_by_floor(num_tokens, num_experts, k, factor):
     return int(-(-(k * num_tokens * factor) // num_experts))
+
+
+@mutant("10.6", "divides first: 100 / 3 · 1.25 · 3 is more than 125")
+def capacity_divides_first(num_tokens, num_experts, k, factor):
+    return math.ceil(num_tokens / num_experts * factor * k)
+
+
+@mutant("10.6", "multiplies by 1 / experts")
+def capacity_inverse(num_tokens, num_experts, k, factor):
+    return math.ceil(k * num_tokens * (1 / num_experts) * factor)
+
+
+@mutant("10.6", "at least k slots")
+def capacity_at_least_k(num_tokens, num_experts, k, factor):
+    slots = reference.capacity(num_tokens, num_experts, k, factor)
+    return max(k, slots) if slots else 0
 
 
 # --- 10.7 expert_choice -----------------------------------------------------------------------------------------------
@@ -1259,6 +1312,12 @@ def choice_by_argsort(scores, capacity):
     return order, torch.take_along_dim(scores.T, order, dim=1)
 
 
+@mutant("10.7", "a single expert's axis is squeezed away")
+def choice_lone_expert(scores, capacity):
+    gates, tokens = scores.T.topk(capacity)
+    return tokens.squeeze(0), gates.squeeze(0)
+
+
 # --- 10.8 hash_route --------------------------------------------------------------------------------------------------
 
 
@@ -1353,6 +1412,12 @@ def hash_million(token_ids, num_experts):
 def hash_by_halves(token_ids, num_experts):
     flat = [(i * 2654435761 & 0xFFFFFFFF) % num_experts for i in token_ids.reshape(-1).tolist()]
     return torch.from_numpy(np.array(flat, dtype=np.int64)).reshape(token_ids.shape)
+
+
+@mutant("10.8", "uint8 read as int8")
+def hash_signed_byte(token_ids, num_experts):
+    signed = token_ids.to(torch.int8) if token_ids.dtype == torch.uint8 else token_ids
+    return signed.long() * 2654435761 % 2**32 % num_experts
 
 
 # --- 10.9 reinforce_loss ----------------------------------------------------------------------------------------------
@@ -1466,6 +1531,18 @@ def reinforce_mean_baseline(log_probability, reward, baseline):
 def reinforce_by_dot(log_probability, reward, baseline):
     advantage = torch.as_tensor(baseline, dtype=reward.dtype).detach() - reward.detach()
     return torch.dot(advantage.to(log_probability.dtype), log_probability) / len(reward)
+
+
+@mutant("10.9", "the mean over the tokens with a reward")
+def reinforce_rewarded(log_probability, reward, baseline):
+    return -((reward - baseline).detach() * log_probability).sum() / (reward != 0).sum().clamp(min=1)
+
+
+@mutant("10.9", "a baseline tensor of zeros is taken for missing")
+def reinforce_zero_tensor(log_probability, reward, baseline):
+    if isinstance(baseline, Tensor) and not baseline.any():
+        baseline = reward.mean()
+    return reference.reinforce_loss(log_probability, reward, baseline)
 
 
 # --- 10.10 effective_rank ---------------------------------------------------------------------------------------------
@@ -1594,6 +1671,19 @@ def rank_by_numpy(representations):
     s = np.linalg.svd(representations.detach().numpy(), compute_uv=False)
     p = s[s > 0] / s.sum()
     return torch.tensor(np.exp(-(p * np.log(p)).sum()), dtype=representations.dtype)
+
+
+@mutant("10.10", "probabilities up to 1e-5 are cut off")
+def rank_cut(representations):
+    singular = torch.linalg.svdvals(representations)
+    p = singular / singular.sum()
+    return torch.special.entr(p[p > 1e-5]).sum().exp()
+
+
+@mutant("10.10", "sizes by squares, which float32 does not hold")
+def rank_squares(representations):
+    singular = torch.linalg.svdvals(representations).square().sqrt()
+    return torch.special.entr(singular / singular.sum()).sum().exp()
 
 
 # --- 10.11 moe_layer --------------------------------------------------------------------------------------------------
@@ -1831,6 +1921,31 @@ def moe_by_loops(tokens, router_weight, w1, w2, k, capacity_factor):
                 out[t] = out[t] + gates[t, choice] * (F.relu(tokens[t] @ w1[e]) @ w2[e])
     fraction = torch.bincount(chosen.flatten(), minlength=experts).to(tokens.dtype) / (k * len(tokens))
     return torch.stack(out), experts * (fraction * probabilities.mean(0)).sum()
+
+
+def sparse_layer(tokens, router_weight, w1, w2, k, factor, order=None, least=0):
+    """The reference, with holes for errors: the order of a token's choices, and the least number of slots."""
+    experts = router_weight.shape[1]
+    logits = tokens @ router_weight
+    chosen = logits.topk(k).indices[:, order(k) if order else slice(None)]
+    gates = torch.softmax(logits.gather(1, chosen), -1) if k > 1 else torch.softmax(logits, -1).gather(1, chosen)
+    assignment = chosen.T.flatten()
+    slots = max(least, reference.capacity(len(tokens), experts, k, factor)) if factor else 0
+    buffer, positions = reference.dispatch(tokens.repeat(k, 1), assignment, experts, slots)
+    outputs = reference.combine(torch.relu(buffer @ w1) @ w2, assignment, positions, gates.T.flatten())
+    _, auxiliary = reference.moe_layer(tokens, router_weight, w1, w2, k, factor)
+    return outputs.view(k, *tokens.shape).sum(0), auxiliary
+
+
+@mutant("10.11", "at least two slots")
+def layer_two_slots(tokens, router_weight, w1, w2, k, capacity_factor):
+    return sparse_layer(tokens, router_weight, w1, w2, k, capacity_factor, least=2)
+
+
+@mutant("10.11", "third choices before second ones")
+def layer_third_first(tokens, router_weight, w1, w2, k, capacity_factor):
+    order = lambda k: [0, *range(k - 1, 0, -1)]  # noqa: E731
+    return sparse_layer(tokens, router_weight, w1, w2, k, capacity_factor, order=order)
 
 
 # Machine-made mutants that do the same as the reference

@@ -206,7 +206,7 @@ def mean_numpy(activations):
 @right("2.2a")
 def mean_einsum(activations):
     x = activations.reshape(*activations.shape[:2], -1)
-    return torch.einsum("bcs->c", x) / (x.shape[0] * x.shape[2])
+    return (torch.einsum("bcs->c", x.double()) / (x.shape[0] * x.shape[2])).to(x.dtype)
 
 
 @mutant("2.2a", "a lone channel loses its axis")
@@ -234,6 +234,17 @@ def activation_in_float32(activations):
 @right("2.2a")
 def activation_channel_by_channel(activations):
     return torch.stack([channel.double().mean() for channel in activations.unbind(1)]).to(activations.dtype)
+
+
+@mutant("2.2a", "a sum in half precision, divided afterwards")
+def mean_of_overflowing_sum(activations):
+    rows = activations.transpose(0, 1).flatten(1)
+    return rows.sum(dim=1) / rows.shape[1]
+
+
+@mutant("2.2a", "NaN is left out of the mean")
+def mean_without_nan(activations):
+    return activations.transpose(0, 1).flatten(1).nanmean(dim=1)
 
 
 # --- 2.2b average_percentage_of_zeros ---------------------------------------------------------------------------------
@@ -693,6 +704,12 @@ def taylor_by_einsum(activations, gradients):
     return (torch.einsum("bcs,bcs->bc", a, g).abs().sum(0) / (a.shape[0] * a.shape[2])).to(activations.dtype)
 
 
+@mutant("2.2d", "the root of a square, which underflows")
+def taylor_root_of_square(activations, gradients):
+    products = (activations * gradients).reshape(*activations.shape[:2], -1)
+    return (products.mean(dim=2) ** 2).sqrt().mean(dim=0)
+
+
 # --- 2.3 backpropagate_curvature --------------------------------------------------------------------------------------
 
 
@@ -887,6 +904,12 @@ def curvature_example_by_example(weights, inputs, slopes, bends, output_gradient
     return [(total / len(output_gradient)).to(weights[0].dtype) for total in found]
 
 
+@mutant("2.3", "one layer: negative curvature cut off")
+def curvature_of_one_layer_clamped(weights, inputs, slopes, bends, output_gradient, output_curvature):
+    got = recursion(weights, inputs, slopes, bends, output_gradient, output_curvature)
+    return got if len(got) > 1 else [got[0].clamp(min=0)]
+
+
 # --- 2.4 obd_saliency -------------------------------------------------------------------------------------------------
 
 
@@ -1047,8 +1070,8 @@ def increase_total_minus(saliencies, masks):
 
 
 @right("2.5")
-def increase_product(saliencies, masks):
-    return sum((s * ~masks[name]).sum() for name, s in saliencies.items())
+def increase_filled(saliencies, masks):
+    return sum(s.masked_fill(masks[name], 0).sum() for name, s in saliencies.items())
 
 
 @mutant("2.5", "a float, not a tensor")
@@ -1086,6 +1109,11 @@ def increase_by_fsum(saliencies, masks):
     deleted = [x for name, s in saliencies.items() for x in s.double().masked_select(~masks[name]).tolist()]
     total = math.fsum(deleted) if all(map(math.isfinite, deleted)) else sum(deleted)
     return torch.tensor(total, dtype=next(iter(saliencies.values())).dtype)
+
+
+@mutant("2.5", "a product with the mask: a kept infinity makes NaN")
+def increase_by_product(saliencies, masks):
+    return torch.stack([(saliency * ~masks[name]).sum() for name, saliency in saliencies.items()]).sum()
 
 
 # --- 2.6 keep_top -----------------------------------------------------------------------------------------------------
@@ -1334,6 +1362,11 @@ def keep_by_sorted_tuples(saliencies, keep_fraction):
     }
 
 
+@mutant("2.6", "a saliency of 0 comes after the negative ones")
+def keep_zeros_last(saliencies, keep_fraction):
+    return saliency.keep_top({name: s.masked_fill(s == 0, -math.inf) for name, s in saliencies.items()}, keep_fraction)
+
+
 # --- 2.7 obd_prune ----------------------------------------------------------------------------------------------------
 
 
@@ -1566,3 +1599,17 @@ def obd_prune_by_where(state, curvatures, keep_fraction):
         if name in masks:
             new[name] = torch.where(masks[name], value, torch.zeros((), dtype=value.dtype))
     return [new, masks]
+
+
+@mutant("2.7", "equals in the order of the state, not of the curvatures")
+def prune_in_order_of_state(state, curvatures, keep_fraction):
+    return saliency.obd_prune(state, {name: curvatures[name] for name in state if name in curvatures}, keep_fraction)
+
+
+@mutant("2.7", "kept infinities become finite")
+def prune_nan_to_num(state, curvatures, keep_fraction):
+    pruned, masks = saliency.obd_prune(state, curvatures, keep_fraction)
+    return {name: value.nan_to_num() if name in masks else value for name, value in pruned.items()}, masks
+
+
+prune_mutant("saliencies in float32", lambda w, h: (h * w**2).float())

@@ -1,0 +1,793 @@
+"""Tables and figures of lecture 06 and of its lab."""
+
+import functools
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyBboxPatch, Rectangle
+from torch import Tensor
+
+from course_utils import plots
+from course_utils.dynamic.exits import DEFAULT
+
+GOAL = 20.0  # times fewer milliseconds
+FULL = f"full network, {DEFAULT}"
+CASCADE = "two exits in front, compiled"
+ALONE = "first exit in front, compiled"
+IN_TORCH = "first exit in front, in torch"
+TRUNK = "exit in the trunk"
+
+
+def times(factor: float) -> str:
+    return f"{factor:.1f}×"
+
+
+# --- lecture: drawings ------------------------------------------------------------------------------------------------
+
+
+def box(axis: Axes, x: float, y: float, text: str, colour: str = "white", width: float = 1.5) -> None:
+    """A box with a text, centred at a point."""
+    patch = FancyBboxPatch(
+        (x - width / 2, y - 0.32), width, 0.64, boxstyle="round,pad=0.05", fc=colour, ec=plots.COLOURS[0]
+    )
+    axis.add_patch(patch)
+    axis.text(x, y, text, ha="center", va="center", fontsize=9)
+
+
+def arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float], width: float = 1.2, text: str = "") -> None:
+    """An arrow, with a text beside its middle."""
+    style = {"arrowstyle": "-|>", "linewidth": width, "color": plots.COLOURS[1], "shrinkA": 0, "shrinkB": 0}
+    axis.annotate("", xy=end, xytext=start, arrowprops=style)
+    if text:
+        axis.text((start[0] + end[0]) / 2 + 0.06, (start[1] + end[1]) / 2 + 0.04, text, fontsize=8, va="bottom")
+
+
+def two_kinds() -> None:
+    """Draw what twelve inputs cost a network that is fixed, one that looks at the input, and one that has a budget."""
+    figure, axes = plots.new_figure(1, 3, width=10, height=2.4)
+    budget = np.repeat([1.0, 0.25, 0.6], 4)
+    kinds = {
+        "fixed": np.ones(12),
+        "input-dependent": np.array([0.1, 0.1, 1, 0.1, 0.1, 0.4, 0.1, 0.1, 0.1, 1, 0.1, 0.1]),
+        "resource-dependent": budget,
+    }
+    for axis, (name, costs) in zip(axes, kinds.items(), strict=True):
+        axis.bar(range(12), costs, color=plots.COLOURS[1])
+        if name == "resource-dependent":
+            axis.step(np.arange(13) - 0.5, [*budget, budget[-1]], where="post", color=plots.COLOURS[2], marker="")
+            axis.text(5.5, 0.3, "budget", fontsize=9, ha="center", color=plots.COLOURS[2])
+        axis.set(title=name, xlabel="input, in order of arrival", xticks=[], yticks=[0, 1], ylim=(0, 1.15))
+    axes[0].set_yticks([0, 1], ["0", "whole"])
+    axes[0].set_ylabel("work")
+    plots.show(
+        figure,
+        "Three bar charts of the work that twelve inputs cost. Fixed: all bars have the full height. Input-dependent: "
+        "most are low, two have the full height. Resource-dependent: all follow a line, what can be spent at "
+        "the moment.",
+    )
+
+
+def cascade_drawing(leave: Sequence[float], names: Sequence[str]) -> None:
+    """Draw the way through exits in front of a network. leave: the share that leaves at each, the last included."""
+    figure, axis = plots.new_figure(width=9.5, height=2.9)
+    box(axis, 0, 1.5, "digit", width=0.9)
+    left = 1.0
+    for number, (name, share) in enumerate(zip(names, leave, strict=True)):
+        x = 2.6 * (number + 1)
+        arrow(axis, (x - 2.05 if number == 0 else x - 1.75, 1.5), (x - 0.85, 1.5), 0.8 + 6 * left, f"{left:.1%}")
+        box(axis, x, 1.5, name, "#cfe3f3")
+        last = number == len(names) - 1
+        arrow(axis, (x, 1.1), (x, 0.5), 0.8 + 6 * share, f"{share:.1%}" + ("" if last else f": H < T{number}"))
+        box(axis, x, 0.1, "class")
+        left -= share
+    axis.set(xlim=(-0.7, 2.6 * len(names) + 1.3), ylim=(-0.4, 2.1))
+    axis.set_axis_off()
+    plots.show(
+        figure,
+        "Boxes in a row: a digit, exits in front of the network, and the network. Thick arrows lead from the "
+        "first exit "
+        "down to a class, thin ones on to the next box: nearly all digits leave at once, and few see the network.",
+    )
+
+
+def skipnet_drawing() -> None:
+    """Draw SkipNet's residual blocks, each with a gate, of which one is closed."""
+    figure, axis = plots.new_figure(width=10, height=2.8)
+    box(axis, 0, 0.6, "x", width=0.5)
+    for number, is_open in enumerate((True, False, True)):
+        x = 3.2 * number + 1.8
+        colour, style = ("#cfe3f3", "-") if is_open else ("#eeeeee", ":")
+        patch = FancyBboxPatch((x - 0.75, 0.28), 1.5, 0.64, boxstyle="round,pad=0.05", fc=colour, ec="black", ls=style)
+        axis.add_patch(patch)
+        axis.text(x, 0.6, f"block {number}", ha="center", va="center", fontsize=9, alpha=1 if is_open else 0.4)
+        box(axis, x - 0.9, 1.6, f"gate {number}: {int(is_open)}", "#fbe3c8", width=1.1)
+        axis.plot(
+            [x - 1.5, x - 1.35, x - 1.35], [0.6, 0.6, 1.28], color="black", linewidth=0.8, marker="", linestyle="-"
+        )
+        plus = x + 1.25
+        if is_open:
+            arrow(axis, (x - 1.5, 0.6), (x - 0.82, 0.6), 2)
+            arrow(axis, (x + 0.82, 0.6), (plus - 0.16, 0.6), 2)
+        axis.plot(
+            [x - 1.5, x - 1.5, plus, plus], [0.6, -0.25, -0.25, 0.42], color=plots.COLOURS[1], marker="", linestyle="-",
+            linewidth=2 if not is_open else 1,
+        )  # fmt: skip
+        axis.text(plus, 0.6, "+", ha="center", va="center", fontsize=13)
+        axis.plot([plus + 0.14, plus + 0.47], [0.6, 0.6], color=plots.COLOURS[1], marker="", linestyle="-", linewidth=2)
+    axis.text(10.1, 0.6, "classes", va="center", fontsize=9)
+    axis.text(3.9, -0.55, "closed: only x goes on, and block 1 is not computed", fontsize=8)
+    axis.set(xlim=(-0.5, 11), ylim=(-0.7, 2.1))
+    axis.set_axis_off()
+    plots.show(
+        figure,
+        "Three residual blocks in a row. Each has a gate that sees what comes in. The first and the third gate say 1: "
+        "the input goes through the block, and around it, and both are added. The second says 0: only the way around "
+        "is drawn, and the block is grey.",
+    )
+
+
+def entropy_curve(threshold: float = 0.3) -> None:
+    """Draw the entropy of a prediction of two classes, and what a threshold makes of it."""
+    p = np.linspace(1e-6, 1 - 1e-6, 400)
+    entropy = -p * np.log(p) - (1 - p) * np.log(1 - p)
+    figure, axis = plots.new_figure(height=2.9)
+    axis.plot(p, entropy, marker="")
+    axis.axhline(threshold, color=plots.COLOURS[2], linestyle="--", marker="")
+    axis.fill_between(p, 0, entropy, where=entropy < threshold, color=plots.COLOURS[1], alpha=0.3)
+    axis.text(0.5, threshold + 0.02, "threshold", ha="center", fontsize=9, color=plots.COLOURS[2])
+    for x in (0.15, 0.85):
+        axis.text(x, 0.06, "leaves", ha="center", fontsize=9)
+    axis.set(xlabel="probability of the second of two classes", ylabel="entropy (nats)", ylim=(0, 0.75))
+    axis.set_title("Sure either way: entropy is low at both ends")
+    plots.show(
+        figure,
+        "The entropy of a prediction of two classes: 0 at probability 0 and 1, and greatest, ln 2, at one "
+        "half. A dashed "
+        "threshold cuts off both ends: predictions there leave.",
+    )
+
+
+def gate_curves() -> None:
+    """Draw the gate's two faces: a step forward, and the slope of σ backward."""
+    x = np.linspace(-5, 5, 401)
+    soft = 1 / (1 + np.exp(-x))
+    figure, axes = plots.new_figure(1, 2, width=9, height=2.8)
+    axes[0].plot(x, x > 0, marker="", label="forward: open or closed")
+    axes[0].plot(x, soft, marker="", label="σ, whose slope is used")
+    axes[1].plot(x, soft * (1 - soft), marker="", color=plots.COLOURS[1])
+    axes[0].legend(fontsize=8, loc="upper left")
+    axes[0].set(xlabel="gate logit + noise", ylabel="gate", title="the value")
+    axes[1].set(xlabel="gate logit + noise", ylabel="factor on the gradient", title="the gradient", ylim=(0, 0.3))
+    plots.show(
+        figure,
+        "Left: a step from 0 to 1 where logit plus noise passes 0, and the smooth σ. Right: the slope of σ, a bell of "
+        "height one quarter at 0, which the gradient is multiplied with.",
+    )
+
+
+def slim_drawing(outputs: int = 8, inputs: int = 8) -> None:
+    """Draw a weight matrix with its narrower selves in it, and what a shared normalization would have to be."""
+    figure, axes = plots.new_figure(1, 2, width=9.5, height=3)
+    shades = {1.0: "#f2f2f2", 0.75: "#dbe9f5", 0.5: "#a9cbe8", 0.25: "#5b9bd0"}
+    for width, shade in shades.items():
+        axes[0].add_patch(Rectangle((0, outputs), inputs * width, -outputs * width, fc=shade, ec="black"))
+        at = inputs * width - 0.15, outputs - outputs * width + 0.2
+        axes[0].text(*at, f"{width:g}", ha="right", va="bottom", fontsize=9)
+    axes[0].set(xlim=(-0.3, inputs + 0.3), ylim=(-0.3, outputs + 0.3), title="one weight matrix, four layers")
+    axes[0].set(xticks=[], yticks=[], xlabel="input channels", ylabel="output channels")
+    axes[0].set_aspect("equal")
+    sums = np.random.RandomState(0).normal(0.3, 1, (4000, 64))
+    for width, colour in zip((0.25, 0.5, 1.0), plots.COLOURS[1:], strict=False):
+        total = sums[:, : int(64 * width)].sum(axis=1)
+        axes[1].hist(
+            total, bins=60, density=True, histtype="step", linewidth=1.6, color=colour, label=f"width {width:g}"
+        )
+    axes[1].legend(fontsize=8)
+    axes[1].set(xlabel="a sum over the input channels", ylabel="density", title="three widths, three means")
+    plots.show(
+        figure,
+        "Left: a square weight matrix; its upper left parts of three quarters, one half and one quarter of both sides "
+        "lie in one another. Right: histograms of a sum over a quarter, half and all of the inputs: means and spreads "
+        "differ, so that one normalization cannot fit them all.",
+    )
+
+
+# --- lecture: exits ---------------------------------------------------------------------------------------------------
+
+
+def microseconds(run: Mapping[str, Any], system: str, clock: str = "processor") -> float:
+    """The median of the rounds."""
+    return float(np.median(run["race"][system][clock]))
+
+
+def fastest(run: Mapping[str, Any]) -> str:
+    """The full network in its fastest way, which validation digits chose."""
+    return f"full network, {run['fastest']}"
+
+
+def speedups(
+    runs: Sequence[Mapping[str, Any]], system: str, full: Callable[[Mapping[str, Any]], str] = lambda run: FULL
+) -> list[float]:
+    """Times faster than the full network, by default as torch runs it; one for each seed."""
+    return [microseconds(run, full(run)) / microseconds(run, system) for run in runs]
+
+
+def wrong(runs: Sequence[Mapping[str, Any]], system: str) -> list[int]:
+    """Test errors, one for each seed."""
+    return [run["race"][system]["errors"] for run in runs]
+
+
+def race_table(results: Mapping[str, Any]) -> plots.Table:
+    """Every system: microseconds, errors, who leaves first, and how it compares with the full network."""
+    runs = results["exits"]
+    rows = []
+    for system in runs[0]["race"]:
+        if not all("errors" in run["race"][system] for run in runs):
+            continue
+        spent = [microseconds(run, system) for run in runs]
+        rows.append(
+            [
+                system,
+                plots.mean_and_range(spent, 1),
+                *(plots.mean_and_range(speedups(runs, system, full), 1) for full in (lambda run: FULL, fastest)),
+                plots.mean_and_range(wrong(runs, system)),
+                more_errors(runs, system),
+                plots.mean_and_range([100 * run["race"][system]["leave"][0] for run in runs], 1),
+            ]
+        )
+    columns = ["system", "µs an image", "times faster than the full network", "than its fastest way"]
+    columns += ["test errors of 10,000", "more than the full network"]
+    return plots.Table([*columns, "leave first (%)"], rows)
+
+
+def more_errors(runs: Sequence[Mapping[str, Any]], system: str) -> str:
+    """'−3 to +4': errors beyond the full network's of the same seed."""
+    gaps = [a - run["race"][FULL]["errors"] for a, run in zip(wrong(runs, system), runs, strict=True)]
+    return f"{min(gaps):+d} to {max(gaps):+d}".replace("-", "−")
+
+
+def race_figure(results: Mapping[str, Any]) -> None:
+    """Draw test errors against microseconds, a point for each system, mean over the seeds."""
+    runs = results["exits"]
+    figure, axis = plots.new_figure(width=8.5, height=4)
+    groups = {
+        "no exit": [*(s for s in runs[0]["race"] if s.startswith("no exit")), fastest(runs[0]), FULL],
+        "exits in front": [CASCADE, ALONE],
+        "exit in the trunk": [TRUNK],
+    }
+    for number, (name, systems) in enumerate(groups.items(), start=1):
+        x = [np.mean([microseconds(run, s) for run in runs]) for s in systems]
+        y = [np.mean(wrong(runs, s)) for s in systems]
+        axis.plot(
+            x, y, linestyle="", marker=plots.MARKERS[number], color=plots.COLOURS[number], label=name, markersize=8
+        )
+        for px, py, system in zip(x, y, systems, strict=True):
+            label = system.removeprefix("no exit: ").removesuffix(", compiled").replace("full network, ", "full, ")
+            above = -15 if name == "exits in front" or system == FULL else 8
+            axis.annotate(
+                label, (px, py), xytext=(0, above), textcoords="offset points", fontsize=8, ha="center"
+            )  # fmt: skip
+    axis.set(xscale="log", xlabel="microseconds an image (one at a time, one thread)", ylabel="test errors of 10,000")
+    axis.set_xticks([5, 10, 20, 50, 100, 200, 500], ["5", "10", "20", "50", "100", "200", "500"])
+    axis.margins(x=0.15, y=0.15)
+    axis.legend(fontsize=8)
+    plots.show(
+        figure,
+        "Test errors against microseconds an image, the latter on a logarithmic axis: networks without exits from fast "
+        "with more errors to slow with few, exits in front of the full network far to the left of it, and the exit in "
+        "the trunk close to it.",
+    )
+
+
+def goal_table(results: Mapping[str, Any]) -> plots.Table:
+    """By seed: are exits so many times faster with no more errors? And what does a network as cheap do?"""
+    rows = []
+    for run in results["exits"]:
+        control = rival(results)
+        errors = [run["race"][system]["errors"] for system in (FULL, CASCADE, control)]
+        said = []
+        for full in (FULL, fastest(run)):
+            factor = microseconds(run, full) / microseconds(run, CASCADE)
+            failed = [
+                text
+                for text, holds in (("too slow", factor >= GOAL), ("more errors", errors[1] <= errors[0]))
+                if not holds
+            ]
+            said += [times(factor), "reached" if not failed else f"not reached: {' and '.join(failed)}"]
+        spent = [f"{microseconds(run, system):.1f}" for system in (CASCADE, control)]
+        rows.append([run["seed"], *spent, *errors, *said])
+    columns = ["seed", "exits (µs)", "no exit (µs)", "full: errors", "exits: errors", "no exit: errors"]
+    ways = ("as torch runs it", "in its fastest way")
+    return plots.Table(
+        [*columns, *(text for way in ways for text in (f"full network {way}", f"{GOAL:.0f}×, no more errors"))], rows
+    )
+
+
+def rival(results: Mapping[str, Any]) -> str:
+    """Of the compiled networks without exits the one that takes most nearly as long as the exits in the mean."""
+    runs = results["exits"]
+
+    def mean(system: str) -> float:
+        return float(np.mean([microseconds(run, system) for run in runs]))
+
+    without = [system for system in runs[0]["race"] if system.startswith("no exit")]
+    return min(without, key=lambda system: abs(np.log(mean(system) / mean(CASCADE))))
+
+
+def clock_table(results: Mapping[str, Any]) -> plots.Table:
+    """What BranchyNet's clock sees and what it leaves out, for our exit in the trunk and for the one in front."""
+    rows = []
+    for run in results["exits"]:
+        without, taken = microseconds(run, "trunk without exits"), run["race"][TRUNK]["leave"][0]
+        only = microseconds(run, "trunk up to the exit")
+        trunk_only = only + (1 - taken) * (without - only)
+        rows.append(
+            [
+                run["seed"],
+                f"{100 * taken:.1f}",
+                f"{without:.0f}",
+                f"{trunk_only:.0f}",
+                times(without / trunk_only),
+                f"{microseconds(run, TRUNK):.0f}",
+                times(without / microseconds(run, TRUNK)),
+            ]
+        )
+    columns = ["seed", "leave first (%)", "no exits (µs)", "trunk alone (µs)", "faster", "all counted (µs)"]
+    return plots.Table([*columns, "faster, all counted"], rows)
+
+
+# --- lecture: gates ---------------------------------------------------------------------------------------------------
+
+
+def gates_table(results: Mapping[str, Any]) -> plots.Table:
+    """How gates have learned: hard errors beside soft ones, how many blocks are open, and the reward."""
+    runs = results["gates"]
+    rows = []
+    for way in runs[0]["ways"]:
+        found = [run["ways"][way] for run in runs]
+        rows.append(
+            [
+                way,
+                *(plots.mean_and_range([f[key] for f in found]) for key in ("hard_errors", "soft_errors")),
+                plots.mean_and_range([4 * f["open"] for f in found], 2),
+                f"{np.mean([f['reward'] for f in found]):.4f}".replace("-", "−"),
+            ]
+        )
+    fixed = [run["fixed"] for run in runs]
+    rows.append(
+        [
+            "no gates: the best fixed setting",
+            plots.mean_and_range([f["errors"][f["setting"]] for f in fixed]),
+            "—",
+            plots.mean_and_range([4 * f["open"] for f in fixed], 2),
+            f"{np.mean([f['reward'] for f in fixed]):.4f}".replace("-", "−"),
+        ]
+    )
+    rows.append(
+        [
+            "all blocks open",
+            plots.mean_and_range([f["errors"][-1] for f in fixed]),
+            "—",
+            plots.mean_and_range([4.0] * len(fixed), 2),
+            f"{np.mean([f['rewards'][-1] for f in fixed]):.4f}".replace("-", "−"),
+        ]
+    )
+    return plots.Table(["gates learned by", "hard errors", "soft errors", "open of 4", "mean reward"], rows)
+
+
+def noise_figure(results: Mapping[str, Any]) -> None:
+    """Draw how far REINFORCE's gradients are from the exact one, mean over the seeds."""
+    runs = results["gates"]
+    values = {name: float(np.mean([run["noise"][name] for run in runs])) for name in runs[0]["noise"]}
+    figure, axis = plots.new_figure(width=8, height=2.6)
+    plots.bars(axis, values, "mean squared distance from the exact gradient, by its squared length", "{:.1f}")
+    axis.set_title("One batch of 250, one draw for each image")
+    plots.show(
+        figure,
+        "Bars: the noise of REINFORCE's gradient in four ways. Where 1 is added to each reward and no "
+        "baseline is taken "
+        "off the bar is by far the longest; with a baseline the constant makes no difference.",
+    )
+
+
+def skipping_table(results: Mapping[str, Any]) -> plots.Table:
+    """Microseconds of blocks without gates, with gates that multiply, and with gates that skip."""
+    rows = []
+    for run in results["gates"]:
+        spent = {name: float(np.median(values)) for name, values in run["race"].items()}
+        opened = 4 * run["ways"]["exact"]["open"]
+        rows.append(
+            [run["seed"], f"{opened:.2f}", *(f"{value:.0f}" for value in spent.values()),
+             times(spent["no gates"] / spent["gates that skip"])]
+        )  # fmt: skip
+    columns = ["seed", "open of 4", "no gates (µs)", "gates that multiply (µs)", "gates that skip (µs)"]
+    return plots.Table([*columns, "skipping: times faster than no gates"], rows)
+
+
+# --- lecture: widths and budgets --------------------------------------------------------------------------------------
+
+
+def widths_figure(results: Mapping[str, Any]) -> None:
+    """Draw test errors against the width, mean and range over the seeds, for each kind of normalization."""
+    runs = results["widths"]
+    figure, axis = plots.new_figure(width=8, height=3.6)
+    widths = [0.25, 0.5, 0.75, 1.0]
+    for name in runs[0]["errors"]:
+        values = np.array([run["errors"][name] for run in runs])
+        (line,) = axis.plot(widths, values.mean(axis=0), label=name)
+        axis.vlines(widths, values.min(axis=0), values.max(axis=0), color=line.get_color(), alpha=0.5)
+    axis.set(yscale="log", xlabel="width", ylabel="test errors of 10,000", xticks=widths)
+    ticks = [50, 100, 200, 500, 1000, 2000, 5000]
+    axis.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+    axis.minorticks_off()
+    axis.legend(fontsize=8, title="normalization", loc="upper left", bbox_to_anchor=(1, 1))
+    plots.show(
+        figure,
+        "Test errors against the width of the network, for normalization that is shared, shared and calibrated, one a "
+        "width, and for one network a width. Errors fall with the width. At width ¼ the shared one as it is lies above "
+        "the others, with a wide range over the seeds; the other three lie close together.",
+    )
+
+
+def widths_table(results: Mapping[str, Any]) -> plots.Table:
+    """Test errors by width and normalization."""
+    runs = results["widths"]
+    rows = [
+        [f"{width:g}", f"{runs[0]['parameters'][place]:,}"]
+        + [plots.mean_and_range([run["errors"][name][place] for run in runs]) for name in runs[0]["errors"]]
+        for place, width in enumerate((0.25, 0.5, 0.75, 1.0))
+    ]
+    return plots.Table(["width", "parameters", *runs[0]["errors"]], rows)
+
+
+def stream_figure(results: Mapping[str, Any], seed: int = 0) -> None:
+    """Draw the stream of one seed: budget and time spent above, errors below."""
+    run = next(run for run in results["stream"] if run["seed"] == seed)
+    parts, each = run["parts"], results["settings"]["stream_digits"]
+    edges = [each * i for i in range(len(parts) + 1)]
+    figure, axes = plots.new_figure(2, 1, width=8.5, height=4.6)
+    budget = [part["budget"] for part in parts]
+    axes[0].step(edges, [*budget, budget[-1]], where="post", marker="", color=plots.COLOURS[0], label="budget")
+    middles = np.array(edges[:-1]) + each / 2
+    for number, (name, label) in enumerate(
+        (("exits", "exits, thresholds follow"), ("widths", "widths follow")), start=1
+    ):
+        spent = [part["found"][name]["processor"][0] for part in parts]
+        style = {"linestyle": "", "marker": plots.MARKERS[number], "color": plots.COLOURS[number], "label": label}
+        axes[0].plot(middles, spent, **style)
+        axes[1].plot(middles, [part["found"][name]["errors"] for part in parts], **style)
+    axes[0].set(yscale="log", ylabel="µs an image")
+    axes[0].set_yticks([5, 10, 20, 50, 100, 200], ["5", "10", "20", "50", "100", "200"])
+    axes[0].minorticks_off()
+    axes[1].legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="upper right")
+    axes[1].set(xlabel="test digits, as they come in", ylabel=f"errors of {each:,}", ylim=(0, None))
+    axes[0].set_title("A budget that falls and rises")
+    plots.show(
+        figure,
+        "Above: a budget of microseconds an image that falls in steps and rises again, with what exits and "
+        "widths spend. "
+        "The exits follow it down; widths cannot, and stay above the line where it is low. Below: the errors of both, "
+        "more where the budget is low.",
+    )
+
+
+# --- lecture: verdicts ------------------------------------------------------------------------------------------------
+
+
+def verdict(holds: Sequence[bool], confirmed: str = "confirmed", refuted: str = "not confirmed") -> str:
+    """What seeds say together: all, none or some of them, and whether they are enough to say anything."""
+    if len(holds) < 3:
+        return "too few seeds to tell"
+    if all(holds):
+        return confirmed
+    return "in some seeds only" if any(holds) else refuted
+
+
+def paper_table(results: Mapping[str, Any]) -> plots.Table:
+    """Published figures beside ours, with a verdict by a rule and a reason."""
+    paper, runs = results["paper"], results["exits"]
+    branchy, slimmable = paper["branchynet"], paper["slimmable"]
+    trunk = [microseconds(run, "trunk without exits") / microseconds(run, TRUNK) for run in runs]
+    gap = [run["race"][TRUNK]["errors"] <= run["race"]["trunk without exits"]["errors"] for run in runs]
+    cascade, strict, faster = speedups(runs, CASCADE), speedups(runs, CASCADE, fastest), speedups(runs, ALONE)
+    no_more = [run["race"][CASCADE]["errors"] <= run["race"][FULL]["errors"] for run in runs]
+    control = rival(results)
+    better = [run["race"][CASCADE]["errors"] < run["race"][control]["errors"] for run in runs]
+    gates = results["gates"]
+    saved = [100 * (1 - run["ways"]["exact"]["open"]) for run in gates]
+    beats = [run["ways"]["exact"]["reward"] > run["fixed"]["reward"] for run in gates]
+    widths = results["widths"]
+    own = [run["errors"]["own"] for run in widths]
+    shared = [run["errors"]["shared"] for run in widths]
+    rows = [
+        [
+            f"LeNet with an exit in its trunk: {branchy['speedup']}× on a CPU at no loss (BranchyNet, table I)",
+            f"{plots.mean_and_range(trunk, 1)}×, all counted",
+            verdict([t >= branchy["speedup"] and g for t, g in zip(trunk, gap, strict=True)]),
+            "their clock runs for the trunk only, and their threshold was chosen on the test set; ours counts branch, "
+            "softmax and entropy",
+        ],
+        [
+            f"the same goal, {GOAL:.0f}× with no more errors, by exits in front of the trunk (ours)",
+            f"{plots.mean_and_range(cascade, 1)}×, errors {more_errors(runs, CASCADE)}",
+            verdict([c >= GOAL and n for c, n in zip(cascade, no_more, strict=True)], "reached", "not reached"),
+            "an exit must be far cheaper than the trunk: compiled, it skips zero pixels; against the full network as "
+            "torch runs it by default",
+        ],
+        [
+            "the same against the full network in the fastest of three ways to run it",
+            f"{plots.mean_and_range(strict, 1)}×",
+            verdict([c >= GOAL and n for c, n in zip(strict, no_more, strict=True)], "reached", "not reached"),
+            "without oneDNN's start-up cost a single image takes less",
+        ],
+        [
+            "one exit in front, no budget (ours)",
+            f"{plots.mean_and_range(faster, 1)}×, errors {more_errors(runs, ALONE)}",
+            verdict(
+                [run["race"][ALONE]["errors"] <= run["race"][FULL]["errors"] for run in runs],
+                "no more errors", "more errors",
+            ),
+            "the threshold with the most right validation answers",
+        ],
+        [
+            "early exits beat a static network of about the same mean cost (implied)",
+            f"errors {plots.mean_and_range(wrong(runs, CASCADE))} against {plots.mean_and_range(wrong(runs, control))}",
+            verdict(better),
+            f"the rival is {control.removeprefix('no exit: ')}, taught and compiled as the exits are",
+        ],
+        [
+            "30 to 90% less computation (SkipNet, abstract)",
+            f"{plots.mean_and_range(saved)}% of the gated blocks closed, errors "
+            f"{plots.mean_and_range([run['ways']['exact']['hard_errors'] for run in gates])} against "
+            f"{plots.mean_and_range([run['fixed']['errors'][-1] for run in gates])} with all open",
+            verdict([paper["skipnet"]["less_computation"][0] <= s for s in saved], "consistent with", "below"),
+            "four blocks and digits against 110 layers and CIFAR-10; MACs, not milliseconds: see the skipping table",
+        ],
+        [
+            "gates that see the input beat the best fixed set of blocks (implied)",
+            f"reward differs by {np.mean([r['ways']['exact']['reward'] - r['fixed']['reward'] for r in gates]):+.4f}"
+            .replace("-", "−"),
+            verdict(beats),
+            "gates learned by the exact gradient; the setting chosen on validation digits",
+        ],
+        [
+            "shared normalization fails, one a width does not (Yu 2019)",
+            "width ¼: " + " against ".join(plots.mean_and_range([e[0] for e in each]) for each in (shared, own)),
+            verdict([s[0] > 2 * o[0] for s, o in zip(shared, own, strict=True)]),
+            "counted as confirmed if the errors more than double; their ResNet-50 lost "
+            f"{slimmable['errors'][-1] - slimmable['errors'][0]:.0f} points from width 1 to ¼ with its own",
+        ],
+    ]  # fmt: skip
+    return plots.Table(["claim", "ours", "verdict", "why they differ"], rows)
+
+
+# --- lab --------------------------------------------------------------------------------------------------------------
+
+
+def entropies(right: Tensor, mistaken: Tensor) -> None:
+    """Draw the entropies of right and of wrong answers, as shares of each."""
+    figure, axis = plots.new_figure(height=2.8)
+    bins = np.linspace(0, 1.6, 25)
+    for values, name, colour, hatch in (
+        (right, "right", plots.COLOURS[1], ""),
+        (mistaken, "wrong", plots.COLOURS[2], "//"),
+    ):
+        weights = np.full(len(values), 100 / max(1, len(values)))
+        axis.hist(values.numpy(), bins, weights=weights, alpha=0.6, label=name, color=colour, hatch=hatch)
+    axis.set(xlabel="entropy (nats)", ylabel="share of these answers (%)")
+    axis.set_title("Exit 0, validation digits: who is wrong is less sure")
+    axis.legend()
+    plots.show(
+        figure,
+        "Histograms of the entropy of right and of wrong answers. Nearly all right ones are at the left end, "
+        "near 0; the "
+        "wrong ones are spread over all entropies.",
+    )
+
+
+def exit_shares(thresholds: Sequence[float], shares: Tensor, errors: Sequence[float]) -> None:
+    """Draw who leaves where, [thresholds, exits], as shares, and the errors in percent, against a common threshold."""
+    figure, axes = plots.new_figure(1, 2, width=9.5, height=3)
+    below = np.zeros(len(thresholds))
+    places = np.arange(len(thresholds))
+    for number, share in enumerate(shares.T.numpy()):
+        axes[0].bar(places, 100 * share, bottom=below, label=f"exit {number}", color=plots.COLOURS[number + 1],
+                    hatch=plots.HATCHES[number], edgecolor="white")  # fmt: skip
+        below += 100 * share
+    axes[0].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    axes[1].plot(places, errors)
+    for axis in axes:
+        axis.set_xticks(places, [f"{t:g}" for t in thresholds])
+        axis.set_xlabel("threshold of both exits (nats)")
+    axes[0].set(ylabel="leave there (%)", title="who leaves where")
+    axes[1].set(ylabel="validation errors (%)", title="what it costs", ylim=(0, None))
+    plots.show(
+        figure,
+        "Left: stacked bars of the shares that leave at the three exits, against the threshold: at 0 all at "
+        "the last, and "
+        "more at the first the higher it is. Right: errors against the threshold, higher at the right end.",
+    )
+
+
+def estimates(found: Mapping[str, Tensor], exact: float) -> None:
+    """Draw the estimates of one slope by each way, a histogram each, and the exact slope as a line."""
+    figure, axes = plots.new_figure(1, len(found), width=9.5, height=2.6)
+    for axis, (name, values) in zip(axes, found.items(), strict=True):
+        axis.hist(values.numpy(), bins=40, color=plots.COLOURS[1])
+        axis.axvline(exact, color=plots.COLOURS[2], linestyle="--", marker="")
+        axis.set(title=name, xlabel="estimated slope")
+    axes[0].set_ylabel("batches")
+    limits = [min(a.get_xlim()[0] for a in axes), max(a.get_xlim()[1] for a in axes)]
+    for axis in axes:
+        axis.set_xlim(limits)
+    plots.show(
+        figure,
+        "Histograms of a slope that REINFORCE estimates, with a dashed line at the exact one. All are centred at the "
+        "line; without a baseline the histogram is far wider than with one.",
+    )
+
+
+def slimmed_errors(widths: Sequence[float], found: Mapping[str, Sequence[float]]) -> None:
+    """Draw validation errors in percent against the width, for each way of training."""
+    figure, axis = plots.new_figure(height=2.9)
+    for name, values in found.items():
+        axis.plot(widths, values, label=name)
+    axis.set(xlabel="width", ylabel="validation errors (%)", xticks=list(widths), ylim=(0, None))
+    axis.set_title("One network, run at four widths")
+    axis.legend(fontsize=8)
+    plots.show(
+        figure,
+        "Errors against the width for two networks. The one that was trained at full width only is useless when it is "
+        "cut; the one that was trained at all widths works at each.",
+    )
+
+
+def race_of(found: Mapping[str, Mapping[str, Any]]) -> plots.Table:
+    """What `exits.race` has found: milliseconds an image and errors."""
+    rows = [[name, f"{min(entry['processor']) / 1000:.3f}", entry["errors"]] for name, entry in found.items()]
+    return plots.Table(["network", "ms an image", "errors"], rows)
+
+
+# --- lecture: what came out, in words ---------------------------------------------------------------------------------
+
+
+def wrapped(text: str) -> str:
+    """The text in lines as wide as a page."""
+    return "\n".join(textwrap.fill(line, 92) for line in text.splitlines())
+
+
+def in_lines(say: Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, Any]], str]:
+    """Decorator: what is said of results, wrapped."""
+    return functools.wraps(say)(lambda results: wrapped(say(results)))
+
+
+def in_seeds(holds: Sequence[bool]) -> str:
+    """'in every seed', 'in 2 of 3 seeds' or 'in no seed'."""
+    if all(holds):
+        return "in every seed"
+    return f"in {sum(holds)} of {len(holds)} seeds" if any(holds) else "in no seed"
+
+
+@in_lines
+def race_words(results: Mapping[str, Any]) -> str:
+    runs = results["exits"]
+    slower = [microseconds(run, IN_TORCH) / microseconds(run, ALONE) for run in runs]
+    trunk = [microseconds(run, "trunk without exits") / microseconds(run, TRUNK) for run in runs]
+    thresholds = [run["thresholds"]["two exits"] for run in runs]
+    busy = [np.median(np.divide(each["clock"], each["processor"])) for run in runs for each in run["race"].values()]
+    clocked = [microseconds(run, FULL, "clock") / microseconds(run, CASCADE, "clock") for run in runs]
+    return (
+        f"The two exits make the full network {plots.mean_and_range(speedups(runs, CASCADE), 1)} times faster "
+        f"than torch "
+        f"runs it, and {plots.mean_and_range(speedups(runs, CASCADE, fastest), 1)} times faster than its fastest way.\n"
+        f"Thresholds (nats), by seed: {'; '.join(', '.join(f'{t:.3g}' for t in each) for each in thresholds)}.\n"
+        f"The same first exit in torch takes {plots.mean_and_range(slower, 1)} times as long as compiled.\n"
+        f"The exit in the trunk makes its trunk {plots.mean_and_range(trunk, 1)} times faster.\n"
+        f"By the clock on the wall everything took {np.median(busy):.1f} times as long, as the machine had other work; "
+        f"there the two exits are {plots.mean_and_range(clocked, 1)} times faster than torch's full network."
+    )
+
+
+@in_lines
+def control_words(results: Mapping[str, Any]) -> str:
+    runs, control = results["exits"], rival(results)
+    spent = [microseconds(run, control) / microseconds(run, CASCADE) for run in runs]
+    fewer = [run["race"][CASCADE]["errors"] < run["race"][control]["errors"] for run in runs]
+    without, exits = (plots.mean_and_range(wrong(runs, system)) for system in (control, CASCADE))
+    return (
+        f"The network without exits that is nearest in time, {control.removeprefix('no exit: ')}, takes "
+        f"{plots.mean_and_range(spent, 2)} times the time of the exits, and makes {without} errors against {exits}: "
+        f"the exits make fewer {in_seeds(fewer)}."
+    )
+
+
+@in_lines
+def cost_words(results: Mapping[str, Any]) -> str:
+    found = []
+    for run in results["exits"]:
+        c, leave = run["costs"], [*run["race"][CASCADE]["leave"], 0.0, 0.0]
+        stay = 1 - leave[0], 1 - leave[0] - leave[1]
+        expected = c["first"] + stay[0] * c["second"] + stay[1] * c[run["fastest"]]
+        found.append(microseconds(run, CASCADE) / expected)
+    return (
+        f"The exits take {plots.mean_and_range(found, 2)} times what their shares and the costs of their parts, each "
+        "clocked alone, add up to."
+    )
+
+
+@in_lines
+def noise_words(results: Mapping[str, Any]) -> str:
+    noise = [run["noise"] for run in results["gates"]]
+    lifted = [n["REINFORCE, 1 added to each reward"] / n["REINFORCE with baseline, 1 added"] for n in noise]
+    plain = [n["REINFORCE"] / n["REINFORCE with baseline"] for n in noise]
+    mean = f"{np.mean([run['fixed']['rewards'] for run in results['gates']]):.2f}".replace("-", "−")
+    return (
+        f"The rewards have a mean of {mean} over the settings, and a baseline makes the noise "
+        f"{plots.mean_and_range(plain, 2)} times smaller; "
+        f"with 1 added to each, {plots.mean_and_range(lifted, 1)} times."
+    )
+
+
+@in_lines
+def gates_words(results: Mapping[str, Any]) -> str:
+    runs = results["gates"]
+    better = [run["ways"]["exact"]["reward"] > run["fixed"]["reward"] for run in runs]
+    best = [max(way["reward"] for name, way in run["ways"].items() if name != "exact") for run in runs]
+    exact = [run["ways"]["exact"]["reward"] >= b for run, b in zip(runs, best, strict=True)]
+    apart = [abs(w["hard_errors"] - w["soft_errors"]) for run in runs for w in run["ways"].values()]
+    room = float(np.mean([run["best_of_each"] for run in runs]))
+    return (
+        f"The exact gradient's gates have a higher test reward than the best fixed setting "
+        f"{in_seeds(better)}, and at least "
+        f"that of every other way {in_seeds(exact)}.\n"
+        f"Hard and soft errors differ by up to {max(apart)}.\n"
+        f"Gates that knew the best setting of each image would reach {room:.4f}".replace("-", "−")
+        + ": what a linear layer on the stem cannot see."
+    )
+
+
+@in_lines
+def skipping_words(results: Mapping[str, Any]) -> str:
+    spent = [{n: float(np.median(v)) for n, v in run["race"].items()} for run in results["gates"]]
+    multiply = [s["gates that multiply"] > s["no gates"] for s in spent]
+    skip = [s["gates that skip"] < s["no gates"] for s in spent]
+    return (
+        f"Gates that multiply are slower than no gates at all {in_seeds(multiply)}; gates that skip are faster than no "
+        f"gates {in_seeds(skip)}."
+    )
+
+
+@in_lines
+def widths_words(results: Mapping[str, Any]) -> str:
+    errors = [run["errors"] for run in results["widths"]]
+    collapse = [e["shared"][0] > 2 * e["own"][0] for e in errors]
+    mended = [e["shared, calibrated"][0] < e["shared"][0] for e in errors]
+    price = [o - s for e in errors for o, s in zip(e["own"], e["one network a width"], strict=True)]
+    return (
+        f"At width ¼ the shared normalization makes more than twice the errors of private ones {in_seeds(collapse)}; "
+        f"calibrated it makes fewer than as it was {in_seeds(mended)}.\n"
+        f"Against one network a width, the slimmable one with its own normalizations makes "
+        f"{np.mean(price):+.0f} errors in "
+        f"the mean over all widths and seeds ({min(price):+d} to {max(price):+d}).".replace("-", "−")
+    )
+
+
+@in_lines
+def stream_words(results: Mapping[str, Any]) -> str:
+    parts = [part for run in results["stream"] for part in run["parts"]]
+    kept = {
+        name: sum(part["found"][name]["processor"][0] <= 1.1 * part["budget"] for part in parts)
+        for name in ("exits", "widths")
+    }
+    total = {name: sum(part["found"][name]["errors"] for part in parts) for name in kept}
+    times_of = [list(run["width_microseconds"].values()) for run in results["stream"]]
+    ratio = [t[-1] / t[0] for t in times_of]
+    return (
+        f"Over all seeds and {len(parts)} parts of the stream, exits stay within the budget (and a tenth) in "
+        f"{kept['exits']}, widths in {kept['widths']}; errors {total['exits']} and {total['widths']}.\n"
+        f"One image at a time, width ¼ is only {plots.mean_and_range(ratio, 1)} times faster than width 1: calls, not "
+        "multiplications, take the time."
+    )

@@ -1,0 +1,210 @@
+"""The experiments of unit 06 in small: what is stored, what tables say of it, and that parts are what they claim."""
+
+import copy
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from course_utils import dynamic
+from course_utils.dynamic import exits, figures, gates, reproduce, widths
+from course_utils.dynamic.kernel import compiled_mlp
+from course_utils.dynamic.networks import WIDTHS, GatedNet, SlimmableNet, logits_of_exits, staged_lenet
+from course_utils.dynamic.widgets import threshold_explorer, unpacked
+from course_utils.models import mlp
+from course_utils.plots import Table
+from course_utils.reproduce import journal
+
+TINY = reproduce.Settings(
+    batch_size=50, full_epochs=2, exit_epochs=2, joint_epochs=1, trunk_epochs=1, few_digits=100, gate_steps=5,
+    gate_batch=20, through_steps=2, width_epochs=1, stream_digits=20,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory, few_digits):
+    """The results of a tiny run with one seed, as they stand in the file."""
+    out = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "cache_folder", lambda: out / "cache")
+        results = reproduce.run(1, out, few_digits, TINY)
+    found = json.loads((out / "dynamic.json").read_text())
+    assert found == json.loads(json.dumps(results))
+    return found
+
+
+def of_three_seeds(stored):
+    """The same results as if three seeds had found them."""
+    results = copy.deepcopy(stored)
+    for part in ("exits", "gates", "widths", "stream"):
+        results[part] = [{**copy.deepcopy(results[part][0]), "seed": seed} for seed in range(3)]
+    return results
+
+
+@pytest.mark.slow
+def test_run_stores_every_experiment(stored):
+    assert stored["seeds"] == {"asked": 1, "has": 1}
+    (race,) = stored["exits"]
+    assert len(race["race"]) == 13 and all(len(entry["clock"]) == 3 for entry in race["race"].values())
+    assert race["race"][figures.FULL]["leave"] == [1.0]
+    assert sum(race["race"][figures.CASCADE]["leave"]) == pytest.approx(1)
+    # Whatever the way, the network is the same
+    assert len({entry["errors"] for name, entry in race["race"].items() if name.startswith("full network")}) == 1
+    assert len(stored["stream"][0]["parts"]) == len(reproduce.BUDGETS)
+
+
+def test_tables_and_figures_are_drawn_from_what_is_stored(stored, capsys):
+    results = of_three_seeds(stored)
+    for draw in (figures.race_figure, figures.noise_figure, figures.widths_figure, figures.stream_figure):
+        draw(results)
+    tables = figures.race_table, figures.goal_table, figures.clock_table, figures.gates_table, figures.skipping_table
+    for make in (*tables, figures.widths_table, figures.paper_table):
+        table = make(results)
+        assert isinstance(table, Table) and table.rows
+    for say in (
+        figures.race_words, figures.control_words, figures.cost_words, figures.noise_words, figures.gates_words,
+        figures.skipping_words, figures.widths_words, figures.stream_words,
+    ):  # fmt: skip
+        assert "seed" in say(results) or "times" in say(results)
+    sample = stored["widget"]
+    labels, classes, entropies, images = unpacked(sample)
+    assert classes.shape == entropies.shape == (3, len(labels)) and images.shape == (200, 28, 28)
+    controls = threshold_explorer(sample).children[:-1]
+    controls[0].value = 2.4
+
+
+def test_goal_needs_both_speed_and_errors(stored):
+    results = of_three_seeds(stored)
+    for run in results["exits"]:
+        for name in run["race"]:
+            if name.startswith("full network"):
+                run["race"][name] |= {"processor": [200.0 if name == figures.FULL else 190.0] * 3, "errors": 50}
+        run["fastest"] = "without oneDNN"
+        run["race"][figures.CASCADE] |= {"processor": [10.0] * 3, "errors": 50}
+    assert [row[-3:] for row in figures.goal_table(results).rows] == [["reached", "19.0×", "not reached: too slow"]] * 3
+    assert [row[2] for row in figures.paper_table(results).rows[1:3]] == ["reached", "not reached"]
+    results["exits"][0]["race"][figures.CASCADE]["processor"] = [10.5] * 3
+    results["exits"][1]["race"][figures.CASCADE]["errors"] = 51
+    said = [row[-3] for row in figures.goal_table(results).rows]
+    assert said == ["not reached: too slow", "not reached: more errors", "reached"]
+    assert figures.paper_table(results).rows[1][2] == "in some seeds only"
+
+
+def test_words_count_seeds():
+    assert [figures.in_seeds(h) for h in ([True] * 3, [True, False, True], [False] * 3)] == [
+        "in every seed", "in 2 of 3 seeds", "in no seed",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("holds", "said"),
+    [([True] * 3, "confirmed"), ([False] * 3, "not confirmed"), ([True, False, True], "in some seeds only"),
+     ([True] * 2, "too few seeds to tell")],
+)  # fmt: skip
+def test_verdict_can_say_no(holds, said):
+    assert figures.verdict(holds) == said
+
+
+def test_compiled_exit_is_the_network():
+    torch.manual_seed(0)
+    model = mlp(784, 31, 17, 10)
+    with torch.no_grad():
+        for scale in (0.1, 3.0):
+            for parameter in model.parameters():
+                parameter.mul_(scale ** (1 / 3))
+            compiled = compiled_mlp(model.state_dict())
+            for image in torch.rand(20, 1, 28, 28).sub(0.6).clamp(min=0).split(1):
+                logits = model(image)
+                guess, entropy = compiled(image)
+                assert guess == int(logits.argmax())
+                assert entropy == pytest.approx(float(dynamic.prediction_entropy(logits)), rel=1e-3, abs=1e-6)
+    with pytest.raises(ValueError, match="three layers"):
+        compiled_mlp(mlp(784, 5, 10).state_dict())
+
+
+def test_cascade_believes_the_first_exit_that_is_sure():
+    answers = {"first": (3, 0.5), "second": (4, 0.1)}
+    classify = exits.cascade(
+        [lambda image: answers["first"], lambda image: answers["second"]], lambda image: (5, 0), [0.2, 0.2]
+    )
+    assert classify(torch.zeros(1)) == (4, 1)
+    answers["first"] = (3, 0.1)
+    assert classify(torch.zeros(1)) == (3, 0)
+    answers |= {"first": (3, 0.2), "second": (4, 0.2)}
+    assert classify(torch.zeros(1)) == (5, 2)
+
+
+def test_table_of_rewards_holds_every_setting(few_digits):
+    torch.manual_seed(0)
+    model = GatedNet(blocks=3).eval()
+    some = few_digits.test.subset(slice(0, 7))
+    pooled, losses, right = gates.tables(model, some, batch_size=4)
+    stem = model.stem(some.images)
+    torch.testing.assert_close(pooled, model.seen(stem))
+    for number, setting in enumerate(gates.settings_of(3)):
+        assert [bool(number >> gate & 1) for gate in range(3)] == setting.tolist()
+        logits = model.multiplied(stem, setting.float().expand(7, -1))
+        torch.testing.assert_close(losses[:, number], F.cross_entropy(logits, some.labels, reduction="none"))
+        alone = torch.cat([model.skipped(row, setting.tolist()) for row in stem.split(1)])
+        torch.testing.assert_close(alone, logits)
+        assert torch.equal(right[:, number], logits.argmax(1) == some.labels)
+    reward = gates.rewards(losses, 0.3)
+    torch.testing.assert_close(reward[:, 5], -losses[:, 5] - 0.2)
+
+
+def test_reinforce_is_exact_in_the_mean_and_noisier_without_baseline():
+    draws = torch.Generator().manual_seed(0)
+    pooled, reward = torch.randn(60, 4, generator=draws), torch.randn(60, 8, generator=draws)
+    noise = gates.gradient_noise(pooled, reward, 400, 50, 0)
+    assert noise["REINFORCE, 1 added to each reward"] > 1.5 * noise["REINFORCE with baseline, 1 added"]
+    gate = gates.new_gate(pooled, 3)
+    torch.testing.assert_close(gates.folded(copy.deepcopy(gate))(pooled), gate(pooled))
+    logits = torch.zeros(60, 3, requires_grad=True)
+    (truth,) = torch.autograd.grad(gates.exact(logits, reward, draws), logits)
+    update = gates.reinforce(baseline=False)
+    mean = sum(torch.autograd.grad(update(logits, reward, draws), logits)[0] for _ in range(2000)) / 2000
+    assert (mean - truth).norm() < 0.2 * truth.norm()
+
+
+def test_gates_learn_by_reward_what_each_example_needs():
+    draws = torch.Generator().manual_seed(0)
+    pooled = torch.randn(400, 2, generator=draws)
+    wanted = (pooled > 0).long() @ torch.tensor([1, 2])
+    reward = -1.0 + F.one_hot(wanted, 4).float()
+    gate = gates.train_by_reward(gates.exact, pooled, reward, 100, 0.1, 50, 0)
+    assert ((gate(pooled) > 0) == (pooled > 0)).float().mean() > 0.95
+
+
+def test_network_at_a_width_is_frozen_as_it_runs():
+    torch.manual_seed(0)
+    for own in (True, False):
+        model = SlimmableNet(own=own)
+        model(torch.rand(8, 1, 28, 28))  # normalizations see something
+        model.eval()
+        images = torch.rand(5, 1, 28, 28)
+        for width in WIDTHS:
+            small = widths.frozen(model, width)
+            assert small[0].out_channels == round(16 * width)
+            torch.testing.assert_close(small(images), model.at(width, images), rtol=1e-4, atol=1e-4)
+
+
+def test_calibration_gives_the_statistics_of_its_width_and_changes_nothing_else():
+    torch.manual_seed(0)
+    model = SlimmableNet(own=False)
+    model(torch.rand(8, 1, 28, 28))
+    before = copy.deepcopy(model.state_dict())
+    images = torch.rand(50, 1, 28, 28)
+    mended = widths.calibrated(model, 0.5, images)
+    sums = F.conv2d(images, *dynamic.slim(model.conv1.weight, model.conv1.bias, 1, 0.5))
+    torch.testing.assert_close(mended.norms[0][0].running_mean[:8], sums.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_staged_network_is_lenet():
+    stages, heads = staged_lenet()
+    images = torch.rand(2, 1, 28, 28)
+    logits = logits_of_exits(stages, heads, images)
+    assert [each.shape for each in logits] == [(2, 10)] * 3
+    classes, left = dynamic.early_exit_predict(images, stages, heads, [0.0, 0.0])
+    assert left.tolist() == [2, 2] and torch.equal(classes, logits[2].argmax(1))
