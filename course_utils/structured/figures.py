@@ -275,6 +275,13 @@ def lenet_table(results: Results) -> plots.Table:
     return plots.Table([*columns, "conv1 (times)", "conv2 (times)", "network (times)", "conv2: clock ÷ MACs"], rows)
 
 
+def rest_of_network(results: Results, width: str) -> list[float]:
+    """The part of the time that neither convolution takes, at batch 100 on one thread; one for each run."""
+    runs = [run["layers"]["1"] for run in results["times"]]
+    ms = [{layer: run[layer]["100"][width][0] for layer in run} for run in runs]
+    return [1 - (run["conv1"] + run["conv2"]) / run["network"] for run in ms]
+
+
 def speed_table(results: Results, layer: str = "conv2") -> plots.Table:
     """How many times as fast a layer is as the dense one, by batch, threads and width; milliseconds of the dense."""
     rows = []

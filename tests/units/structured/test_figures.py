@@ -78,6 +78,8 @@ def test_errors_are_percent_and_missing_controls_are_told():
 def test_speedups_compare_medians_of_the_same_run():
     layers = {"1": {"conv2": {"100": {"20—50": [6.0, 5.0, 7.0], "2—8": [0.5, 0.4, 0.6]}}}}
     assert figures.speedups({"times": [{"layers": layers}]}, "conv2", 100)["2—8"] == [12.0]
+    layers["1"] |= {"conv1": {"100": {"2—8": [1.0]}}, "network": {"100": {"2—8": [2.0]}}}
+    assert figures.rest_of_network({"times": [{"layers": layers}]}, "2—8") == [0.25]
     zeros = {"100": {"0.5": {"convolution, dense": [2.0, 1, 3], "lowered, dense": [4.0, 3, 5]}}}
     assert figures.gains({"times": [{"zeros": zeros}]}, "lowered, dense", "convolution, dense") == {"0.5": [0.5]}
 
