@@ -253,9 +253,9 @@ def deck_table(results: Results) -> plots.Table:
 
 
 def lenet_table(results: Results) -> plots.Table:
-    """Our rows: errors of lasso and scratch, MACs, speed-up of both convolutions at batch 100."""
+    """Our rows: errors of lasso and scratch, MACs, speed-ups at batch 100, and conv2's over what its MACs promise."""
     rows = []
-    convolutions = [speedups(results, layer, 100) for layer in ("conv1", "conv2", "network")]
+    layers = [speedups(results, layer, 100) for layer in ("conv1", "conv2", "network")]
     macs = [share_of_macs(results, layer) for layer in ("conv1", "conv2")]
     for width in results["macs"]:
         way = "dense" if width == FULL else "lasso"
@@ -267,18 +267,28 @@ def lenet_table(results: Results) -> plots.Table:
                 written(percent(results, way, width, "test")),
                 scratch,
                 "—".join(f"{100 * share[width]:.3g}" for share in macs),
-                *(f"{np.mean(times[width]):.1f}" for times in convolutions),
+                *(f"{np.mean(times[width]):.1f}" for times in layers),
+                "—" if width == FULL else f"{np.mean(layers[1][width]) * macs[1][width]:.0%}",
             ]
         )
     columns = ["filters", "validation error (%)", "test error (%)", "from scratch (%)", "MACs (%)"]
-    return plots.Table([*columns, "conv1 (times)", "conv2 (times)", "network (times)"], rows)
+    return plots.Table([*columns, "conv1 (times)", "conv2 (times)", "network (times)", "conv2: clock ÷ MACs"], rows)
+
+
+def rest_of_network(results: Results, width: str) -> list[float]:
+    """The part of the time that neither convolution takes, at batch 100 on one thread; one for each run."""
+    runs = [run["layers"]["1"] for run in results["times"]]
+    ms = [{layer: run[layer]["100"][width][0] for layer in run} for run in runs]
+    return [1 - (run["conv1"] + run["conv2"]) / run["network"] for run in ms]
 
 
 def speed_table(results: Results, layer: str = "conv2") -> plots.Table:
     """How many times as fast a layer is as the dense one, by batch, threads and width; milliseconds of the dense."""
     rows = []
+    # The dense conv1 puts out more at batch 1,000 than malloc keeps: its clock reads page faults
+    batches = [batch for batch in results["settings"]["batches"] if layer == "conv2" or batch < 1000]
     for threads in results["settings"]["threads"]:
-        for batch in results["settings"]["batches"]:
+        for batch in batches:
             ms = np.mean([run["layers"][str(threads)][layer][str(batch)][FULL][0] for run in results["times"]])
             found = speedups(results, layer, batch, threads)
             cells = [written(found[width], 1) for width in results["macs"] if width != FULL]
@@ -313,8 +323,8 @@ def speed_curves(results: Results) -> None:
     plots.show(
         figure,
         "Speed-up of the second convolution against the reduction of its multiply-accumulates, both logarithmic. A "
-        "diagonal is what the operations promise. The lines of large batches rise along it, below or about it; that "
-        "of batch 1 stays flat, at about two.",
+        "diagonal is what the operations promise; all lines and the paper's two dots lie below it. Those of large "
+        "batches rise with it, that of batch 1 stays flat, at about two.",
     )
 
 
@@ -332,8 +342,8 @@ def error_curves(results: Results) -> None:
     axes.set_title("three seeds each, and their mean; dotted: the deck's 0.8%")
     plots.show(
         figure,
-        "Dots of the test error in percent, three for each network: the dense one lowest, then the networks narrowed "
-        "by the lasso and those of the same widths trained from scratch, which overlap.",
+        "Dots of the test error in percent, three for each network: the dense one lowest on average, then the networks "
+        "narrowed by the lasso and those of the same widths trained from scratch, which overlap at 3—9 only.",
     )
 
 
@@ -378,14 +388,18 @@ def descent_curves(results: Results) -> None:
     )
 
 
+def most_dead(run: Mapping[str, Any]) -> int:
+    """The most filters of conv2 that were 0 at one look at the training by proximal steps."""
+    return int((np.array(run["proximal"]["norms"]) == 0).sum(axis=1).max())
+
+
 def descent_table(results: Results) -> plots.Table:
     """Dead filters of both ways by seed, and how many of the subgradient's lie below thresholds."""
     rows = []
     for run in results["runs"]:
-        proximal, last = np.array(run["proximal"]["norms"]), np.array(run["subgradient"]["norms"][-1])
-        most = int((proximal == 0).sum(axis=1).max())
+        last = np.array(run["subgradient"]["norms"][-1])
         below = [int((last <= threshold).sum()) for threshold in (1e-4, 1e-2, 1e-1)]
-        dead = run["proximal"]["dead"], most, run["subgradient"]["dead"]
+        dead = run["proximal"]["dead"], most_dead(run), run["subgradient"]["dead"]
         errors = [run[way]["validation_errors"] for way in ("proximal", "subgradient")]
         rows.append([run["seed"], *dead, f"{last.min():.2g}", *below, *errors])
     columns = ["seed", "proximal: 0 at the end", "most at once", "subgradient: 0 at the end", "its shortest"]
@@ -393,28 +407,32 @@ def descent_table(results: Results) -> plots.Table:
     return plots.Table(columns, rows)
 
 
-WAYS = {
-    "convolution, dense": "convolution, dense",
-    "convolution, scattered zeros": "convolution, zeros stored as numbers",
-    "lowered, dense": "lowered, dense",
-    "lowered, scattered zeros, CSR": "lowered, CSR",
-    "lowered, scattered zeros, COO": "lowered, COO",
-    "lowered, rows and columns": "lowered, rows and columns",
-    "product alone, dense": "product alone, dense",
-    "product alone, CSR": "product alone, CSR",
-    "product alone, rows and columns": "product alone, rows and columns",
-    "product alone, pushed together before": "product alone, pushed together before",
-}
+WAYS = (
+    "convolution, dense",
+    "convolution, scattered zeros",
+    "lowering alone",
+    "lowered, dense",
+    "lowered, CSR",
+    "lowered, COO",
+    "lowered, rows and columns",
+    "product alone, dense",
+    "product alone, CSR",
+    "product alone, COO",
+    "product alone, rows and columns",
+    "product alone, pushed together before",
+)
 
 
 def zeros_table(results: Results, batch: int = 100) -> plots.Table:
     """Milliseconds of conv2 by way and by the part of its weights that is kept: means of the runs' medians."""
     runs = [run["zeros"][str(batch)] for run in results["times"]]
-    rows = [
-        [name, *(f"{np.mean([run[kept][way][0] for run in runs]):.3g}" for kept in runs[0])]
-        for way, name in WAYS.items()
-    ]
-    return plots.Table([f"batch {batch:,}, ms", *(f"{100 * float(kept):.3g}% kept" for kept in runs[0])], rows)
+    rows = [[way, *(f"{np.mean([run[kept][way][0] for run in runs]):.3g}" for kept in runs[0])] for way in WAYS]
+    return plots.Table([f"batch {batch:,}, ms", *(f"{part(kept)} kept" for kept in runs[0])], rows)
+
+
+def part(kept: str) -> str:
+    """A fraction of the results file in percent."""
+    return f"{100 * float(kept):.3g}%"
 
 
 def gains(results: Results, way: str, against: str, batch: int = 100) -> dict[str, list[float]]:
@@ -426,29 +444,23 @@ def gains(results: Results, way: str, against: str, batch: int = 100) -> dict[st
 def zeros_curves(results: Results) -> None:
     """Draw the time of conv2 by way against the weights kept, as a multiple of the dense convolution's."""
     figure, axes = plots.new_figure(width=7.4, height=4)
-    chosen = (
-        "convolution, scattered zeros",
-        "lowered, dense",
-        "lowered, scattered zeros, CSR",
-        "lowered, rows and columns",
-    )
+    chosen = ("convolution, scattered zeros", "lowered, dense", "lowered, CSR", "lowered, rows and columns")
     for way in (*chosen, "product alone, pushed together before"):
         found = gains(results, "convolution, dense", way)
-        axes.plot(
-            [100 * float(kept) for kept in found], [np.mean(values) for values in found.values()], label=WAYS[way]
-        )
+        axes.plot([100 * float(kept) for kept in found], [np.mean(values) for values in found.values()], label=way)
     axes.axhline(1, color="#999999", linestyle=":", marker="", label="dense convolution")
     axes.set(xscale="log", yscale="log", xlabel="weights kept (%)", ylabel="time, dense convolution = 1")
     axes.set_xticks([50, 20, 10, 5, 2], ["50", "20", "10", "5", "2"])
-    axes.set_yticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"])
+    axes.set_yticks([0.05, 0.1, 0.2, 0.5, 1, 2, 5], ["0.05", "0.1", "0.2", "0.5", "1", "2", "5"])
     axes.minorticks_off()
     axes.invert_xaxis()
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     plots.show(
         figure,
         "Time of the second convolution as a multiple of the dense one's, against the weights kept, logarithmic. "
-        "Zeros stored as numbers lie on the line of 1 throughout. The lowered ways, dense, CSR, rows and columns, lie "
-        "above it. The product of a matrix that was pushed together before falls below it as fewer weights are kept.",
+        "Zeros stored as numbers lie on the line of 1 throughout, the lowered dense product above it. Lowered CSR and "
+        "lowered rows and columns begin above it and end somewhat below, CSR later. The product of a matrix that was "
+        "pushed together before, which lowers and gathers nothing, lies below it and falls as fewer weights are kept.",
     )
 
 
@@ -460,57 +472,77 @@ def chosen_width(results: Results) -> str:
     return good[-1] if good else FULL
 
 
-def holds(values: Sequence[float], holds_for: Callable[[float], bool], yes: str) -> str:
-    """What seeds say of a claim: yes if it holds in each, and on average only, or not."""
+def holds(values: Sequence[float], rule: Callable[[float], bool], yes: str) -> str:
+    """What seeds or runs say of a claim: yes if it holds in all, and on average only, or not."""
     if len(values) < 3:
         return "not testable with so few seeds"
-    if all(map(holds_for, values)):
-        return yes
-    return f"{yes}, on average only" if holds_for(float(np.mean(values))) else f"not {yes.split()[0]}"
+    if all(map(rule, values)):
+        return f"{yes}, in all {len(values)}"
+    return f"{yes}, on average only" if rule(float(np.mean(values))) else f"not {yes.split()[0]}"
+
+
+def holds_at(found: Mapping[str, Sequence[float]], rule: Callable[[float], bool], yes: str) -> str:
+    """At which parts of the weights kept a claim holds in every run."""
+    where = [part(kept) for kept, values in found.items() if all(map(rule, values))]
+    if len(where) in (0, len(found)):
+        return yes if where else f"not {yes.split()[0]}"
+    return f"depends on the part kept: {yes} at {', '.join(where)}"
 
 
 def claims_table(results: Results) -> plots.Table:
     """What was claimed, the paper's figure, ours, and what each rule says of it."""
     rows: list[list[object]] = []
 
-    def claim(
-        what: str, said: str, values: Sequence[float], true: Callable[[float], bool], yes: str, unit: str
-    ) -> None:
-        rows.append([what, said, written(values, 1 if unit == "×" else 2) + unit, holds(values, true, yes)])
+    def claim(what: str, said: str, values: Sequence[float], unit: str, verdict: str) -> None:
+        rows.append([what, said, written(values, {"×": 1, "": 0}.get(unit, 2)) + unit, verdict])
 
     conv2, elsewhere = speedups(results, "conv2", 100), "reached by other means"
     for width, row in zip(("5—19", "3—12"), results["paper"]["rows"][1:], strict=True):
         error, times = row["error"], row["speedup"][1]
         test = percent(results, "lasso", width, "test")
-        claim(f"test error at {width} filters", f"{error}%", test, lambda e, most=error: e <= most, elsewhere, "%")
-        what = f"conv2 at {width} filters, batch 100"
-        claim(what, f"{times}×", conv2[width], lambda t, least=times: t >= least, elsewhere, "×")
+        verdict = holds(test, lambda e, most=error: e <= most, elsewhere)
+        claim(f"test error at {width} filters", f"{error}%", test, "%", verdict)
+        verdict = holds(conv2[width], lambda t, least=times: t >= least, elsewhere)
+        claim(f"conv2 at {width} filters, batch 100", f"{times}×", conv2[width], "×", verdict)
     width = chosen_width(results)
     test = percent(results, "dense" if width == FULL else "lasso", width, "test")
     what = f"goal: test error of {width}, chosen on validation digits"
-    claim(what, "≤ 0.8%", test, lambda e: e <= 0.8, "reached", "%")
-    claim(f"goal: conv2 of {width}, batch 100", "≥ 20×", conv2[width], lambda t: t >= 20, "reached", "×")
-    alone = speedups(results, "conv2", 1)[width]
-    claim("the same at batch 1", "≥ 20×", alone, lambda t: t >= 20, "reached", "×")
+    claim(what, "≤ 0.8%", test, "%", holds(test, lambda e: e <= 0.8, "reached"))
+    for batch in (100, 1):
+        times = speedups(results, "conv2", batch)[width]
+        verdict = holds(times, lambda t: t >= 20, "reached")
+        claim(f"goal: conv2 of {width}, batch {batch}", "≥ 20×", times, "×", verdict)
     for control in results["settings"]["controls"]:
         name = "—".join(map(str, control))
         scratch, lasso = (percent(results, way, name, "test") for way in ("scratch", "lasso"))
         fewer = [a - b for a, b in zip(scratch, lasso, strict=True)]
-        claim(
-            f"fewer errors than {name} from scratch, by", "not tested", fewer, lambda d: d > 0, "confirmed", " points"
-        )
-    dead = [run["proximal"]["dead"] for run in results["runs"]]
-    claim("filters at 0 after proximal steps, of 50", "some", dead, lambda n: n > 0, "confirmed", "")
+        verdict = holds(fewer, lambda d: d > 0, "fewer")
+        claim(f"fewer errors than {name} from scratch, by", "not tested", fewer, " points", verdict)
+    for when, dead in (
+        ("at the end", [run["proximal"]["dead"] for run in results["runs"]]),
+        ("most at one look", [most_dead(run) for run in results["runs"]]),
+    ):
+        verdict = holds(dead, lambda n: n > 0, elsewhere)
+        claim(f"filters at 0 by proximal steps, of 50, {when}", "some", dead, "", verdict)
     dead = [run["subgradient"]["dead"] for run in results["runs"]]
-    claim("filters at 0 along the subgradient, of 50", "none", dead, lambda n: n == 0, "confirmed", "")
-    for way, name in (("convolution, scattered zeros", "as numbers"), ("lowered, scattered zeros, CSR", "in CSR")):
-        times = [value for found in gains(results, way, "convolution, dense").values() for value in found]
-        claim(f"scattered zeros {name}: no speed-up", "very limited", times, lambda t: t < 1.1, "confirmed", "×")
-    kept = str(results["settings"]["kept"][3])
-    pushed = gains(results, "product alone, pushed together before", "product alone, dense")[kept]
-    what = f"rows and columns pushed together, {100 * float(kept):.3g}% kept"
-    claim(what, "5×", pushed, lambda t: t >= results["paper"]["concatenation"], elsewhere, "×")
-    return plots.Table(["claim", "paper or goal", "ours, mean (lowest–highest)", "verdict"], rows)
+    claim("filters at 0 along the subgradient, of 50", "needs a threshold", dead, "", "by construction")
+    as_numbers = gains(results, "convolution, scattered zeros", "convolution, dense")
+    times = [value for runs in as_numbers.values() for value in runs]
+    claim("scattered zeros as numbers", "no practical speed-up", times, "×", "by construction")
+    least = results["paper"]["concatenation"]
+    practical = "no practical speed-up", lambda t: t > 1, "faster"
+    pushed = f"{least:g}×", lambda t: t >= least, "reached"
+    product = "product alone, dense"
+    for what, way, against, (said, rule, yes) in (
+        ("CSR against the dense product", "product alone, CSR", product, practical),
+        ("CSR, lowered, against the dense convolution", "lowered, CSR", "convolution, dense", practical),
+        ("rows and columns, pushed together before", "product alone, pushed together before", product, pushed),
+        ("the same, gathered at run time", "product alone, rows and columns", product, pushed),
+    ):
+        found = gains(results, way, against)
+        ours = ", ".join(f"{np.mean(values):.1f}× at {part(kept)}" for kept, values in found.items())
+        rows.append([what, said, ours, holds_at(found, rule, yes)])
+    return plots.Table(["claim", "paper, deck or goal", "ours, mean (lowest–highest)", "verdict"], rows)
 
 
 # --- lab --------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from course_utils.budget import latency_summary
 from course_utils.models import lenet5
-from course_utils.structured import concatenate_nonzero, concatenated_matmul
+from course_utils.structured import concatenate_nonzero
 from course_utils.structured.lenet import narrow_lenet
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
@@ -66,45 +66,64 @@ def layer_times(layer: str, widths: Sequence[Sequence[int]], batch: int, rounds:
     return {f"{first}—{second}": best(times, f"{first}—{second},") for first, second in widths}
 
 
-def zeros_times(kept: float, rows: int, columns: int, batch: int, rounds: int) -> Milliseconds:
-    """Milliseconds of the second convolution with weights that are mostly 0, by the way in which it is computed.
+def lower(images: Tensor) -> Tensor:
+    """The patches of 5 × 5 that a convolution reads, as the columns of a matrix.
+
+    images: [batch, channels, height, width]. Returns, stored row by row as Caffe does,
+    [channels · 25, batch · (height − 4) · (width − 4)].
+    """
+    patches = images.unfold(2, 5, 1).unfold(3, 5, 1)  # [batch, channels, y, x, 5, 5]
+    return patches.permute(1, 4, 5, 0, 2, 3).reshape(25 * images.shape[1], -1)
+
+
+def zeros_calls(kept: float, rows: int, columns: int, batch: int) -> dict[str, Callable[[], Tensor]]:
+    """The second convolution with weights that are mostly 0, by the way in which it is computed.
 
     kept: the fraction of its weights that is not 0, scattered over the matrix [50, 500]; or all in so many rows and
-    columns. A lowered convolution copies its patches into a matrix first (im2col), which is counted.
+    columns. A convolution puts out [batch, 50, 8, 8], a product [50, batch · 64], of pushed together rows fewer.
     """
     generator = torch.Generator().manual_seed(0)
-    convolution = lenet5()[2].eval()
-    dense = convolution.weight.detach().flatten(1)  # [50, 500]
+    dense = lenet5()[2].weight.detach().flatten(1)  # [50, 500]
     scattered = dense * (torch.rand(dense.shape, generator=generator) < kept)
+    chosen = [torch.randperm(size, generator=generator)[:some] for size, some in ((50, rows), (500, columns))]
     regular = torch.zeros_like(dense)
-    regular[:rows, :columns] = dense[:rows, :columns]
-    stored = concatenate_nonzero(regular)
+    regular[chosen[0][:, None], chosen[1]] = dense[chosen[0][:, None], chosen[1]]
+    small, filled_rows, filled_columns = concatenate_nonzero(regular)
     images = torch.rand(batch, 20, 12, 12, generator=generator)
-    calls: dict[str, Callable[[], Any]] = {}
+    calls: dict[str, Callable[[], Tensor]] = {}
     for zeros, matrix in (("dense", dense), ("scattered zeros", scattered)):
         weight = matrix.view(50, 20, 5, 5)
         for name, memory_format in FORMATS.items():
             inputs, kernels = images.to(memory_format=memory_format), weight.contiguous(memory_format=memory_format)
             calls[f"convolution, {zeros}, {name}"] = lambda x=inputs, w=kernels: F.conv2d(x, w)
-
-    def patches() -> Tensor:
-        """[batch · 64, 500]"""
-        return F.unfold(images, 5).transpose(1, 2).reshape(-1, 500)
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch calls its CSR format beta
         csr, coo = scattered.to_sparse_csr(), scattered.to_sparse_coo()
-    calls["lowered, dense"] = lambda: patches() @ dense.T
-    calls["lowered, scattered zeros, CSR"] = lambda: csr @ patches().T
-    calls["lowered, scattered zeros, COO"] = lambda: coo @ patches().T
-    calls["lowered, rows and columns"] = lambda: concatenated_matmul(patches(), *stored, out_features=50)
-    lowered = patches()
-    calls["product alone, dense"] = lambda: lowered @ dense.T
-    calls["product alone, CSR"] = lambda: csr @ lowered.T
-    calls["product alone, rows and columns"] = lambda: concatenated_matmul(lowered, *stored, out_features=50)
-    pushed, (small, *_) = lowered[:, :columns].contiguous(), stored
-    calls["product alone, pushed together before"] = lambda: pushed @ small.T
-    times = alternate(calls, rounds)
+
+    def gathered(patches: Tensor) -> Tensor:
+        outputs = patches.new_zeros(50, patches.shape[1])
+        outputs[filled_rows] = small @ patches[filled_columns]
+        return outputs
+
+    products = {
+        "dense": lambda patches: dense @ patches,
+        "CSR": lambda patches: csr @ patches,
+        "COO": lambda patches: coo @ patches,
+        "rows and columns": gathered,
+    }
+    lowered = lower(images)
+    pushed = lowered[filled_columns]
+    calls["lowering alone"] = lambda: lower(images)
+    for name, product in products.items():
+        calls[f"lowered, {name}"] = lambda product=product: product(lower(images))
+        calls[f"product alone, {name}"] = lambda product=product: product(lowered)
+    calls["product alone, pushed together before"] = lambda: small @ pushed
+    return calls
+
+
+def zeros_times(kept: float, rows: int, columns: int, batch: int, rounds: int) -> Milliseconds:
+    """Milliseconds of each of `zeros_calls`, a convolution's in the better of both memory formats."""
+    times = alternate(zeros_calls(kept, rows, columns, batch), rounds)
     for zeros in ("dense", "scattered zeros"):
         name = f"convolution, {zeros}"
         times = {name: best(times, name + ",")} | {n: t for n, t in times.items() if not n.startswith(name + ",")}

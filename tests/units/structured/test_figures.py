@@ -9,7 +9,7 @@ from course_utils.structured import figures
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ([21, 22, 25], "reached by other means"),
+        ([21, 22, 25], "reached by other means, in all 3"),
         ([19, 22, 25], "reached by other means, on average only"),
         ([10, 12, 25], "not reached"),
         ([21, 22], "not testable with so few seeds"),
@@ -17,6 +17,34 @@ from course_utils.structured import figures
 )
 def test_a_claim_holds_in_every_run_or_on_average_or_not(values, said):
     assert figures.holds(values, lambda times: times >= 20, "reached by other means") == said
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"0.5": [6, 7], "0.036": [5, 9]}, "reached"),
+        ({"0.5": [4, 7], "0.036": [5, 9]}, "depends on the part kept: reached at 3.6%"),
+        ({"0.5": [4, 7], "0.036": [5, 4]}, "not reached"),
+    ],
+)
+def test_a_claim_about_parts_kept_holds_where_it_does_in_every_run(found, said):
+    assert figures.holds_at(found, lambda times: times >= 5, "reached") == said
+
+
+def test_dead_filters_are_counted_at_the_look_that_found_most():
+    assert figures.most_dead({"proximal": {"norms": [[0, 0.1, 0.2], [0, 0, 0.3], [0.1, 0.1, 0]]}}) == 2
+
+
+@pytest.mark.parametrize(("layer", "shown"), [("conv2", ["1", "1,000"]), ("conv1", ["1"])])
+def test_a_clock_that_read_page_faults_is_not_shown(layer, shown):
+    times = {"20—50": [2.0], "2—8": [1.0]}
+    batches = {"1": times, "1000": times}
+    found = {
+        "settings": {"threads": [1], "batches": [1, 1000]},
+        "times": [{"layers": {"1": {layer: batches}}}],
+        "macs": {"20—50": {}, "2—8": {}},
+    }
+    assert [row[0] for row in figures.speed_table(found, layer).rows] == shown
 
 
 def results(validation: dict[str, list[int]]) -> dict:
@@ -50,6 +78,8 @@ def test_errors_are_percent_and_missing_controls_are_told():
 def test_speedups_compare_medians_of_the_same_run():
     layers = {"1": {"conv2": {"100": {"20—50": [6.0, 5.0, 7.0], "2—8": [0.5, 0.4, 0.6]}}}}
     assert figures.speedups({"times": [{"layers": layers}]}, "conv2", 100)["2—8"] == [12.0]
+    layers["1"] |= {"conv1": {"100": {"2—8": [1.0]}}, "network": {"100": {"2—8": [2.0]}}}
+    assert figures.rest_of_network({"times": [{"layers": layers}]}, "2—8") == [0.25]
     zeros = {"100": {"0.5": {"convolution, dense": [2.0, 1, 3], "lowered, dense": [4.0, 3, 5]}}}
     assert figures.gains({"times": [{"zeros": zeros}]}, "lowered, dense", "convolution, dense") == {"0.5": [0.5]}
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from course_utils.data import Split
@@ -68,6 +69,35 @@ def test_a_narrow_lenet_is_one_and_first_weights_come_from_the_seed():
 def test_both_memory_formats_compute_the_same(layer):
     contiguous, last = (call() for call in timing.layer_calls(layer, (3, 5), 2).values())
     assert torch.allclose(contiguous, last, rtol=1e-4, atol=1e-5) and len(contiguous) == 2
+
+
+def test_lowered_patches_are_those_of_unfold():
+    images = some_digits(3).images
+    assert torch.equal(timing.lower(images), F.unfold(images, 5).transpose(0, 1).reshape(25, -1))
+    assert timing.lower(images).is_contiguous()
+
+
+@torch.inference_mode()
+def test_all_ways_with_the_same_zeros_compute_the_same():
+    calls = timing.zeros_calls(0.2, rows=22, columns=224, batch=2)
+    out = {name: call() for name, call in calls.items()}
+    as_columns = {n: v.transpose(0, 1).reshape(50, -1) if v.dim() == 4 else v for n, v in out.items()}
+    for like, ways in {
+        "convolution, dense, contiguous": (
+            "convolution, dense, channels last",
+            "lowered, dense",
+            "product alone, dense",
+        ),
+        "convolution, scattered zeros, contiguous": (
+            "convolution, scattered zeros, channels last",
+            *(f"{start}, {name}" for start in ("lowered", "product alone") for name in ("CSR", "COO")),
+        ),
+        "lowered, rows and columns": ("product alone, rows and columns",),
+    }.items():
+        for way in ways:
+            assert torch.allclose(as_columns[way], as_columns[like], rtol=1e-4, atol=1e-5), way
+    regular, pushed = out["lowered, rows and columns"], out["product alone, pushed together before"]
+    assert torch.allclose(regular[regular.any(dim=1)], pushed, atol=1e-5) and pushed.shape == (22, 128)
 
 
 def test_calls_are_timed_in_turn():
