@@ -97,7 +97,7 @@ def product_hidden(function, draw):
         matrix = matrix * draw.mask(*matrix.shape, keep=keep)
         inputs = draw.normal(5, matrix.shape[1], dtype=DOUBLE)
         stored = structured.concatenate_nonzero(matrix)
-        expect.close(function(inputs, *stored, len(matrix)), inputs @ matrix.T, "the product", atol=1e-10)
+        expect.close(function(inputs, *stored, len(matrix)), inputs @ matrix.T, "the product", rtol=1e-9, atol=1e-9)
 
 
 @law("large networks at many thresholds: the reference's sizes and logits", trials=2)
