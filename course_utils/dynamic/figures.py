@@ -476,6 +476,7 @@ def stream_figure(results: Mapping[str, Any], seed: int = 0) -> None:
     axes[0].minorticks_off()
     axes[1].legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="upper right")
     axes[1].set(xlabel="test digits, as they come in", ylabel=f"errors of {each:,}", ylim=(0, None))
+    axes[1].set_xlim(axes[0].get_xlim())
     axes[0].set_title("A budget that falls and rises")
     listed = {
         name: (
@@ -619,7 +620,7 @@ def entropies(right: Tensor, mistaken: Tensor) -> None:
     plots.show(
         figure,
         "Histograms of the entropy of right and of wrong answers. Right ones are highest at the left and thin out to "
-        "the right, about half of them above 0.2; wrong ones begin at about 0.25 and lie mostly near 1.",
+        "the right, about half of them above 0.2; wrong ones begin at about 0.25, most of them above 0.8.",
     )
 
 
@@ -750,7 +751,7 @@ def clock_words(results: Mapping[str, Any]) -> str:
         f"{plots.mean_and_range(wrong(runs, TRUNK))} errors with its exit and "
         f"{plots.mean_and_range(wrong(runs, WITHOUT))} without; the full network, trained for "
         f"{results['settings']['full_epochs']}, makes {plots.mean_and_range(wrong(runs, FULL))}.\n"
-        f"The exit makes it {plots.mean_and_range(counted, 1)} times faster, by BranchyNet's clock "
+        f"The exit makes its trunk {plots.mean_and_range(counted, 1)} times faster, by BranchyNet's clock "
         f"{plots.mean_and_range(by_theirs, 1)} times. At most it could be {plots.mean_and_range(ceilings(runs), 1)} "
         f"times: the first convolution and its pooling, which every digit passes, take "
         f"{np.mean(np.divide(100, ceilings(runs))):.0f}% of the time of the trunk."
