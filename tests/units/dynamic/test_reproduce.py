@@ -63,10 +63,10 @@ def test_tables_and_figures_are_drawn_from_what_is_stored(stored, capsys):
         table = make(results)
         assert isinstance(table, Table) and table.rows
     for say in (
-        figures.race_words, figures.control_words, figures.cost_words, figures.noise_words, figures.gates_words,
-        figures.skipping_words, figures.widths_words, figures.stream_words,
+        figures.run_words, figures.race_words, figures.clock_words, figures.control_words, figures.cost_words,
+        figures.noise_words, figures.gates_words, figures.skipping_words, figures.widths_words, figures.stream_words,
     ):  # fmt: skip
-        assert "seed" in say(results) or "times" in say(results)
+        assert "seed" in say(results) or "time" in say(results)
     sample = stored["widget"]
     labels, classes, entropies, images = unpacked(sample)
     assert classes.shape == entropies.shape == (3, len(labels)) and images.shape == (200, 28, 28)
@@ -89,6 +89,47 @@ def test_goal_needs_both_speed_and_errors(stored):
     said = [row[-3] for row in figures.goal_table(results).rows]
     assert said == ["not reached: too slow", "not reached: more errors", "reached"]
     assert figures.paper_table(results).rows[1][2] == "in some seeds only"
+
+
+@pytest.mark.parametrize(
+    ("without", "counted", "extra", "said"),
+    [(600.0, 200.0, 0, "not testable here"), (1200.0, 200.0, 0, "confirmed"), (1200.0, 600.0, 0, "not confirmed"),
+     (1200.0, 200.0, 1, "not confirmed")],
+)  # fmt: skip
+def test_exit_in_the_trunk_is_judged_where_its_trunk_lets_it_reach_the_claim(stored, without, counted, extra, said):
+    results = of_three_seeds(stored)
+    for run in results["exits"]:
+        run["race"][figures.WITHOUT] |= {"processor": [without] * 3, "errors": 50}
+        run["race"][figures.UP_TO]["processor"] = [200.0] * 3
+        run["race"][figures.TRUNK] |= {"processor": [counted] * 3, "errors": 50 + extra, "leave": [0.75, 0.25]}
+    assert figures.trunk_alone(run) == 200 + (without - 200) / 4
+    assert figures.paper_table(results).rows[0][2] == said
+
+
+@pytest.mark.parametrize(
+    ("opened", "extra", "said"),
+    [(0.5, 0, "consistent with"), (0.5, 1, "not reached: more errors"), (0.9, 0, "not reached")],
+)
+def test_saved_computation_counts_only_without_more_errors(stored, opened, extra, said):
+    results = of_three_seeds(stored)
+    for run in results["gates"]:
+        run["ways"]["exact"] |= {"open": opened, "hard_errors": run["fixed"]["errors"][-1] + extra}
+    (row,) = [row for row in figures.paper_table(results).rows if "SkipNet" in row[0]]
+    assert row[2] == said
+
+
+def test_words_of_the_stream_tell_which_budgets_bind(stored):
+    results = of_three_seeds(stored)
+    lowest = min(range(len(reproduce.BUDGETS)), key=reproduce.BUDGETS.__getitem__)
+    for run in results["stream"]:
+        for part in run["parts"]:
+            part |= {"thresholds": [0.1, 0.2], "width_fits": False}
+            part["found"]["exits"]["processor"] = [1.05 * part["budget"]]
+    results["stream"][0]["parts"][lowest]["thresholds"] = [0.5, 0.2]
+    results["stream"][1]["parts"][lowest]["found"]["exits"]["processor"][0] *= 2
+    said = " ".join(figures.stream_words(results).split())
+    assert "in 1 of 3 seeds at the lowest budget, and in 0 of 15 parts at the other" in said
+    assert "in 2 of 3 seeds, and all budgets together in 20 of 21 parts. A width fits the budget in 0 of 21" in said
 
 
 def test_words_count_seeds():
