@@ -257,7 +257,7 @@ def cost_of_bits(results: Mapping[str, Any]) -> None:
         "Left, a row for each condition with a dot for each seed: the all real network with ReLU makes the fewest "
         "errors; with hardtanh it makes more, and with one-bit weights about as many as that; one-bit pixels and all "
         "three together cost most. Right, errors by width: the all real network's are nearly level, the all binary "
-        "one's fall steeply and come close.",
+        "one's fall with the width and come closer.",
     )
 
 
