@@ -201,7 +201,8 @@ def test_what_comes_in_after_feedback_is_tried_on_new_inputs(tmp_path):
         assert grade_class("01", folder, out, trust=True, workers=1) is True  # nothing new: no new inputs
         told.append(re.findall(r"ValueError in [^<]*: (\[[^<]*)<", (out / "feedback" / "eve.html").read_text()))
     seeds = (out / "secret_seed").read_text().split()
-    assert len(seeds) == 2 and len(told[0]) == len(told[1]) > 3 and told[0] != told[1]
+    # An error that two laws meet in the same words is told once, so the two may differ in length
+    assert len(seeds) == 2 and min(map(len, told)) > 3 and told[0] != told[1]
 
 
 # --- Laws that hostile results keep busy ------------------------------------------------------------------------------
