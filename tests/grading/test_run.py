@@ -202,7 +202,7 @@ def test_what_comes_in_after_feedback_is_tried_on_new_inputs(tmp_path):
         told.append(re.findall(r"ValueError in [^<]*: (\[[^<]*)<", (out / "feedback" / "eve.html").read_text()))
     seeds = (out / "secret_seed").read_text().split()
     # An error that two laws meet in the same words is told once, so the two may differ in length
-    assert len(seeds) == 2 and min(map(len, told)) > 3 and told[0] != told[1]
+    assert len(seeds) == 2 and min(map(len, told)) > 1 and told[0] != told[1]
 
 
 # --- Laws that hostile results keep busy ------------------------------------------------------------------------------
