@@ -7,6 +7,7 @@ import __future__
 
 import ast
 import asyncio
+import contextlib
 import functools
 import io
 import linecache
@@ -174,8 +175,9 @@ class Session:
         try:
             with torch.enable_grad():
                 value = getattr(self.module, name)(*args, **kwargs)
-            if shares(value, [args, kwargs]):
-                reply["shares"] = True
+            with contextlib.suppress(NotImplementedError):  # a sparse tensor has no memory to look at, and is refused
+                if shares(value, [args, kwargs]):
+                    reply["shares"] = True
             roots = [tensor for tensor in tensors(value) if tensor.requires_grad]
             if leaves and roots:
                 self.graphs[id] = (roots, leaves)

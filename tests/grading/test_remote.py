@@ -66,6 +66,9 @@ def parameter(x):
 def generator(x):
     yield x
 
+def sparse(x):
+    return {"a": x.to_sparse()}
+
 def nested(x):
     return torch.nested.nested_tensor([x, x[:1]])
 
@@ -92,7 +95,7 @@ def odd_error(x):
 """
 NAMES = ["echo", "square", "two", "spoil", "reshape_in_place", "careful", "own_parameter", "parameter", "generator"]
 NAMES += ["fails", "prints", "calls_exit", "numbers", "odd_error", "nested"]
-NAMES += ["detach_in_place", "require", "keep", "strides", "text_hash"]
+NAMES += ["detach_in_place", "require", "keep", "strides", "text_hash", "sparse"]
 
 
 @pytest.fixture
@@ -196,6 +199,10 @@ def test_what_shares_memory_with_an_argument_is_known(remote):
         function = remote(name)
         function(x)
         assert function.shares is shared, name
+
+
+def test_a_sparse_result_is_refused_by_its_name(remote):
+    assert "sparse" in type(remote("sparse")(torch.eye(2))).__name__
 
 
 def test_a_change_of_requires_grad_is_seen(remote):
