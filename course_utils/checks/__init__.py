@@ -54,6 +54,7 @@ def _watched(under_test: FunctionUnderTest) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        timer.join()  # it holds the law's tensors: freed by a thread while Python ends, they abort the process
 
 
 def _exercise_of(function: Any, namespace: Mapping[str, Any]) -> Exercise:

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_utils import distillation
-from course_utils.checks import check, expect, find_exercise
+from course_utils.checks import _watched, check, expect, find_exercise
 from course_utils.checks.draw import Draw
 from course_utils.checks.engine import AGAIN, FRESH, LAYOUT, UNCHANGED, Exercise, Stopped, plain, run
 from course_utils.plain_data import clone, same
@@ -264,6 +265,14 @@ def test_what_takes_long_is_named(doubling, capsys, monkeypatch):
     check(soft_targets)
     said = capsys.readouterr().out
     assert said.startswith("Still trying '") and "soft_targets(tensor" in said and said.count("\n") == 1
+
+
+def test_no_thread_outlives_a_check():
+    """One that frees tensors while Python ends aborts the process."""
+    before = threading.enumerate()
+    with _watched(None):
+        pass
+    assert threading.enumerate() == before
 
 
 def test_a_wrong_helper_is_named_first():
