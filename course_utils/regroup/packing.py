@@ -1,0 +1,187 @@
+"""The block product, packed for a processor, and what it is raced against.
+
+Activations are [features, batch]: a feature is a row, so that gathering a block's inputs copies whole rows, and a
+block's outputs are rows again. With [batch, features] both jump through memory.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from course_utils.regroup import Block
+
+State = dict[str, Tensor]
+Layer = Callable[[Tensor], Tensor]  # [in, batch] -> [out, batch]
+HIDDEN = ("1", "3")  # the layers of an MLP with two hidden ones that are pruned
+OUTPUT = "5"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A layer whose units were put in order, so that each block of the first pass writes rows side by side.
+
+    order: [out], the unit that now stands at each place. slices: (start, stop, columns, weights) of blocks that have
+    their rows for themselves. extra: (places, columns, weights) of blocks that add to rows of others.
+    """
+
+    order: Tensor
+    slices: list[tuple[int, int, Tensor, Tensor]]
+    extra: list[tuple[Tensor, Tensor, Tensor]]
+    bias: Tensor  # [out, 1], in the new order
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[in, batch] -> [out, batch], bias included, units in the new order."""
+        # Units in no block stand last, and put out their bias
+        y = torch.empty(len(self.order), x.shape[1])
+        end = self.slices[-1][1] if self.slices else 0
+        for start, stop, columns, part in self.slices:
+            torch.addmm(self.bias[start:stop], part, x.index_select(0, columns), out=y[start:stop])
+        y[end:] = self.bias[end:]
+        for places, columns, part in self.extra:
+            y.index_add_(0, places, part @ x.index_select(0, columns))
+        return y
+
+
+def pack(weight: Tensor, bias: Tensor, blocks: Sequence[Block], inputs: Tensor | None = None) -> Packed:
+    """Copy the weights of blocks out of weight [out, in], each once, into small dense matrices.
+
+    inputs: [in], the order in which the layer before now puts out its units; their own if left out.
+    """
+    place_of = torch.arange(weight.shape[1]) if inputs is None else torch.argsort(inputs)
+    taken = torch.zeros(len(weight), dtype=torch.bool)
+    open_places = torch.ones(weight.shape, dtype=torch.bool)
+    own, others = [], []
+    for rows, columns in blocks:
+        at = torch.tensor(rows)[:, None], torch.tensor(columns)
+        part = weight[at].masked_fill(~open_places[at], 0)
+        open_places[at] = False
+        shared = bool(taken[rows].any())
+        if not shared:
+            taken[rows] = True
+        (others if shared else own).append((torch.tensor(rows), place_of[columns], part))
+    order = torch.cat([*(rows for rows, _, _ in own), (~taken).nonzero().flatten()])
+    where, slices, start = torch.argsort(order), [], 0
+    for rows, columns, part in own:
+        slices.append((start, start + len(rows), columns, part))
+        start += len(rows)
+    return Packed(order, slices, [(where[rows], columns, part) for rows, columns, part in others], bias[order, None])
+
+
+def packed_network(state: State, blocks: dict[str, list[Block]]) -> Layer:
+    """A network of two regrouped hidden layers and a dense output layer: [in, batch] -> [classes, batch]."""
+    first = pack(state[f"{HIDDEN[0]}.weight"], state[f"{HIDDEN[0]}.bias"], blocks[f"{HIDDEN[0]}.weight"])
+    second = pack(
+        state[f"{HIDDEN[1]}.weight"], state[f"{HIDDEN[1]}.bias"], blocks[f"{HIDDEN[1]}.weight"], first.order
+    )
+    # The order of hidden units is free: the next layer's columns follow it
+    output = state[f"{OUTPUT}.weight"][:, second.order].contiguous()
+    bias = state[f"{OUTPUT}.bias"][:, None]
+    return lambda x: torch.addmm(bias, output, second(first(x).relu_()).relu_())
+
+
+def columns_network(state: State, blocks: dict[str, list[Block]]) -> Layer:
+    """The same with [batch, features] in and [batch, classes] out: the layout that loses."""
+    layers = []
+    for name in HIDDEN:
+        packed = pack(state[f"{name}.weight"], torch.zeros(len(state[f"{name}.weight"])), blocks[f"{name}.weight"])
+        ends = [(packed.order[start:stop], columns, part.T) for start, stop, columns, part in packed.slices]
+        ends += [(packed.order[places], columns, part.T) for places, columns, part in packed.extra]
+        layers.append((state[f"{name}.bias"], ends))
+
+    def network(x: Tensor) -> Tensor:
+        for bias, parts in layers:
+            y = bias.expand(len(x), -1).clone()
+            for rows, columns, part in parts:
+                y.index_add_(1, rows, x.index_select(1, columns) @ part)
+            x = y.relu_()
+        return F.linear(x, state[f"{OUTPUT}.weight"], state[f"{OUTPUT}.bias"])
+
+    return network
+
+
+def dense_network(state: State) -> Layer:
+    """All layers dense: [in, batch] -> [classes, batch]."""
+    *hidden, (output, last) = layers_of(state)
+
+    def network(x: Tensor) -> Tensor:
+        for weight, bias in hidden:
+            x = torch.addmm(bias, weight, x).relu_()
+        return torch.addmm(last, output, x)
+
+    return network
+
+
+def dense_columns_network(state: State) -> Layer:
+    """All layers dense, as PyTorch's own: [batch, in] -> [batch, classes]."""
+    *hidden, (output, last) = [(weight, bias.flatten()) for weight, bias in layers_of(state)]
+
+    def network(x: Tensor) -> Tensor:
+        for weight, bias in hidden:
+            x = F.linear(x, weight, bias).relu_()
+        return F.linear(x, output, last)
+
+    return network
+
+
+def csr_network(state: State) -> Layer:
+    """Hidden layers in PyTorch's CSR format: [in, batch] -> [classes, batch]."""
+    *hidden, (output, last) = layers_of(state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch calls its CSR format beta
+        sparse = [(weight.to_sparse_csr(), bias) for weight, bias in hidden]
+
+    def network(x: Tensor) -> Tensor:
+        for weight, bias in sparse:
+            x = (weight @ x).add_(bias).relu_()
+        return torch.addmm(last, output, x)
+
+    return network
+
+
+def scipy_network(state: State) -> Callable[[np.ndarray], np.ndarray]:
+    """Hidden layers in SciPy's CSR format, in NumPy: [in, batch] -> [classes, batch]."""
+    *hidden, (output, last) = [(weight.numpy(), bias.numpy()) for weight, bias in layers_of(state)]
+    sparse = [(scipy.sparse.csr_matrix(weight), bias) for weight, bias in hidden]
+
+    def network(x: np.ndarray) -> np.ndarray:
+        for weight, bias in sparse:
+            x = np.maximum(weight @ x + bias, 0)
+        return output @ x + last
+
+    return network
+
+
+def layers_of(state: State) -> list[tuple[Tensor, Tensor]]:
+    """(weight, bias [out, 1]) of each layer."""
+    return [(state[f"{name}.weight"], state[f"{name}.bias"][:, None]) for name in (*HIDDEN, OUTPUT)]
+
+
+def without_empty_units(state: State) -> State:
+    """Cut hidden units out whose incoming weights are all 0: their constant goes into the next bias.
+
+    The surgery of unit 04, for both hidden layers: what is left of a refilled ticket is a narrower dense network.
+    """
+    from course_utils.structured import remove_filters
+
+    state = dict(state)
+    for name, after in zip(HIDDEN, (*HIDDEN[1:], OUTPUT), strict=True):
+        parts = [f"{name}.weight", f"{name}.bias", f"{after}.weight", f"{after}.bias"]
+        keep = (state[parts[0]] != 0).any(dim=1)
+        state |= dict(zip(parts, remove_filters(*(state[part] for part in parts), keep, relu=True), strict=True))
+    return state
+
+
+def calls(x: Tensor, networks: dict[str, tuple[str, Any]]) -> dict[str, Callable[[], Any]]:
+    """What the clock calls: networks by name, each with its layout, 'rows' ([features, batch]), 'columns' or 'numpy'.
+
+    x: [features, batch].
+    """
+    inputs = {"rows": x.contiguous(), "columns": x.T.contiguous(), "numpy": x.contiguous().numpy()}
+    return {name: lambda f=f, i=inputs[layout]: f(i) for name, (layout, f) in networks.items()}
