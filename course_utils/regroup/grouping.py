@@ -4,6 +4,7 @@ L. Gottesbüren, T. Heuer, N. Maas, P. Sanders and S. Schlag, *Scalable High-Qua
 Transactions on Algorithms 20 (2024), arXiv:2303.17679 (Mt-KaHyPar).
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_utils.regroup import Block, mask_hypergraph, regroup_pass
+from course_utils.regroup import Block, mask_hypergraph, regroup, regroup_pass
 
 Groups = list[list[int]]
 
@@ -81,3 +82,38 @@ def partitions_of(
         partitions.append(divide(*mask_hypergraph(mask), count, seed + len(partitions)))
         found, mask = regroup_pass(mask, partitions[-1], *thresholds)
     return partitions
+
+
+def blocks_within(
+    mask: Tensor,
+    count: int,
+    area: float,
+    seed: int,
+    divide: Callable[..., Groups] = partition,
+    b1: int = 4,
+    b2: int = 16,
+    passes: int = 3,
+) -> tuple[int, list[int], list[Block]]:
+    """Regroup a mask with the smallest t2 whose blocks are at most the fraction `area` of the matrix.
+
+    count: groups in each pass. Returns t2, how many blocks each pass found, and all blocks.
+    """
+    first = divide(*mask_hypergraph(mask), count, seed)  # does not depend on t2
+
+    def regrouped(t2: int) -> tuple[list[Groups], list[Block], Tensor]:
+        found, rest = regroup_pass(mask, first, b1, t2, b2)
+        partitions = [first]
+        if found and passes > 1:
+            partitions += partitions_of(rest, count, (b1, t2, b2), seed + 1, divide, passes - 1)
+        return partitions, *regroup(mask, partitions, b1, t2, b2)
+
+    def small_enough(t2: int) -> bool:
+        return float(regrouped(t2)[2].float().mean()) <= area
+
+    t2 = 1 + bisect_left(range(1, max(map(len, first)) + 1), True, key=small_enough)
+    partitions, blocks, _ = regrouped(t2)
+    by_pass, rest = [], mask
+    for groups in partitions:
+        found, rest = regroup_pass(rest, groups, b1, t2, b2)
+        by_pass.append(len(found))
+    return t2, by_pass, blocks

@@ -75,7 +75,7 @@ def scores_sum(function, draw):
             sums = [torch.linalg.vector_norm(w[m].double(), ord=1) for w, m in zip(weight, mask, strict=True)]
             got = function(weight, mask)
             expect.same_kind(got, weight.new_zeros(len(weight)), f"the scores of {list(shape)} in {dtype}")
-            expect.close(got.double(), torch.stack(sums), f"the scores of {list(shape)}", rtol, 1e-3)
+            expect.close(got.double(), torch.stack(sums), f"the scores of {list(shape)}", rtol, rtol)
 
 
 @filter_scores.law(
@@ -101,7 +101,7 @@ def scores_scale(function, draw):
     weight, mask = draw.normal(4, 9, dtype=DOUBLE), draw.mask(4, 9, keep=0.7)
     wanted = torch.stack([w[m].abs().sum() for w, m in zip(weight, mask, strict=True)])
     for scale in (1e-20, 1e20, -1.0):
-        expect.close(function(weight * scale, mask) / abs(scale), wanted, f"at scale {scale:g}, scaled back", 1e-9)
+        expect.close(function(weight * scale, mask) / abs(scale), wanted, f"at scale {scale:g}, scaled back", 1e-9, 1e-9)
 
 
 # --- 8.1b refill ------------------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def hypergraph_large(function, draw):
 )
 def connectivity_example(function, draw):
     nets = [[0, 1, 2], [2, 3], [0, 3]]
-    for groups, wanted in (([0, 0, 1, 1], 2), ([0, 1, 2, 3], 4), ([5, 5, 5, 5], 0), ([7, 7, -2, 7], 2)):
+    for groups, wanted in (([0, 0, 1, 1], 2), ([0, 1, 2, 3], 4), ([5, 5, 5, 5], 0), ([7, 7, -2, 7], 2), ([4, 1, 4, 1], 3)):
         expect.equal(function(nets, groups), wanted, f"KM1 with groups {groups}")
     expect.equal(function([], [0, 1]), 0, "KM1 without nets")
     expect.equal(function([[1], [0, 1, 2, 3]], [3, 0, 1, 2]), 3, "KM1 with a net of one node")
@@ -378,7 +378,7 @@ def pass_planted(function, draw):
     mask[torch.tensor(first)[:, None], [0, 3, 4]] = True
     mask[torch.tensor(second)[:, None], [1, 4, 8]] = True
     mask[first[0], 3] = False
-    blocks, rest = split(function, mask, [first, second, order[600:]], 300, 299, 3)
+    blocks, rest = split(function, mask, [first, second, order[600:]], 300, 250, 3)
     expect.equal(blocks, [(sorted(first), [0, 3, 4]), (sorted(second), [1, 4, 8])], "the planted blocks")
     expect.true(not rest.any(), "something is left of planted blocks", got=int(rest.sum()))
 

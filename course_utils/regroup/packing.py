@@ -77,9 +77,7 @@ def pack(weight: Tensor, bias: Tensor, blocks: Sequence[Block], inputs: Tensor |
 def packed_network(state: State, blocks: dict[str, list[Block]]) -> Layer:
     """A network of two regrouped hidden layers and a dense output layer: [in, batch] -> [classes, batch]."""
     first = pack(state[f"{HIDDEN[0]}.weight"], state[f"{HIDDEN[0]}.bias"], blocks[f"{HIDDEN[0]}.weight"])
-    second = pack(
-        state[f"{HIDDEN[1]}.weight"], state[f"{HIDDEN[1]}.bias"], blocks[f"{HIDDEN[1]}.weight"], first.order
-    )
+    second = pack(state[f"{HIDDEN[1]}.weight"], state[f"{HIDDEN[1]}.bias"], blocks[f"{HIDDEN[1]}.weight"], first.order)
     # The order of hidden units is free: the next layer's columns follow it
     output = state[f"{OUTPUT}.weight"][:, second.order].contiguous()
     bias = state[f"{OUTPUT}.bias"][:, None]
