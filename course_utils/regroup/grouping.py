@@ -49,7 +49,7 @@ def partition(rows: Sequence[int], nets: Sequence[Sequence[int]], count: int, se
     ModuleNotFoundError without Mt-KaHyPar.
     """
     if len(rows) <= count or not nets:
-        return random_groups(rows, count, seed)
+        return random_groups(rows, nets, count, seed)
     of_node, _ = partition_nodes(len(rows), nets, count, seed)
     groups: Groups = [[] for _ in range(count)]
     for row, group in zip(rows, of_node, strict=True):
@@ -57,8 +57,8 @@ def partition(rows: Sequence[int], nets: Sequence[Sequence[int]], count: int, se
     return [group for group in groups if group]
 
 
-def random_groups(rows: Sequence[int], count: int, seed: int) -> Groups:
-    """The same rows in as many groups of equal size, by chance: the control. Empty groups are left out."""
+def random_groups(rows: Sequence[int], nets: Sequence[Sequence[int]], count: int, seed: int) -> Groups:
+    """The control: the same rows in as many groups of equal size by chance, whatever the nets. No group is empty."""
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
     groups = [[rows[place] for place in order[first::count]] for first in range(count)]
     return [group for group in groups if group]

@@ -101,7 +101,9 @@ def scores_scale(function, draw):
     weight, mask = draw.normal(4, 9, dtype=DOUBLE), draw.mask(4, 9, keep=0.7)
     wanted = torch.stack([w[m].abs().sum() for w, m in zip(weight, mask, strict=True)])
     for scale in (1e-20, 1e20, -1.0):
-        expect.close(function(weight * scale, mask) / abs(scale), wanted, f"at scale {scale:g}, scaled back", 1e-9, 1e-9)
+        expect.close(
+            function(weight * scale, mask) / abs(scale), wanted, f"at scale {scale:g}, scaled back", 1e-9, 1e-9
+        )
 
 
 # --- 8.1b refill ------------------------------------------------------------------------------------------------------
@@ -233,7 +235,13 @@ def hypergraph_large(function, draw):
 )
 def connectivity_example(function, draw):
     nets = [[0, 1, 2], [2, 3], [0, 3]]
-    for groups, wanted in (([0, 0, 1, 1], 2), ([0, 1, 2, 3], 4), ([5, 5, 5, 5], 0), ([7, 7, -2, 7], 2), ([4, 1, 4, 1], 3)):
+    for groups, wanted in (
+        ([0, 0, 1, 1], 2),
+        ([0, 1, 2, 3], 4),
+        ([5, 5, 5, 5], 0),
+        ([7, 7, -2, 7], 2),
+        ([4, 1, 4, 1], 3),
+    ):
         expect.equal(function(nets, groups), wanted, f"KM1 with groups {groups}")
     expect.equal(function([], [0, 1]), 0, "KM1 without nets")
     expect.equal(function([[1], [0, 1, 2, 3]], [3, 0, 1, 2]), 3, "KM1 with a net of one node")

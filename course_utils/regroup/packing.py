@@ -25,28 +25,39 @@ OUTPUT = "5"
 
 @dataclass(frozen=True)
 class Packed:
-    """A layer whose units were put in order, so that each block of the first pass writes rows side by side.
+    """A layer whose units were put in order, so that blocks write rows side by side, into one matrix.
 
-    order: [out], the unit that now stands at each place. slices: (start, stop, columns, weights) of blocks that have
-    their rows for themselves. extra: (places, columns, weights) of blocks that add to rows of others.
+    order: [out], the unit that now stands at each place. own: (columns, weights, bias [rows, 1]) of the blocks that
+    have their rows for themselves. extra: (places, columns, weights) of blocks that add to rows of others. rest: the
+    bias of the units in no block of the first kind, which stand last, [units, 1].
     """
 
     order: Tensor
-    slices: list[tuple[int, int, Tensor, Tensor]]
+    own: list[tuple[Tensor, Tensor, Tensor]]
     extra: list[tuple[Tensor, Tensor, Tensor]]
-    bias: Tensor  # [out, 1], in the new order
+    rest: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
         """[in, batch] -> [out, batch], bias included, units in the new order."""
-        # Units in no block stand last, and put out their bias
         y = torch.empty(len(self.order), x.shape[1])
-        end = self.slices[-1][1] if self.slices else 0
-        for start, stop, columns, part in self.slices:
-            torch.addmm(self.bias[start:stop], part, x.index_select(0, columns), out=y[start:stop])
-        y[end:] = self.bias[end:]
+        *outputs, rest = y.split([*(len(part) for _, part, _ in self.own), len(self.rest)])
+        for output, (columns, part, bias) in zip(outputs, self.own, strict=True):
+            # Block by block: what is gathered stays in the cache until it is multiplied
+            torch.addmm(bias, part, x.index_select(0, columns), out=output)
+        rest[:] = self.rest
         for places, columns, part in self.extra:
             y.index_add_(0, places, part @ x.index_select(0, columns))
         return y
+
+
+def cut_out(weight: Tensor, blocks: Sequence[Block]) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """(rows, columns, weights) of each block of weight [out, in]; what an earlier block has is 0 in a later one."""
+    parts, open_places = [], torch.ones(weight.shape, dtype=torch.bool)
+    for rows, columns in blocks:
+        at = torch.tensor(rows)[:, None], torch.tensor(columns)
+        parts.append((torch.tensor(rows), torch.tensor(columns), weight[at].masked_fill(~open_places[at], 0)))
+        open_places[at] = False
+    return parts
 
 
 def pack(weight: Tensor, bias: Tensor, blocks: Sequence[Block], inputs: Tensor | None = None) -> Packed:
@@ -56,22 +67,21 @@ def pack(weight: Tensor, bias: Tensor, blocks: Sequence[Block], inputs: Tensor |
     """
     place_of = torch.arange(weight.shape[1]) if inputs is None else torch.argsort(inputs)
     taken = torch.zeros(len(weight), dtype=torch.bool)
-    open_places = torch.ones(weight.shape, dtype=torch.bool)
     own, others = [], []
-    for rows, columns in blocks:
-        at = torch.tensor(rows)[:, None], torch.tensor(columns)
-        part = weight[at].masked_fill(~open_places[at], 0)
-        open_places[at] = False
+    for rows, columns, part in cut_out(weight, blocks):
         shared = bool(taken[rows].any())
+        (others if shared else own).append((rows, place_of[columns], part))
         if not shared:
             taken[rows] = True
-        (others if shared else own).append((torch.tensor(rows), place_of[columns], part))
-    order = torch.cat([*(rows for rows, _, _ in own), (~taken).nonzero().flatten()])
-    where, slices, start = torch.argsort(order), [], 0
-    for rows, columns, part in own:
-        slices.append((start, start + len(rows), columns, part))
-        start += len(rows)
-    return Packed(order, slices, [(where[rows], columns, part) for rows, columns, part in others], bias[order, None])
+    alone = (~taken).nonzero().flatten()
+    order = torch.cat([*(rows for rows, _, _ in own), alone])
+    where = torch.argsort(order)
+    return Packed(
+        order,
+        [(columns, part, bias[rows, None]) for rows, columns, part in own],
+        [(where[rows], columns, part) for rows, columns, part in others],
+        bias[alone, None],
+    )
 
 
 def packed_network(state: State, blocks: dict[str, list[Block]]) -> Layer:
@@ -88,10 +98,11 @@ def columns_network(state: State, blocks: dict[str, list[Block]]) -> Layer:
     """The same with [batch, features] in and [batch, classes] out: the layout that loses."""
     layers = []
     for name in HIDDEN:
-        packed = pack(state[f"{name}.weight"], torch.zeros(len(state[f"{name}.weight"])), blocks[f"{name}.weight"])
-        ends = [(packed.order[start:stop], columns, part.T) for start, stop, columns, part in packed.slices]
-        ends += [(packed.order[places], columns, part.T) for places, columns, part in packed.extra]
-        layers.append((state[f"{name}.bias"], ends))
+        parts = [
+            (rows, columns, part.T)
+            for rows, columns, part in cut_out(state[f"{name}.weight"], blocks[f"{name}.weight"])
+        ]
+        layers.append((state[f"{name}.bias"], parts))
 
     def network(x: Tensor) -> Tensor:
         for bias, parts in layers:
