@@ -80,10 +80,14 @@ def name_of(seed: int, width: tuple[int, int], what: str) -> str:
 def conditions(settings: Settings) -> list[tuple[str, float]]:
     """What is trained besides the rounds, each with its area."""
     whats = (PARTITIONED, RANDOM, REINITIALIZED, REFILLED, REFILLED_BY_COUNT, SMALL, SMALL_LONGER)
-    largest, middle = settings.areas[-1], settings.areas[len(settings.areas) // 2]
-    areas = dict.fromkeys(whats, (middle,)) | dict.fromkeys((RANDOM, REFILLED), (middle, largest))
-    areas |= dict.fromkeys((PARTITIONED, SMALL, SMALL_LONGER), settings.areas)
-    return [(what, area) for what in whats for area in dict.fromkeys(areas[what])]
+    middle = settings.areas[len(settings.areas) // 2]
+    everywhere = (PARTITIONED, SMALL, SMALL_LONGER)
+    return [(what, area) for area in settings.areas for what in whats if what in everywhere or area == middle]
+
+
+def divisions(settings: Settings) -> list[tuple[str, float]]:
+    """Who divides the rows, and what area the blocks may take."""
+    return [(what, area) for what, area in conditions(settings) if what in BLOCKS]
 
 
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
@@ -96,10 +100,9 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
             rounds = [name(f"round {number}") for number in range(settings.rounds + 1)]
             for number, each in enumerate(rounds):
                 work.append(here(each, train_round, (seed, width, number), tuple(rounds[max(0, number - 1) : number])))
-            for area in settings.areas:
-                for divide in BLOCKS:
-                    found = name(f"blocks/{divide}/{area}")
-                    work.append(here(found, find_blocks, (seed, divide, area), (rounds[-1],)))
+            for divide, area in divisions(settings):
+                found = name(f"blocks/{divide}/{area}")
+                work.append(here(found, find_blocks, (seed, divide, area), (rounds[-1],)))
             trained = []
             for what, area in conditions(settings):
                 needs = (rounds[-1], name(f"blocks/{RANDOM if what == RANDOM else PARTITIONED}/{area}"))
@@ -124,8 +127,7 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
             name = partial(name_of, seed, width)
             found = {
                 f"{divide}/{area}": {k: v for k, v in done[name(f"blocks/{divide}/{area}")].items() if k != "blocks"}
-                for divide in BLOCKS
-                for area in settings.areas
+                for divide, area in divisions(settings)
             }
             runs.append(
                 {

@@ -12,7 +12,7 @@ from course_utils.regroup import reproduce as experiment
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 TINY = experiment.Settings(
-    widths=((48, 40),), train=100, epochs=1, longer=2, batch_size=50, rounds=2, rows_per_group=8, b2=4,
+    widths=((48, 40),), train=100, epochs=1, longer=2, batch_size=50, rate=0.5, rounds=2, rows_per_group=8, b2=4,
     areas=(0.3,), batches=(1, 2), repeats=(2, 2),
 )  # fmt: skip
 
