@@ -43,6 +43,7 @@ PAPER = {
 PARTITIONED, RANDOM, REINITIALIZED = "regrouped", "random groups", "regrouped, reinitialized"
 REFILLED, REFILLED_BY_COUNT, SMALL, SMALL_LONGER = "refilled", "refilled by count", "small dense", "small dense, longer"
 BLOCKS = {PARTITIONED: grouping.partition, RANDOM: grouping.random_groups}
+WIDTHS = ((1024, 1024), (300, 100))  # of the hidden layers
 DRAWN = (96, 192)  # rows and columns of the mask that the widget plays with
 THREAD = time.thread_time
 
@@ -51,14 +52,13 @@ THREAD = time.thread_time
 class Settings:
     """What is fixed beforehand, the same for all networks; chosen in a sketch by the validation digits of seed 0."""
 
-    widths: tuple[tuple[int, int], ...] = ((1024, 1024), (300, 100))
     train: int = 10_000
-    epochs: int = 10
+    epochs: int = 6
     longer: int = 3  # times as many for a small dense network that is given more
     batch_size: int = 128
     lr: float = 1e-3  # of Adam; falls to 0 along a line
-    rate: float = 0.65  # of the weights left, pruned in each round
-    rounds: int = 4
+    rate: float = 0.75  # of the weights left, pruned in each round
+    rounds: int = 3
     rows_per_group: int = 16
     b1: int = 4
     b2: int = 16
@@ -93,7 +93,7 @@ def divisions(settings: Settings) -> list[tuple[str, float]]:
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
     """For each network and seed the rounds, the blocks of the last one, what is trained in them, and the clock."""
     work = []
-    for width in settings.widths:
+    for width in WIDTHS:
         for seed in range(seeds):
             name = partial(name_of, seed, width)
             here = partial(Piece, group=f"{width[0]}-{width[1]}", seed=seed)
@@ -114,14 +114,14 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
             work.append(
                 here(name("times"), time_networks, (seed, width, tuple(n.split("/", 2)[2] for n in needs)), needs)
             )
-    work.append(Piece("drawn", draw_mask, (), (name_of(0, settings.widths[0], f"round {settings.rounds}"),)))
+    work.append(Piece("drawn", draw_mask, (), (name_of(0, WIDTHS[0], f"round {settings.rounds}"),)))
     return work
 
 
 def collect(digits: Digits, settings: Settings, done: Done) -> Values:
     """Errors, masks in numbers and times of each network, seed by seed."""
     networks = []
-    for width in settings.widths:
+    for width in WIDTHS:
         runs = []
         for seed in done.seeds(f"{width[0]}-{width[1]}"):
             name = partial(name_of, seed, width)

@@ -12,13 +12,14 @@ from course_utils.regroup import reproduce as experiment
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 TINY = experiment.Settings(
-    widths=((48, 40),), train=100, epochs=1, longer=2, batch_size=50, rate=0.5, rounds=2, rows_per_group=8, b2=4,
+    train=100, epochs=1, longer=2, batch_size=50, rate=0.5, rounds=2, rows_per_group=8, b2=4,
     areas=(0.3,), batches=(1, 2), repeats=(2, 2),
 )  # fmt: skip
 
 
-def test_a_tiny_run_stores_rounds_blocks_controls_and_times(few_digits, tmp_path):
+def test_a_tiny_run_stores_rounds_blocks_controls_and_times(few_digits, tmp_path, monkeypatch):
     pytest.importorskip("mtkahypar")
+    monkeypatch.setattr(experiment, "WIDTHS", ((48, 40),))
     results = experiment.run(1, tmp_path, few_digits, TINY)
     assert json.loads((tmp_path / "regroup.json").read_text()) == json.loads(json.dumps(results))
     (network,) = results["networks"]
