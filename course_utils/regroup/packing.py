@@ -4,8 +4,9 @@ Activations are [features, batch]: a feature is a row, so that gathering a block
 block's outputs are rows again. With [batch, features] both jump through memory.
 """
 
+import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course_utils.budget import latency_summary
 from course_utils.regroup import Block
 
 State = dict[str, Tensor]
+Milliseconds = dict[str, list[float]]  # median, lower and upper quartile, by what was timed
 Layer = Callable[[Tensor], Tensor]  # [in, batch] -> [out, batch]
 HIDDEN = ("1", "3")  # the layers of an MLP with two hidden ones that are pruned
 OUTPUT = "5"
@@ -194,3 +197,63 @@ def calls(x: Tensor, networks: dict[str, tuple[str, Any]]) -> dict[str, Callable
     """
     inputs = {"rows": x.contiguous(), "columns": x.T.contiguous(), "numpy": x.contiguous().numpy()}
     return {name: lambda f=f, i=inputs[layout]: f(i) for name, (layout, f) in networks.items()}
+
+
+@torch.inference_mode()
+def alternate(calls: Mapping[str, Callable[[], Any]], repeats: int) -> Milliseconds:
+    """Milliseconds of each call, one after the other, again and again: the processor time of this thread.
+
+    On a machine that others use too, a wall clock would add their work to long calls rather than to short ones.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(repeats + 3):
+        for name, call in calls.items():
+            start = time.thread_time()
+            call()
+            if number >= 3:
+                samples[name].append(1000 * (time.thread_time() - start))
+    return {name: [round(value, 5) for value in latency_summary(taken)] for name, taken in samples.items()}
+
+
+def mask_of(blocks: Sequence[Block], like: Tensor) -> Tensor:
+    """Bool, of the shape of `like`: True inside of the blocks."""
+    inside = torch.zeros(like.shape, dtype=torch.bool)
+    for rows, columns in blocks:
+        inside[torch.tensor(rows)[:, None], torch.tensor(columns)] = True
+    return inside
+
+
+def planted(size: int, kept: float, height: int, generator: torch.Generator) -> list[Block]:
+    """Blocks of `height` rows that divide all rows of a square matrix, each with the same part of the columns."""
+    width = round(kept * size)
+    return [
+        (rows.sort().values.tolist(), torch.randperm(size, generator=generator)[:width].sort().values.tolist())
+        for rows in torch.randperm(size, generator=generator).split(height)
+    ]
+
+
+def by_columns(weight: Tensor, blocks: Sequence[Block]) -> Layer:
+    """A layer of blocks that divide its rows, without bias, with activations [batch, features]."""
+    parts = [(rows, columns, part.T) for rows, columns, part in cut_out(weight, blocks)]
+
+    def layer(x: Tensor) -> Tensor:
+        y = x.new_zeros(len(x), len(weight))
+        for rows, columns, part in parts:
+            y.index_copy_(1, rows, x.index_select(1, columns) @ part)
+        return y
+
+    return layer
+
+
+def race(batch: int, size: int = 1024, kept: float = 0.2, height: int = 64, repeats: int = 15) -> dict[str, float]:
+    """Milliseconds of a dense layer and of one of blocks, in two layouts of the activations; the lab's."""
+    generator = torch.Generator().manual_seed(0)
+    weight, x = torch.randn(size, size, generator=generator), torch.rand(size, batch, generator=generator)
+    blocks = planted(size, kept, height, generator)
+    networks = {
+        "dense, [features, batch]": ("rows", lambda x: weight @ x),
+        "dense, [batch, features]": ("columns", lambda x: x @ weight.T),
+        "blocks, [features, batch]": ("rows", pack(weight, torch.zeros(size), blocks)),
+        "blocks, [batch, features]": ("columns", by_columns(weight, blocks)),
+    }
+    return {name: ms[0] for name, ms in alternate(calls(x, networks), repeats).items()}

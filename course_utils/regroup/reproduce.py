@@ -7,24 +7,18 @@ machine that others use too, a wall clock adds their work to long calls rather t
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from course_utils import lottery, regroup
-from course_utils.budget import latency_summary
-from course_utils.data import Digits, Split, full_mnist
-from course_utils.models import mlp, mlp_forward
+from course_utils.data import Digits, full_mnist
+from course_utils.models import mlp_forward
 from course_utils.regroup import grouping, packing
+from course_utils.regroup.tickets import Masks, State, first_state, train_masked, wrong
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
-
-State = dict[str, Tensor]
-Masks = dict[str, Tensor]
 
 PAPER = {
     "source": "T. Chen et al., arXiv:2202.04736v2, section 4; times are a GPU's, of convolutions only",
@@ -45,7 +39,6 @@ REFILLED, REFILLED_BY_COUNT, SMALL, SMALL_LONGER = "refilled", "refilled by coun
 BLOCKS = {PARTITIONED: grouping.partition, RANDOM: grouping.random_groups}
 WIDTHS = ((1024, 1024), (300, 100))  # of the hidden layers
 DRAWN = (96, 192)  # rows and columns of the mask that the widget plays with
-THREAD = time.thread_time
 
 
 @dataclass(frozen=True)
@@ -120,15 +113,12 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
 
 def collect(digits: Digits, settings: Settings, done: Done) -> Values:
     """Errors, masks in numbers and times of each network, seed by seed."""
-    networks = []
+    networks, parts = [], divisions(settings)
     for width in WIDTHS:
         runs = []
         for seed in done.seeds(f"{width[0]}-{width[1]}"):
             name = partial(name_of, seed, width)
-            found = {
-                f"{divide}/{area}": {k: v for k, v in done[name(f"blocks/{divide}/{area}")].items() if k != "blocks"}
-                for divide, area in divisions(settings)
-            }
+            found = {f"{divide}/{area}": described(done[name(f"blocks/{divide}/{area}")]) for divide, area in parts}
             runs.append(
                 {
                     "seed": seed,
@@ -152,17 +142,16 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
     }
 
 
+def described(found: Values) -> Values:
+    """What `find_blocks` returned, without the blocks, but with how many row and column numbers they are."""
+    numbers = sum(len(rows) + len(columns) for blocks in found["blocks"].values() for rows, columns in blocks)
+    return {key: value for key, value in found.items() if key != "blocks"} | {"numbers": numbers}
+
+
 run = Experiment("regroup", Settings, load, pieces, collect).run
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
-
-
-def first_state(seed: int, width: tuple[int, int]) -> State:
-    """PyTorch's first weights of an MLP with these hidden layers."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return {name: value.detach().clone() for name, value in mlp(28 * 28, *width, 10).state_dict().items()}
 
 
 def weights_in(width: tuple[int, int]) -> int:
@@ -174,41 +163,20 @@ def all_kept(state: State) -> Masks:
     return {f"{name}.weight": torch.ones_like(state[f"{name}.weight"], dtype=torch.bool) for name in packing.HIDDEN}
 
 
-@torch.no_grad()
-def wrong(state: State, split: Split) -> int:
-    return int((mlp_forward(state, split.images).argmax(1) != split.labels).sum())
-
-
-def train_masked(
+def train(
     state: State, masks: Masks, digits: Digits, settings: Settings, seed: int, epochs: int | None = None
 ) -> dict[str, Any]:
     """Train a masked network. Returns its errors by epoch on the validation digits, at the end on the test digits, how
     many weights its hidden layers have, seconds, and the trained state."""
-    start = THREAD()
-    epochs = epochs or settings.epochs
-    parameters = {name: value.clone().requires_grad_() for name, value in state.items()}
-    masked = [(parameters[name], mask.float()) for name, mask in masks.items()]
-    optimizer = torch.optim.Adam(parameters.values(), lr=settings.lr, fused=True)
-    generator = torch.Generator().manual_seed(seed)
-    images, labels = digits.train.images.flatten(1), digits.train.labels
-    by_epoch = []
-    for epoch in range(epochs):
-        optimizer.param_groups[0]["lr"] = settings.lr * (1 - epoch / epochs)
-        for index in torch.randperm(len(labels), generator=generator).split(settings.batch_size):
-            optimizer.zero_grad()
-            F.cross_entropy(mlp_forward(parameters, images[index]), labels[index]).backward()
-            optimizer.step()
-            with torch.no_grad():  # Adam's averages move what has no gradient
-                for weight, mask in masked:
-                    weight.mul_(mask)
-        by_epoch.append(wrong(parameters, digits.validation))
-    state = {name: value.detach() for name, value in parameters.items()}
+    start, by_epoch = time.thread_time(), []
+    common = {"batch_size": settings.batch_size, "lr": settings.lr, "seed": seed, "validation": by_epoch}
+    state = train_masked(state, masks, digits, epochs or settings.epochs, **common)
     return {
         "weights": sum(int(mask.sum()) for mask in masks.values()),
         "validation_by_epoch": by_epoch,
         "validation_errors": by_epoch[-1],
         "test_errors": wrong(state, digits.test),
-        "seconds": round(THREAD() - start, 2),
+        "seconds": round(time.thread_time() - start, 2),
         "state": state,
     }
 
@@ -221,21 +189,21 @@ def train_round(
     masks = all_kept(initial)
     if before:
         masks = lottery.prune_tickets(before[0]["state"], before[0]["masks"], settings.rate)
-    found = train_masked(lottery.rewind(initial, masks), masks, digits, settings, 1000 * seed + number)
+    found = train(lottery.rewind(initial, masks), masks, digits, settings, 1000 * seed + number)
     by_layer = [round(float(mask.float().mean()), 5) for mask in masks.values()]
     return found | {"by_layer": by_layer, "masks": masks}
 
 
 def find_blocks(digits: Digits, settings: Settings, seed: int, divide: str, area: float, last: dict) -> dict[str, Any]:
     """Regroup both layers of the last ticket, and say what the blocks are like."""
-    start = THREAD()
+    start = time.thread_time()
     blocks, layers = {}, []
     for name, mask in last["masks"].items():
         rows, nets = regroup.mask_hypergraph(mask)
         count = max(2, round(len(rows) / settings.rows_per_group))
         options = {"b1": settings.b1, "b2": settings.b2, "passes": settings.passes}
         t2, by_pass, blocks[name] = grouping.blocks_within(mask, count, area, seed, BLOCKS[divide], **options)
-        inside = mask_of(blocks[name], mask)
+        inside = packing.mask_of(blocks[name], mask)
         groups = BLOCKS[divide](rows, nets, count, seed)
         of_row = {row: number for number, group in enumerate(groups) for row in group}
         layers.append(
@@ -249,14 +217,7 @@ def find_blocks(digits: Digits, settings: Settings, seed: int, divide: str, area
                 "km1": regroup.connectivity(nets, [of_row[row] for row in rows]),
             }
         )
-    return {"layers": layers, "seconds": round(THREAD() - start, 2), "blocks": blocks}
-
-
-def mask_of(blocks: list[regroup.Block], like: Tensor) -> Tensor:
-    inside = torch.zeros(like.shape, dtype=torch.bool)
-    for rows, columns in blocks:
-        inside[torch.tensor(rows)[:, None], torch.tensor(columns)] = True
-    return inside
+    return {"layers": layers, "seconds": round(time.thread_time() - start, 2), "blocks": blocks}
 
 
 def whole_filters(last: dict[str, Any], weights: int, by_count: bool) -> Masks:
@@ -289,33 +250,20 @@ def train_condition(
     """Train what the last ticket was made into, or a small dense network with as many weights as its blocks."""
     last, found = before
     order = 1000 * seed + 100
-    in_blocks = {name: mask_of(found["blocks"][name], mask) for name, mask in last["masks"].items()}
+    in_blocks = {name: packing.mask_of(found["blocks"][name], mask) for name, mask in last["masks"].items()}
     weights = sum(int(mask.sum()) for mask in in_blocks.values())
     initial = first_state(seed, width)
     if what in (SMALL, SMALL_LONGER):
         small = small_width(weights, width)
         initial = first_state(1000 + seed, small)
         epochs = settings.epochs * (settings.longer if what == SMALL_LONGER else 1)
-        return train_masked(initial, all_kept(initial), digits, settings, order, epochs) | {"width": list(small)}
+        return train(initial, all_kept(initial), digits, settings, order, epochs) | {"width": list(small)}
     masks = whole_filters(last, weights, what == REFILLED_BY_COUNT) if what.startswith(REFILLED) else in_blocks
     state = lottery.reinitialize(initial, masks, order) if what == REINITIALIZED else lottery.rewind(initial, masks)
-    return train_masked(state, masks, digits, settings, order)
+    return train(state, masks, digits, settings, order)
 
 
 # --- the clock --------------------------------------------------------------------------------------------------------
-
-
-@torch.inference_mode()
-def alternate(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of processor time of each call, one after the other, again and again: median and quartiles."""
-    samples: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(repeats + 3):
-        for name, call in calls.items():
-            start = THREAD()
-            call()
-            if number >= 3:
-                samples[name].append(1000 * (THREAD() - start))
-    return {name: [round(value, 5) for value in latency_summary(taken)] for name, taken in samples.items()}
 
 
 def time_networks(
@@ -335,9 +283,9 @@ def time_networks(
     packed = {}
     for area in settings.areas:
         state, blocks = found[f"{PARTITIONED}/{area}"]["state"], found[f"blocks/{PARTITIONED}/{area}"]["blocks"]
-        start = THREAD()
+        start = time.thread_time()
         networks[f"{PARTITIONED}/{area}"] = ("rows", packing.packed_network(state, blocks))
-        packed[str(area)] = round(1000 * (THREAD() - start), 3)
+        packed[str(area)] = round(1000 * (time.thread_time() - start), 3)
         networks[f"{PARTITIONED}, [batch, features]/{area}"] = ("columns", packing.columns_network(state, blocks))
         if refilled := found.get(f"{REFILLED}/{area}"):
             networks[f"{REFILLED}/{area}"] = (
@@ -349,7 +297,7 @@ def time_networks(
     for batch, repeats in zip(settings.batches, settings.repeats, strict=True):
         x = digits.test.images[:batch].flatten(1).T
         calls = packing.calls(x, networks)
-        times[str(batch)] = alternate(calls, repeats)
+        times[str(batch)] = packing.alternate(calls, repeats)
         for area in settings.areas:
             got, wanted = calls[f"{PARTITIONED}/{area}"](), mlp_forward(found[f"{PARTITIONED}/{area}"]["state"], x.T).T
             same[f"{area}/{batch}"] = bool(torch.allclose(got, wanted, atol=1e-3))

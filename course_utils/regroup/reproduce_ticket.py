@@ -3,17 +3,13 @@
 The lab has no partitioner: it reads the groups here. Masks are stored row by row as hexadecimal bits.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from course_utils import regroup
 from course_utils.data import Digits, embedded_digits
 from course_utils.regroup import grouping
 from course_utils.regroup import reproduce as wide
+from course_utils.regroup.tickets import written
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 
 WIDTH = (300, 100)
@@ -23,7 +19,10 @@ WIDTH = (300, 100)
 class Settings:
     """The recipe, and by layer b1, t2, b2 and the number of groups."""
 
-    recipe: wide.Settings = replace(wide.Settings(), epochs=20, batch_size=60, rounds=3)
+    epochs: int = 20
+    batch_size: int = 60
+    rate: float = 0.65
+    rounds: int = 3
     thresholds: tuple[tuple[int, int, int], ...] = ((4, 3, 16), (4, 3, 8))
     groups: tuple[int, ...] = (15, 6)
     passes: int = 3
@@ -35,7 +34,7 @@ def load(digits: Digits | None, settings: Settings) -> Digits:
 
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
     """The rounds, then the groups of the last ticket."""
-    names = [f"round {number}" for number in range(settings.recipe.rounds + 1)]
+    names = [f"round {number}" for number in range(settings.rounds + 1)]
     rounds = [Piece(n, train_round, (i,), tuple(names[max(0, i - 1) : i]), seed=0) for i, n in enumerate(names)]
     return [*rounds, Piece("groups", divide, (), (names[-1],), seed=0)]
 
@@ -46,7 +45,7 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
         "data": digits.summary(),
         "settings": asdict(settings),
         **done.origin(),
-        "rounds": [found for i in range(settings.recipe.rounds + 1) if (found := done.get(f"round {i}"))],
+        "rounds": [found for i in range(settings.rounds + 1) if (found := done.get(f"round {i}"))],
         "layers": (done.get("groups") or {}).get("layers"),
     }
 
@@ -55,7 +54,8 @@ run = Experiment("ticket", Settings, load, pieces, collect).run
 
 
 def train_round(digits: Digits, settings: Settings, number: int, *before: dict[str, Any]) -> dict[str, Any]:
-    return wide.train_round(digits, settings.recipe, 0, WIDTH, number, *before)
+    recipe = wide.Settings(epochs=settings.epochs, batch_size=settings.batch_size, rate=settings.rate)
+    return wide.train_round(digits, recipe, 0, WIDTH, number, *before)
 
 
 def divide(digits: Digits, settings: Settings, last: dict[str, Any]) -> Values:
@@ -70,20 +70,3 @@ def divide(digits: Digits, settings: Settings, last: dict[str, Any]) -> Values:
         }
         layers.append({"name": name, "thresholds": list(thresholds), "mask": written(mask), **found})
     return {"layers": layers}
-
-
-def written(mask: Tensor) -> list[str]:
-    """A bool matrix row by row as hexadecimal bits."""
-    return [np.packbits(row.numpy()).tobytes().hex() for row in mask]
-
-
-def read(rows: list[str], columns: int) -> Tensor:
-    """The matrix of `written`, bool [rows, columns]."""
-    bits = np.array([np.unpackbits(np.frombuffer(bytes.fromhex(row), np.uint8))[:columns] for row in rows])
-    return torch.from_numpy(bits.astype(bool))
-
-
-def summary(mask: Tensor, layer: Values, way: str) -> tuple[int, float, float]:
-    """Blocks, area and what they cover of the mask."""
-    blocks, inside = regroup.regroup(mask, layer[way], *layer["thresholds"])
-    return len(blocks), float(inside.float().mean()), float((inside & mask).sum() / mask.sum())

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from course_utils.regroup import Block, packing
-from course_utils.regroup.reproduce import alternate, mask_of
 from course_utils.reproduce import provenance, write_results
 from course_utils.units import ROOT
 
@@ -22,15 +21,6 @@ SIZE = 1024
 KEPT = (0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.015)
 HEIGHTS = (64, 16)  # rows of a block
 REPEATS = {1: 101, 64: 31, 256: 11}  # by batch
-
-
-def planted(kept: float, height: int, generator: torch.Generator) -> list[Block]:
-    """Blocks that divide all rows, each with the same part of the columns."""
-    width = round(kept * SIZE)
-    return [
-        (rows.sort().values.tolist(), torch.randperm(SIZE, generator=generator)[:width].sort().values.tolist())
-        for rows in torch.randperm(SIZE, generator=generator).split(height)
-    ]
 
 
 def ways(weight: Tensor, blocks: dict[int, list[Block]], scattered: Tensor) -> tuple[dict, dict[str, float]]:
@@ -51,16 +41,8 @@ def ways(weight: Tensor, blocks: dict[int, list[Block]], scattered: Tensor) -> t
         start = time.thread_time()
         packed = packing.pack(weight, bias, found)
         packing_ms[str(height)] = round(1000 * (time.thread_time() - start), 3)
-        parts = [(rows, columns, part.T) for rows, columns, part in packing.cut_out(weight, found)]
-
-        def by_columns(x: Tensor, parts: list = parts) -> Tensor:
-            y = x.new_zeros(len(x), SIZE)
-            for rows, columns, part in parts:
-                y.index_copy_(1, rows, x.index_select(1, columns) @ part)
-            return y
-
         raced[f"blocks of {height}"] = ("rows", packed)
-        raced[f"blocks of {height}, [batch, features]"] = ("columns", by_columns)
+        raced[f"blocks of {height}, [batch, features]"] = ("columns", packing.by_columns(weight, found))
     return raced, packing_ms
 
 
@@ -68,7 +50,7 @@ def compare(calls: dict, weight: Tensor, blocks: dict[int, list[Block]], scatter
     """All ways compute what the masked or the scattered matrix does; packed units stand in another order."""
     expected = {"dense": weight @ x, "CSR": scattered @ x, "SciPy's CSR": scattered @ x}
     for height, found in blocks.items():
-        inside = torch.where(mask_of(found, weight), weight, 0.0) @ x
+        inside = torch.where(packing.mask_of(found, weight), weight, 0.0) @ x
         expected[f"blocks of {height}, [batch, features]"] = inside.T
         expected[f"blocks of {height}"] = inside[packing.pack(weight, torch.zeros(SIZE), found).order]
     for name, wanted in expected.items():
@@ -80,14 +62,14 @@ def race(kept: float) -> list[dict]:
     generator = torch.Generator().manual_seed(round(1000 * kept))
     weight = torch.randn(SIZE, SIZE, generator=generator)
     scattered = torch.where(torch.rand(weight.shape, generator=generator) < kept, weight, 0.0)
-    blocks = {height: planted(kept, height, generator) for height in HEIGHTS}
+    blocks = {height: packing.planted(SIZE, kept, height, generator) for height in HEIGHTS}
     raced, packing_ms = ways(weight, blocks, scattered)
     rows = []
     for batch, repeats in REPEATS.items():
         x = torch.rand(SIZE, batch, generator=generator)
         calls = packing.calls(x, raced)
         compare(calls, weight, blocks, scattered, x)
-        times = alternate(calls, repeats)
+        times = packing.alternate(calls, repeats)
         rows.append({"kept": kept, "batch": batch, "milliseconds": times, "packing": packing_ms})
         print(kept, batch, {name: ms[0] for name, ms in times.items()}, flush=True)
     return rows

@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
+from course_utils import regroup
 from course_utils.models import mlp_forward
-from course_utils.regroup import grouping, packing
+from course_utils.regroup import grouping, packing, tickets
 from course_utils.regroup import reproduce as experiment
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -48,13 +49,13 @@ def test_a_tiny_run_stores_rounds_blocks_controls_and_times(few_digits, tmp_path
 def blocks_and_state():
     """Two hidden layers with blocks of two passes, some of which share rows and weights; rows 17 … are in none."""
     torch.manual_seed(0)
-    state = experiment.first_state(0, (30, 20))
+    state = tickets.first_state(0, (30, 20))
     blocks = {
         "1.weight": [([0, 3, 5], [1, 2, 700]), ([2, 4, 17], [9, 12]), ([3, 4, 18], [2, 12, 13])],
         "3.weight": [([1, 2], [0, 3, 4, 29]), ([0, 1, 16], [3, 5])],
     }
     for name, found in blocks.items():
-        state[name] *= experiment.mask_of(found, state[name])
+        state[name] *= packing.mask_of(found, state[name])
     return blocks, {name: value.clone() for name, value in state.items()}
 
 
@@ -93,11 +94,11 @@ def test_small_networks_have_as_many_weights_and_blocks_stay_within_their_area()
             assert abs(784 * a + a * b - weights) < 784 + a + b
     mask = torch.rand(64, 90, generator=torch.Generator().manual_seed(1)) < 0.1
     t2, by_pass, blocks = grouping.blocks_within(mask, 6, 0.3, 0, grouping.random_groups, b1=2, b2=2)
-    assert float(experiment.mask_of(blocks, mask).float().mean()) <= 0.3 and sum(by_pass) == len(blocks)
+    assert float(packing.mask_of(blocks, mask).float().mean()) <= 0.3 and sum(by_pass) == len(blocks)
     _, _, larger = grouping.blocks_within(mask, 6, 1.0, 0, grouping.random_groups, b1=2, b2=2)
-    assert (experiment.mask_of(larger, mask) & mask).sum() > (experiment.mask_of(blocks, mask) & mask).sum()
+    assert (packing.mask_of(larger, mask) & mask).sum() > (packing.mask_of(blocks, mask) & mask).sum()
     wider = grouping.partitions_of(mask, 6, (2, t2 - 1, 2), 0, grouping.random_groups)
-    assert float(experiment.regroup.regroup(mask, wider, 2, t2 - 1, 2)[1].float().mean()) > 0.3
+    assert float(regroup.regroup(mask, wider, 2, t2 - 1, 2)[1].float().mean()) > 0.3
 
 
 def test_without_the_partitioner_one_sentence_says_what_to_install(monkeypatch):
