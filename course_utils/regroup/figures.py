@@ -381,7 +381,7 @@ def errors_table(results: Results, place: int = WIDE) -> plots.Table:
                 f"{np.mean(share_kept(results, what, place)):.1%}",
                 plots.mean_and_range(percent(results, what, "validation", place), 2),
                 plots.mean_and_range(percent(results, what, "test", place), 2),
-                f"{np.mean(saved(results, clock, batch, place)):.0%}" if clock in timed else "—",
+                f"{np.mean(saved(results, clock, batch, place)):.0%}".replace("-", "−") if clock in timed else "—",
             ]
         )
     columns = ["network", "area ≤", "weights kept", "validation error (%)", "test error (%)"]
