@@ -83,6 +83,9 @@ def entropy_of_extremes(function, draw):
     for dtype in FLOATS:
         rows = torch.tensor([[1e4, -1e4, -1e4], [-1e4, -1e4, -1e4], [1e4, 1e4, -1e4], [0, -1e4, 1e4]], dtype=dtype)
         near(function(rows), torch.tensor([0, math.log(3), math.log(2), 0], dtype=dtype))
+        undecided = torch.tensor([[0.0, 1.0, -1.0]], dtype=dtype)
+        for shift in (-200.0, 200.0):
+            near(function(undecided + shift), entropy(undecided).to(dtype), f"the entropy after adding {shift:g}")
 
 
 @prediction_entropy.law(
@@ -146,6 +149,10 @@ def exit_limits(function, draw):
         ([0.0, 0.0], [2, 2]), ([0.0, math.inf], [1, 1]), ([math.inf, 0.0], [0, 0]), ([1e-30, 1e-30], [0, 2]),
     ):  # fmt: skip
         expect.equal(function([sure] * 3, thresholds), torch.tensor(wanted), f"the exits for thresholds {thresholds}")
+    even = torch.zeros(1, 2, dtype=DOUBLE)
+    for difference, wanted in ((-1e-9, 1), (1e-9, 0)):
+        got = function([even, even], [math.log(2) + difference])
+        expect.equal(got, torch.tensor([wanted]), f"the exit for a threshold of ln 2 {difference:+g}, in float64,")
 
 
 @exit_index.law(
@@ -398,6 +405,8 @@ def choose_strict(function, draw):
     got = function(torch.tensor([[0.5, 0.25]]), bools("01", "11"), [1, 10], 99, [0.75, 0.5])
     expect.equal(got, [0.5], "the thresholds")
     refuses(function, torch.zeros(1, 2), bools("11", "11"), [1, 10], 9, [0.0])
+    close_by = torch.tensor([[0.5, 0.5 - 1e-12]], dtype=DOUBLE)
+    expect.equal(function(close_by, bools("01", "10"), [1, 10], 99, [0.75, 0.5]), [0.5], "the thresholds, in float64,")
 
 
 # --- 6.5a skip_gate ---------------------------------------------------------------------------------------------------
@@ -749,6 +758,9 @@ def predict_limits(function, draw):
     sure = {"fc.weight": torch.zeros(4, 36), "fc.bias": torch.tensor([0.0, 1e4, 0.0, 0.0])}
     classes, exits = predictions(function(inputs, stages, [sure, *heads[1:]], [0.0, 0.0]), batch)
     expect.equal(exits, torch.full((batch,), 2), "the exits of images that are sure (entropy 0), for thresholds 0,")
+    even = {"fc.weight": torch.zeros(2, 36, dtype=DOUBLE), "fc.bias": torch.zeros(2, dtype=DOUBLE)}
+    _, exits = predictions(function(inputs[:1].double(), [{}, {}], [even, even], [math.log(2) + 1e-9]), 1)
+    expect.equal(exits, torch.tensor([0]), "the exit for a threshold of ln 2 + 1e-9, in float64,")
 
 
 @early_exit_predict.law(
