@@ -14,6 +14,7 @@ from torch.distributions import Categorical
 from course_utils.checks import expect
 from course_utils.checks.draw import Draw
 from course_utils.checks.engine import Unit
+from course_utils.checks.expect import HALVES
 from course_utils.models import mlp_forward, run_stage
 
 unit = Unit("dynamic")
@@ -105,7 +106,7 @@ def entropy_of_the_sure(function, draw):
     trials=1,
 )
 def entropy_in_half(function, draw):
-    for dtype in (torch.float16, torch.bfloat16):
+    for dtype in HALVES:
         got = function(torch.tensor([[0.0, 0.0, 0.0, 0.0], [9.0, 0.0, 0.0, 0.0]], dtype=dtype))
         expect.same_kind(got, torch.zeros(2, dtype=dtype))
         expect.close(got.float(), torch.tensor([math.log(4), 0.0037]), "the entropy", rtol=2e-2, atol=6e-3)
@@ -213,6 +214,9 @@ def joint_example(function, draw):
     logits = [rising(0.75, 0.75), torch.zeros(2, 2)]
     got = function(logits, torch.tensor([1, 0]), [1.0, 0.3])
     expect.close(got, torch.tensor(0.5 * math.log(4 / 3) + 0.5 * math.log(4) + 0.3 * math.log(2)))
+    for dtype in HALVES:
+        got = function([torch.zeros(2, 2, dtype=dtype)], torch.tensor([1, 0]), [1.0])
+        expect.close(got, torch.tensor(math.log(2), dtype=dtype), f"the loss in {dtype}")
 
 
 @joint_exit_loss.law(
@@ -422,6 +426,9 @@ def gate_example(function, draw):
         logits = torch.tensor([2.0, -1.0, 0.0, 0.5, -0.5, 1e-9], dtype=dtype)
         noise = torch.tensor([0.0, 0.0, 0.0, -1.0, 1.0, 0.0], dtype=dtype)
         expect.close(function(logits, noise), torch.tensor([1.0, 0, 0, 0, 1, 1], dtype=dtype), "the gates")
+    for dtype in HALVES:
+        logits = torch.tensor([2.0, -1.0, 0.0, 0.5], dtype=dtype)
+        expect.equal(function(logits, 0 * logits), torch.tensor([1.0, 0, 0, 1], dtype=dtype), f"the gates in {dtype}")
 
 
 @skip_gate.law(
@@ -483,7 +490,9 @@ def gate_extremes(function, draw):
 def cost_example(function, draw):
     got = function(torch.tensor([[0.5, 1.0, 0.0], [0.0, 0.2, 1.0]]), torch.tensor([2.0, 3.0, 5.0]))
     expect.close(got, torch.tensor(4.8), "the cost")
-    expect.close(function(torch.tensor([[0.25]]), torch.tensor([8.0])), torch.tensor(2.0), "the cost of one gate")
+    for dtype in (torch.float32, *HALVES):
+        got = function(torch.tensor([[0.25]], dtype=dtype), torch.tensor([8.0], dtype=dtype))
+        expect.close(got, torch.tensor(2.0, dtype=dtype), "the cost of one gate")
 
 
 @expected_cost.law(
@@ -526,9 +535,9 @@ def cost_gradient(function, draw):
 def reward_example(function, draw):
     rewards = torch.tensor([[1.0, 10.0, 100.0, 1000.0]])
     expect.close(function(torch.tensor([[0.2, 0.9]]), rewards), torch.tensor(252.28), "the mean reward")
-    expect.close(
-        function(torch.tensor([[0.25]]), torch.tensor([[4.0, 8.0]])), torch.tensor(5.0), "the mean reward of one gate"
-    )
+    for dtype in (torch.float32, *HALVES):
+        got = function(torch.tensor([[0.25]], dtype=dtype), torch.tensor([[4.0, 8.0]], dtype=dtype))
+        expect.close(got, torch.tensor(5.0, dtype=dtype), "the mean reward of one gate")
 
 
 @expected_reward.law(
@@ -619,7 +628,7 @@ def expect_layer(got: Any, weight: Tensor, bias: Tensor) -> None:
     trials=1,
 )
 def slim_example(function, draw):
-    for dtype in (*FLOATS, torch.float16):
+    for dtype in (*FLOATS, *HALVES):
         weight, bias = numbered(4, 6, dtype=dtype)
         got = function(weight, bias, 1 / 3, 0.5)
         expect_layer(got, torch.tensor([[0, 1], [6, 7]], dtype=dtype), torch.tensor([-1, -2], dtype=dtype))

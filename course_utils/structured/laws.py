@@ -561,7 +561,8 @@ def product_example(function, draw):
 )
 def product_full(function, draw):
     batch, ins, outs = draw.size(1, 7), draw.size(3, 300), draw.size(2, 300)
-    for dtype, rtol, atol in ((torch.float32, 1e-4, 1e-3), (DOUBLE, 1e-9, 1e-9), (torch.float16, 2e-2, 0.1)):
+    tolerances = {torch.float32: (1e-4, 1e-3), DOUBLE: (1e-9, 1e-9), torch.float16: (2e-2, 0.1)}
+    for dtype, (rtol, atol) in (tolerances | {torch.bfloat16: (0.1, 0.3)}).items():
         rows = draw.permutation(outs)[: draw.integer(1, outs)].sort().values
         columns = draw.permutation(ins)[: draw.integer(1, ins - 1)].sort().values
         dense, inputs = draw.normal(len(rows), len(columns), dtype=dtype), draw.normal(batch, ins, dtype=dtype)
@@ -635,6 +636,8 @@ def network_dead(function, draw):
     state = wide_columns(draw, lenet_state(draw, 3, 4, 5), 16)
     same = shrunk(function, state, 0.0, (3, 4, 5))
     expect.close(same, state, "the state of a network without zeros")
+    for dtype in HALVES:
+        shrunk(function, {name: value.to(dtype) for name, value in state.items()}, 0.0, (3, 4, 5))
     state["z.weight"][1], state["conv.w"][2], state["hidden"][3] = 0, 0, 0
     state["hidden"][0] = 0
     state["a"][0], state["a"][3] = -2.0, 3.0  # one constant that the ReLU cuts, one that it lets through
