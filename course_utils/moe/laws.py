@@ -206,7 +206,8 @@ def switch_gradient(function, draw):
     slope = expect.gradient(function(variable)[1], variable)
     expect.true((slope.abs().sum(-1) > 0).all(), "a token's gate has no gradient by its logits", got=slope)
     equal = torch.zeros(2, 3, dtype=DOUBLE, requires_grad=True)  # as in a router that starts at 0
-    expert, gate = function(equal)
+    form = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=DOUBLE)
+    expert, gate = pair(function(equal), *form, ("the expert", "the gate"))
     wanted = (torch.nn.functional.one_hot(expert, 3).double() - 1 / 3) / 3
     precise(expect.gradient(gate, equal), wanted, "the gradient by equal logits")
 
