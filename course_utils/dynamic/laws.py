@@ -137,6 +137,8 @@ def exit_example(function, draw):
         first, second, third = (0.99, 0.9, 0.5, 0.5, 0.99), (0.5, 0.9, 0.5, 0.99, 0.5), (0.5, 0.5, 0.5, 0.99, 0.99)
         logits = [rising(*row, dtype=dtype) for row in (first, second, third)]
         expect.equal(function(logits, [0.1, 0.5]), torch.tensor([0, 1, 2, 1, 0]), "the exits")
+        got = function(logits, [0.1, 0.3])  # the fourth's mean over two exits is 0.37
+        expect.equal(got, torch.tensor([0, 2, 2, 1, 0]), "the exits for thresholds 0.1 and 0.3")
 
 
 @exit_index.law(
