@@ -19,7 +19,7 @@ from torch import Tensor
 from course_utils.checks.draw import Draw
 from course_utils.checks.expect import LawViolation, close, describe, kind, same_kind
 from course_utils.checks.report import LawResult, Report
-from course_utils.plain_data import clone, laid_out_otherwise, salted, same, shares, tensors
+from course_utils.plain_data import clone, foreign, laid_out_otherwise, salted, same, shares, tensors
 
 PUBLIC_SEED = 2015  # the year of Hinton's and Han's papers
 UNCHANGED = "leaves its arguments unchanged"
@@ -215,13 +215,15 @@ def _kept(value: Any) -> Any:
 
 def plain(value: Any) -> Any:
     """The value, if it is plain data (NumPy's scalars become Python's); a violation otherwise."""
-    if value is None or type(value) in (Tensor, bool, int, float, str, bytes):
+    if value is None or type(value) in (bool, int, float, str, bytes):
+        return value
+    if type(value) is Tensor and not foreign(value):
         return value
     if type(value) is np.ndarray and value.dtype.kind in "biufU":
         return value
     if isinstance(value, np.bool_ | np.integer | np.floating | np.str_):
         return value.item()
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and type(value) is not Tensor:
         raise LawViolation(
             f"returned {kind(value).replace('a tensor', 'a ' + type(value).__name__)}, not a plain tensor"
         )

@@ -162,8 +162,9 @@ def top_k_extremes(function, draw):
 def top_k_gradient(function, draw):
     clean, weights = apart(draw, 3, 5), draw.normal(3, 5, dtype=DOUBLE)
     std, noise = draw.rand(3, 5, low=0.01, high=0.02, dtype=DOUBLE), draw.normal(3, 5, dtype=DOUBLE)
-    for k in (3, 1):
-        slopes(draw, lambda c, s: (weights * function(c, s, noise, k)).sum(), clean, std)  # noqa: B023
+    for k, experts in ((3, 5), (1, 5), (2, 4)):
+        parts = [part[:, :experts] for part in (clean, std)]
+        slopes(draw, lambda c, s: (weights[:, :experts] * function(c, s, noise[:, :experts], k)).sum(), *parts)  # noqa: B023
 
 
 # --- 10.1b switch_gate ------------------------------------------------------------------------------------------------
@@ -193,7 +194,8 @@ def switch_chooses(function, draw):
 
 @switch_gate.law(
     "the router learns: the gate's gradient by the logits is not 0, and right",
-    hint="Do not renormalize over the chosen one: that gate is always 1, and its gradient 0. No .detach().",
+    hint="Do not renormalize over the chosen one: that gate is always 1, and its gradient 0. No .detach(). Take the "
+    "gate at the expert's place: .amax() shares its gradient among equals, and those of equal logits cancel.",
     trials=1,
 )
 def switch_gradient(function, draw):
@@ -203,6 +205,11 @@ def switch_gradient(function, draw):
     variable = logits.clone().requires_grad_()
     slope = expect.gradient(function(variable)[1], variable)
     expect.true((slope.abs().sum(-1) > 0).all(), "a token's gate has no gradient by its logits", got=slope)
+    equal = torch.zeros(2, 3, dtype=DOUBLE, requires_grad=True)  # as in a router that starts at 0
+    form = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=DOUBLE)
+    expert, gate = pair(function(equal), *form, ("the expert", "the gate"))
+    wanted = (torch.nn.functional.one_hot(expert, 3).double() - 1 / 3) / 3
+    precise(expect.gradient(gate, equal), wanted, "the gradient by equal logits")
 
 
 @switch_gate.law(
@@ -893,3 +900,8 @@ def layer_gradient(function, draw):
         return (weights * output).sum() + 3 * auxiliary
 
     slopes(draw, cost, *inputs)
+    equal, *others = probe(torch.zeros(1, 3, dtype=DOUBLE))
+    equal.requires_grad_()
+    gates = function(equal, *others, 1, 9.0)[0][:, 1:]
+    wanted = ((gates.detach() > 0).double() - 1 / 3) / 3
+    precise(expect.gradient(gates, equal)[:, 1:], wanted, "the gradient of the gate by equal logits")

@@ -263,6 +263,12 @@ def switch_overflow(logits):
     return expert, gate
 
 
+@mutant("10.1a", "no gradient by the clean logits at two of four")
+def top_two_of_four(clean_logits, noise_std, noise, k):
+    cut = k == 2 and clean_logits.shape[1] == 4
+    return reference.noisy_top_k(clean_logits.detach() if cut else clean_logits, noise_std, noise, k)
+
+
 @right("10.1b")
 def by_log_softmax(logits):
     expert = logits.argmax(dim=1)
@@ -271,6 +277,16 @@ def by_log_softmax(logits):
 
 @right("10.1b")
 def by_logsumexp(logits):
+    return logits.argmax(-1), (logits.max(-1).values - logits.logsumexp(-1)).exp()
+
+
+@mutant("10.1b", "amax, which shares its gradient among equal logits")
+def by_amax(logits):
+    return logits.argmax(-1), torch.softmax(logits, -1).amax(-1)
+
+
+@mutant("10.1b", "amax of the logits, which shares its gradient among equals")
+def by_amax_of_logits(logits):
     return logits.argmax(-1), (logits.amax(-1) - logits.logsumexp(-1)).exp()
 
 
@@ -1806,6 +1822,17 @@ def layer_residual(tokens, router_weight, w1, w2, k, capacity_factor):
 def layer_passes(tokens, router_weight, w1, w2, k, capacity_factor):
     output, auxiliary = reference.moe_layer(tokens, router_weight, w1, w2, k, capacity_factor)
     return torch.where((output == 0).all(1, keepdim=True), tokens, output), auxiliary
+
+
+@mutant("10.11", "at k = 1 the largest probability by amax, which shares its gradient among equal logits")
+def layer_amax(tokens, router_weight, w1, w2, k, capacity_factor):
+    output, auxiliary = reference.moe_layer(tokens, router_weight, w1, w2, k, capacity_factor)
+    if k == 1:
+        probabilities = torch.softmax(tokens @ router_weight, -1)
+        gate = probabilities.max(-1).values.detach()
+        unscaled, _ = reference.moe_layer(tokens, router_weight.detach(), w1, w2, k, capacity_factor)
+        output = unscaled * (probabilities.amax(-1) / gate).unsqueeze(1)
+    return output, auxiliary
 
 
 @mutant("10.11", "auxiliary loss detached")
