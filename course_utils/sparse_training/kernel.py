@@ -1,7 +1,7 @@
 """Sparse layers, compiled: what has no connection is neither stored nor multiplied.
 
 Activations are [features, batch], so that each connection adds one contiguous row, times its weight, to another. The
-connections of a layer [out, in] are stored row by row (CSR): those of output o are number starts[o] to starts[o + 1] − 1
+connections of a layer [out, in] are stored row by row (CSR): those of output o are starts[o] to starts[o + 1] − 1
 of `columns` and `values`. One thread; float32.
 """
 
@@ -78,7 +78,7 @@ def input_slopes(starts, columns, values, inputs, slopes, before):
 
 
 def descend(values, velocities, gradients, lr, momentum, decay, nesterov):
-    """torch's SGD, in place: g ← gradient + decay · w, v ← momentum · v + g, w ← w − lr · v (nesterov: g + momentum · v)."""
+    """torch's SGD, in place: g ← gradient + decay · w, v ← momentum · v + g, w ← w − lr · v (or − lr · (g + momentum · v))."""
     for e in range(len(values)):
         gradient = gradients[e] + decay * values[e]
         velocities[e] = momentum * velocities[e] + gradient
