@@ -78,7 +78,8 @@ def input_slopes(starts, columns, values, inputs, slopes, before):
 
 
 def descend(values, velocities, gradients, lr, momentum, decay, nesterov):
-    """torch's SGD, in place: g ← gradient + decay · w, v ← momentum · v + g, w ← w − lr · v (or − lr · (g + momentum · v))."""
+    """torch's SGD, in place: g ← gradient + decay · w; v ← momentum · v + g; w ← w − lr · v, or if `nesterov`
+    w ← w − lr · (g + momentum · v)."""
     for e in range(len(values)):
         gradient = gradients[e] + decay * values[e]
         velocities[e] = momentum * velocities[e] + gradient

@@ -9,12 +9,10 @@ import torch
 
 from course_utils.saliency import keep_top
 from course_utils.sparse_training import cubic_sparsity, drop_fraction, n_of_m_mask, rigl_update, set_update
-from course_utils.sparse_training.network import Batches, Network, cross_entropy_slopes, distillation_slopes
+from course_utils.sparse_training.network import Batches, Network, cross_entropy_slopes
 
 # Called in each step, from 1, after the gradients; True if the step is used up, and nothing descends
 Rewire = Callable[[Network, np.ndarray, int], bool]
-# (logits [classes, batch], labels, which examples, their shifts) -> the loss's gradient by the logits
-Slopes = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -28,21 +26,6 @@ class Rates:
 
 
 RIGL_RATES = Rates()
-
-
-def hard_slopes(logits: np.ndarray, labels: np.ndarray, index: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Cross-entropy, which needs the labels only."""
-    return cross_entropy_slopes(logits, labels)
-
-
-def soft_slopes(teacher: np.ndarray, temperature: float, alpha: float) -> Slopes:
-    """Distillation (unit 01). teacher: logits [9, n, classes] of the examples, shifted down and right by −1 to 1."""
-
-    def slopes(logits: np.ndarray, labels: np.ndarray, index: np.ndarray, shift: np.ndarray) -> np.ndarray:
-        wanted = teacher[3 * (shift[0] + 1) + shift[1] + 1, index].T
-        return distillation_slopes(logits, labels, wanted, temperature, alpha)
-
-    return slopes
 
 
 def static(network: Network, images: np.ndarray, step: int) -> bool:
@@ -106,16 +89,15 @@ def fit(
     steps: int,
     rates: Rates = RIGL_RATES,
     rewire: Rewire = static,
-    slopes: Slopes = hard_slopes,
     after_step: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Train a network in place."""
     step = 0
     while step < steps:
-        for images, index, shift in batches.epoch():
+        for images, labels in batches.epoch():
             step += 1
             logits = network.forward(images)
-            network.backward(images, slopes(logits, batches.labels[index], index, shift))
+            network.backward(images, cross_entropy_slopes(logits, labels))
             if not rewire(network, images, step):
                 lr = rates.lr * (1 + math.cos(math.pi * (step - 1) / steps)) / 2
                 network.descend(lr, rates.momentum, rates.decay, rates.nesterov)

@@ -209,24 +209,15 @@ class Network:
         return wrong
 
 
-def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities [classes, batch]."""
-    powers = np.exp((logits - logits.max(0)) / np.float32(temperature))
+    powers = np.exp(logits - logits.max(0))
     return powers / powers.sum(0)
 
 
 def cross_entropy_slopes(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The gradient of the mean cross-entropy by the logits [classes, batch]; labels [batch]."""
     return (softmax(logits) - ONE_HOT[labels].T) / len(labels)
-
-
-def distillation_slopes(
-    logits: np.ndarray, labels: np.ndarray, teacher: np.ndarray, temperature: float, alpha: float
-) -> np.ndarray:
-    """That of unit 01's distillation loss; teacher: its logits, [classes, batch]."""
-    # ∂/∂z of αT²·KL is αT(q − p): T² of the loss, 1/T of the softmax
-    soft = temperature * (softmax(logits, temperature) - softmax(teacher, temperature)) / len(labels)
-    return alpha * soft + (1 - alpha) * cross_entropy_slopes(logits, labels)
 
 
 def masks_of(sizes: Sequence[int], densities: Mapping[str, float], seed: int) -> State:
@@ -266,14 +257,11 @@ class Batches:
         self.count = len(self.labels) // size
         self.batch = np.empty((self.images[0].size, size), np.float32)
 
-    def epoch(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """(images [pixels, size], which examples they are [size], their shifts [2, size]).
-
-        The next ones overwrite the images.
-        """
+    def epoch(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(images [pixels, size], labels [size]); the next ones overwrite the images."""
         order = self.rng.permutation(len(self.labels))[: self.count * self.size].reshape(self.count, self.size)
         shifts = self.rng.integers(-self.reach, self.reach + 1, (self.count, 2, self.size))
         gather = kernel.compiled(kernel.gather)
         for index, shift in zip(order, shifts, strict=True):
             gather(self.images, index, *shift, self.batch)
-            yield self.batch, index, shift
+            yield self.batch, self.labels[index]

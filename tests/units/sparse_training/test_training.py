@@ -1,11 +1,12 @@
 """The sparse networks against torch on masked ones, step by step, and what the methods do to their connections."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
-from course_utils.data import Split
-from course_utils.distillation import distillation_loss
+from course_utils.data import Split, shift_images
 from course_utils.models import mlp, mlp_forward
 from course_utils.sparse_training import explored_fraction, methods, network
 
@@ -66,23 +67,18 @@ def test_both_kinds_of_layers_give_back_what_they_were_given():
         assert net.connections() == [round(0.03 * 12 * 784), round(0.4 * 96), 80]
 
 
-def test_distillation_slopes_are_the_gradient_of_unit_01s_loss():
-    logits, teacher = torch.randn(7, 10, requires_grad=True), torch.randn(7, 10)
-    labels = torch.randint(0, 10, (7,))
-    distillation_loss(logits, teacher, labels, 4.0, 0.9).backward()
-    found = network.distillation_slopes(logits.detach().numpy().T, labels.numpy(), teacher.numpy().T, 4.0, 0.9)
-    assert np.allclose(found.T, logits.grad, atol=1e-6)
-
-
 def test_batches_hold_the_shifted_images_of_an_epoch_once(split):
-    batches, seen = network.Batches(split, 50, 1, seed=0), []
-    for images, index, (down, right) in batches.epoch():
-        for j in range(50):
-            image = torch.zeros(30, 30)
-            image[1 + down[j] : 29 + down[j], 1 + right[j] : 29 + right[j]] = split.images[index[j], 0]
-            assert np.array_equal(images[:, j].reshape(28, 28), image[1:29, 1:29])
-        seen += index.tolist()
-    assert sorted(seen) == list(range(300))
+    numbered = Split(split.images, torch.arange(300))
+    batches, seen, moves = network.Batches(numbered, 50, 1, seed=0), [], set()
+    for images, labels in batches.epoch():
+        for j, label in enumerate(labels):
+            column = images[:, j].reshape(28, 28)
+            shifts = [(d, r) for d in (-1, 0, 1) for r in (-1, 0, 1)]
+            moved = [shift_images(split.images[label : label + 1], d, r)[0, 0].numpy() for d, r in shifts]
+            (found,) = [shift for shift, image in zip(shifts, moved, strict=True) if np.array_equal(image, column)]
+            moves.add(found)
+        seen += labels.tolist()
+    assert sorted(seen) == list(range(300)) and len(moves) == 9
 
 
 @pytest.mark.parametrize("method", ("SET", "RigL"))
@@ -117,7 +113,7 @@ def test_gradual_pruning_ends_at_the_densities_and_never_revives(split):
     methods.fit(net, network.Batches(split, 50, 0, 0), 40, rewire=rewire, after_step=look)
     assert net.connections() == [round(0.03 * 12 * 784), round(0.4 * 96), 80]
     assert counts == sorted(counts, reverse=True) and counts[2] == net.positions() and counts[29] == counts[-1]
-    for earlier, later in zip(masks, masks[1:], strict=False):
+    for earlier, later in pairwise(masks):
         assert all((later[name] <= earlier[name]).all() for name in DENSITIES)
     state = net.state()
     assert all((state[name][~net.masks()[name]] == 0).all() for name in DENSITIES)
@@ -131,7 +127,7 @@ def test_n_of_m_uses_half_of_every_four_and_lets_others_come_back(split):
     )
     for name in ("1.weight", "3.weight"):
         assert (masks[-1][name].view(len(masks[-1][name]), -1, 4).sum(2) == 2).all()
-        returned = any((later[name] & ~earlier[name]).any() for earlier, later in zip(masks, masks[1:], strict=False))
+        returned = any((later[name] & ~earlier[name]).any() for earlier, later in pairwise(masks))
         assert returned
     state = net.state()
     images = split.images[:50]
