@@ -35,7 +35,7 @@ def test_the_experiment_runs_through_and_its_counts_are_exact(small, few_digits,
         assert sum(row["connections"]) == wanted, name
     rigl = run["RigL, ERK"]["flops"]
     for name in ("static, ERK", "SET, ERK", "small dense"):  # of the others there is but a step in so small a run
-        assert run[f"{name}, FLOPs of RigL"]["flops"] == pytest.approx(rigl, rel=0.1), name
+        assert run[f"{name}, FLOPs of RigL"]["flops"] == pytest.approx(rigl, rel=0.15), name
     for method in ("static", "SET", "RigL"):
         film = run[f"{method}, ERK"]["film"]
         pixels = experiment.unpacked(film)
