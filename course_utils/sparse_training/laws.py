@@ -203,6 +203,16 @@ def mask_uniform(function, draw):
     together, pair = masks.double().T @ masks.double() / calls, 30 / 132
     off = float((together[~torch.eye(12, dtype=torch.bool)] - pair).abs().max())
     expect.true(off < 6.5 * (pair * (1 - pair) / calls) ** 0.5, "some pairs of positions go together too often")
+    # Of four in the first row exactly two are kept in C(4,2)·C(8,4)/C(12,6) of all masks; of three in the first column
+    # two or three in half of them
+    row, column = masks[:, :4].sum(1) == 2, masks[:, 0::4].sum(1) >= 2
+    for name, hits, chance in (("row", row, 420 / 924), ("column", column, 0.5)):
+        off = abs(float(hits.double().mean()) - chance)
+        expect.true(off < 6 * (chance * (1 - chance) / calls) ** 0.5, f"a {name} keeps the same number too often")
+    first = sum(int(expect_mask(function((4,), 0.5, seed + i), (4,), 2)[:2].sum()) for i in range(calls)) / calls
+    expect.true(
+        abs(first - 1) < 6 * (1 / 3 / calls) ** 0.5, "of four the first two are not kept as often", "about 1", first
+    )
 
 
 # --- 9.2 drop_fraction ------------------------------------------------------------------------------------------------
@@ -826,6 +836,10 @@ def train_sgd(function, draw):
         expect.equal(got[1], masks, "the masks")
         wanted = by_torch(state, masks, inputs, labels, 0.2, momentum, 12)
         expect.close(got[0], wanted, "the state", rtol=1e-7, atol=1e-10)
+    state, masks, inputs, labels = task(draw, 6, 6, 6, 3)
+    del masks["fc0.weight"]  # as large as the one that has a mask
+    got = expect_training(function(state, masks, inputs, labels, 0.2, 0.9, 5, 9, 9, 0.5), state, masks)
+    expect.close(got[0], by_torch(state, masks, inputs, labels, 0.2, 0.9, 5), "the state with one mask", 1e-7, 1e-10)
     got = expect_training(function(state, {}, inputs, labels, 0.2, 0.9, 5, 9, 9, 0.5), state, {})
     expect.close(got[0], by_torch(state, {}, inputs, labels, 0.2, 0.9, 5), "the state without masks", 1e-7, 1e-10)
 
