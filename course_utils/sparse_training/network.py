@@ -16,6 +16,7 @@ from course_utils.sparse_training import kernel, random_mask
 
 State = dict[str, Tensor]
 Matrices = tuple[Tensor, Tensor, Tensor]  # weight, mask and velocity of a layer, [out, in] each
+SIZES = (784, 300, 100, 10)  # LeNet-300-100
 ONE_HOT = np.eye(CLASSES, dtype=np.float32)
 
 

@@ -4,16 +4,12 @@ LeNet-300-100 at 95% sparsity, with the rates of RigL's program for MNIST; then 
 then networks as small as those of RigL, appendix B, as files that are read back.
 """
 
-import base64
 import math
 import time
-import zlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import numpy as np
-import torch
 
 from course_utils.data import Digits, full_mnist
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
@@ -25,8 +21,10 @@ from course_utils.sparse_training import (
     methods,
     tiny,
 )
+from course_utils.sparse_training.film import packed
 from course_utils.sparse_training.methods import fit
 from course_utils.sparse_training.network import (
+    SIZES,
     Batches,
     MaskedLayer,
     Network,
@@ -43,7 +41,6 @@ PAPER = {
         {"name": "RigL+", "architecture": "375-62-51", "bytes": 16113, "kiloflops": 6.2, "best": 1.57, "last": 1.69},
     ],
 }
-SIZES = (784, 300, 100, 10)
 
 
 @dataclass(frozen=True)
@@ -200,7 +197,7 @@ def train(digits: Digits, settings: Settings, *arguments: object) -> Values:
         if moves and step % recipe.every == 0 and step < end:
             history.append(net.masks())
         if step in moments:
-            film.append([step, explored_fraction(history), connections_per_pixel(net)])
+            film.append([step, explored_fraction(history), net.layers[0].dense()[1].sum(0)])
         if step % batches.count == 0:
             curve.append(net.errors(digits.validation))
 
@@ -222,7 +219,13 @@ def train(digits: Digits, settings: Settings, *arguments: object) -> Values:
         result |= {"explored": round(explored_fraction(history), 5)}
         result |= {"expected": round(expected(net, recipe.every, end, settings.alpha), 5)}
     if film:
-        result["film"] = packed(film, end, recipe, settings, net)
+        closed = [expected(net, recipe.every, end, settings.alpha, until=step) for step, _, _ in film]
+        result["film"] = {
+            "steps": [int(step) for step, _, _ in film],
+            "explored": [round(fraction, 4) for _, fraction, _ in film],
+            "expected": [round(fraction, 4) for fraction in closed],
+            "pixels": packed([pixels for _, _, pixels in film]),
+        }
     return result
 
 
@@ -235,26 +238,3 @@ def expected(net: Network, every: int, end: int, alpha: float, until: int | None
         grown = [round(fraction * kept) for fraction in fractions] if kept < total else []
         explored += total * expected_exploration(total, kept, grown)
     return explored / net.positions()
-
-
-def connections_per_pixel(net: Network) -> bytes:
-    """How many connections each pixel has, at most 255."""
-    return net.layers[0].dense()[1].sum(0).clamp(max=255).to(torch.uint8).numpy().tobytes()
-
-
-def packed(film: Sequence, end: int, recipe: Recipe, settings: Settings, net: Network) -> Values:
-    """A film for JSON: the pixels of all moments as one compressed text."""
-    pixels = zlib.compress(b"".join(pixels for _, _, pixels in film), 9)
-    closed = [expected(net, recipe.every, end, settings.alpha, until=step) for step, _, _ in film]
-    return {
-        "steps": [int(step) for step, _, _ in film],
-        "explored": [round(fraction, 4) for _, fraction, _ in film],
-        "expected": [round(fraction, 4) for fraction in closed],
-        "pixels": base64.b64encode(pixels).decode(),
-    }
-
-
-def unpacked(film: Values) -> np.ndarray:
-    """Connections per pixel, [moments, 28, 28]."""
-    pixels = np.frombuffer(zlib.decompress(base64.b64decode(film["pixels"])), np.uint8)
-    return pixels.reshape(len(film["steps"]), 28, 28)

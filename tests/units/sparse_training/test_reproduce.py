@@ -9,6 +9,7 @@ import pytest
 
 from course_utils.sparse_training import reproduce as experiment
 from course_utils.sparse_training import tiny
+from course_utils.sparse_training.film import unpacked
 
 SMALL = experiment.Settings(epochs=2, longer=2, batch=20, every=4, periods=(2,), choose_every=2, moments=5)
 CANDIDATE = tiny.Candidate((784, 12, 9, 10), (0.02, 0.3, 1.0), epochs=1, share_epochs=1)
@@ -38,7 +39,7 @@ def test_the_experiment_runs_through_and_its_counts_are_exact(small, few_digits,
         assert run[f"{name}, FLOPs of RigL"]["flops"] == pytest.approx(rigl, rel=0.15), name
     for method in ("static", "SET", "RigL"):
         film = run[f"{method}, ERK"]["film"]
-        pixels = experiment.unpacked(film)
+        pixels = unpacked(film)
         assert (pixels.sum((1, 2)) == run[f"{method}, ERK"]["connections"][0]).all() and len(pixels) == 5
         assert film["explored"] == sorted(film["explored"])
     assert run["SET, ERK"]["explored"] == pytest.approx(run["SET, ERK"]["expected"], abs=0.01)
