@@ -49,8 +49,8 @@ def test_the_experiment_runs_through_and_its_counts_are_exact(small, few_digits,
     best = min(table, key=lambda name: sum(table[name]["validation_errors"]))
     assert files["choice"]["RigL"]["chosen"] == best and len(table) == 3
     (run,) = files["runs"]
-    content = base64.b64decode(run["RigL"]["file"]["file"])
-    assert len(content) == run["RigL"]["file"]["bytes"] and run["RigL"]["file"]["identical"]
+    content = base64.b64decode(run["RigL"]["file"])
+    assert len(content) == run["RigL"]["bytes"] and run["RigL"]["identical"]
     assert sum(parameter.count_nonzero() for parameter in tiny.read_file(content).parameters()) > 100
 
 
