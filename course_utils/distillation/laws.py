@@ -675,7 +675,9 @@ def fixed_point(function, draw):
     trials=1,
 )
 def steps_compose(function, draw):
-    state, *data = distill_inputs(draw)
+    _, images, labels, teacher = distill_inputs(draw)
+    state = {"only.weight": draw.normal(3, 6, dtype=torch.float64), "only.bias": draw.normal(3, dtype=torch.float64)}
+    data = images, labels, teacher
     settings = (draw.uniform(1, 5), 0.6, 0.02)  # too slow to arrive before the last step
     first = function(state, *data, *settings, 4)
     expect.same_kind(first, state, "the state")

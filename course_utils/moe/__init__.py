@@ -175,10 +175,11 @@ def hash_route(token_ids: Tensor, num_experts: int) -> Tensor:
     """A router that learns nothing: a hash of the token's id (Roller 2021; Knuth's hash).
 
     token_ids: integers from 0 to 2³¹ − 1, of any shape and integer dtype; 1 ≤ num_experts ≤
-    2³². Returns experts, int64, of the same shape: (id · 2654435761 mod 2³²) mod
-    num_experts.
+    2³¹. Returns experts, int64, of the same shape: ⌊h · num_experts / 2³²⌋, exactly, with
+    h = id · 2654435761 mod 2³². It is h's high bits that are mixed: the low ones are those
+    of the id again, so that h mod 8 sends every eighth id to the same expert.
     """
-    return token_ids.long() * 2654435761 % 2**32 % num_experts
+    return (token_ids.long() * 2654435761 % 2**32 * num_experts) >> 32
 
 
 def reinforce_loss(
