@@ -240,9 +240,9 @@ def rigl_train(
     Returns (state, masks), both new, of the same names, shapes and dtypes.
     """
     masks = {name: mask.clone() for name, mask in masks.items()}
-    state = {
-        name: torch.where(masks[name], value, 0) if name in masks else value.clone() for name, value in state.items()
-    }
+    state = {name: value.clone() for name, value in state.items()}
+    for name, mask in masks.items():
+        state[name] = torch.where(mask, state[name], 0)
     velocity = {name: torch.zeros_like(value) for name, value in state.items()}
     for step in range(1, steps + 1):
         leaves = {name: value.detach().requires_grad_() for name, value in state.items()}

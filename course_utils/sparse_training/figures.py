@@ -45,7 +45,7 @@ def drop_and_grow() -> None:
     mask = sparse_training.random_mask((4, 7), 10 / 28, seed=3)
     weight = (torch.randn(4, 7, generator=rng) * 10).round() / 10
     weight = torch.where(weight == 0, 0.3, weight) * mask
-    gradient = (torch.randn(4, 7, generator=rng) * 10).round() / 10
+    gradient = (torch.randn(4, 7, generator=rng) * 10).round() / 10 + 0.0  # no −0.0
     # The steepest slope of all lies where a connection is dropped: it returns
     dropped = weight.abs().masked_fill(~mask, 99).argmin()
     gradient.view(-1)[dropped] = -3.1
@@ -57,19 +57,38 @@ def drop_and_grow() -> None:
     for i, j in np.ndindex(4, 7):
         w, g = f"{weight[i, j]:.1f}", f"{gradient[i, j]:.1f}"
         gone, grown = bool(mask[i, j] & ~stays[i, j]), bool(new[i, j] & ~stays[i, j])
-        before = GONE if gone else KEPT if mask[i, j] else "white"
-        after = KEPT if stays[i, j] else NEW if grown else "white"
-        dots, ink = ".." if grown else "", "white" if stays[i, j] else "black"
-        square(axes[0], i, j, before, w if mask[i, j] else "", "//" if gone else "")
-        square(axes[1], i, j, after, "" if stays[i, j] else g, dots, "black")
-        square(axes[2], i, j, after, w if stays[i, j] else "0" if grown else "", dots, ink)
-    blank(axes[0], "weights: the 4 smallest of 10 go (hatched)")
-    blank(axes[1], "slopes of empty places: the 4 steepest grow (dots)")
+        square(
+            axes[0],
+            i,
+            j,
+            "white" if gone or not mask[i, j] else KEPT,
+            w if mask[i, j] else "",
+            ink="black" if gone else "white",
+        )
+        square(axes[1], i, j, KEPT if stays[i, j] else "white", "" if stays[i, j] else g, ink="black")
+        square(
+            axes[2],
+            i,
+            j,
+            KEPT if stays[i, j] else "white",
+            w if stays[i, j] else "0" if grown else "",
+            ink="white" if stays[i, j] else "black",
+        )
+        for axis, marked, colour, line in (
+            (axes[0], gone, GONE, "--"),
+            (axes[1], grown, NEW, "-"),
+            (axes[2], grown, NEW, "-"),
+        ):
+            if marked:
+                frame = {"fill": False, "edgecolor": colour, "linewidth": 2.5, "linestyle": line}
+                axis.add_patch(patches.Rectangle((j + 0.05, -i - 0.95), 0.82, 0.82, **frame))
+    blank(axes[0], "weights: 4 of 10 go (dashed)")
+    blank(axes[1], "slopes: the 4 steepest grow (framed)")
     blank(axes[2], "after: 10 again, the new ones at 0")
     plots.show(
         figure,
-        "Three small matrices. Left, ten connections with their weights, the four of smallest magnitude hatched. "
-        "Middle, the slopes of all empty places, the four steepest of them dotted, one of which has just been dropped. "
+        "Three small matrices. Left, ten connections with their weights, the four of smallest magnitude with a dashed frame. "
+        "Middle, the slopes of all empty places, the four steepest of them framed, one of which has just been dropped. "
         "Right, again ten connections: six old weights and four zeros.",
     )
 
@@ -225,16 +244,21 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return plots.mean_and_range(values, digits)
 
 
+def outer_share(frame: np.ndarray) -> float:
+    """Which part of the connections, in %, read the four outermost rows and columns of pixels on each side."""
+    return float(100 * (1 - frame[4:-4, 4:-4].sum() / frame.sum()))
+
+
 def pixels_figure(results: Results) -> None:
-    """Draw the connections of each pixel at five moments, for three methods; the first seed's."""
+    """Draw the connections of each pixel at five moments, for three methods; the first seed's. Their part in the frame."""
     films = {method: results["runs"][0][f"{method}, ERK"]["film"] for method in METHODS}
     figure, axes = plots.new_figure(3, 5, width=9.5, height=6)
     for row, (method, film) in zip(axes, films.items(), strict=True):
         frames, steps = unpacked(film), film["steps"]
         for axis, number in zip(row, np.linspace(0, len(frames) - 1, 5).round().astype(int), strict=True):
             axis.imshow(frames[number], cmap="viridis", vmin=0, vmax=40)
-            empty = int((frames[number] == 0).sum())
-            blank(axis, f"step {steps[number]:,}\n{empty} pixels unread")
+            border = outer_share(frames[number])
+            blank(axis, f"step {steps[number]:,}\nouter frame {border:.0f}%")
         row[0].set_ylabel(method, fontsize=11)
     plots.show(
         figure,
