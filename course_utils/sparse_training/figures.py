@@ -87,8 +87,9 @@ def drop_and_grow() -> None:
     blank(axes[2], "after: 10 again, the new ones at 0")
     plots.show(
         figure,
-        "Three small matrices. Left, ten connections with their weights, the four of smallest magnitude with a dashed frame. "
-        "Middle, the slopes of all empty places, the four steepest of them framed, one of which has just been dropped. "
+        "Three small matrices. Left, ten connections with their weights, the four of smallest magnitude framed by "
+        "dashes. Middle, the slopes of all empty places, the four steepest of them framed, one of which has just "
+        "been dropped. "
         "Right, again ten connections: six old weights and four zeros.",
     )
 
@@ -250,7 +251,7 @@ def outer_share(frame: np.ndarray) -> float:
 
 
 def pixels_figure(results: Results) -> None:
-    """Draw the connections of each pixel at five moments, for three methods; the first seed's. Their part in the frame."""
+    """Draw the connections of each pixel at five moments, for three methods; the first seed's."""
     films = {method: results["runs"][0][f"{method}, ERK"]["film"] for method in METHODS}
     figure, axes = plots.new_figure(3, 5, width=9.5, height=6)
     for row, (method, film) in zip(axes, films.items(), strict=True):
@@ -265,7 +266,7 @@ def pixels_figure(results: Results) -> None:
         "Three rows of five images of 28 by 28 pixels, brighter where a pixel has more connections. Static: the same "
         "noise all the time. SET and RigL: the noise turns into a bright blob in the middle, where digits have "
         "ink, and "
-        "the border becomes empty.",
+        "the border becomes dark.",
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from course_utils import plots
-from course_utils.sparse_training.figures import METHODS, blank
+from course_utils.sparse_training.figures import METHODS, blank, outer_share
 from course_utils.sparse_training.film import unpacked
 from course_utils.widgets import explorer
 
@@ -28,17 +28,17 @@ def connections_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
             axis.imshow(frames[moment], cmap="viridis", vmin=0, vmax=40)
             moved = int(np.abs(frames[moment].astype(int) - frames[0]).sum()) // 2
             blank(axis, f"{method}: {int((frames[moment] == 0).sum())} pixels unread,\n{moved:,} connections elsewhere")
-        explored, unread, apart = axes[1]
+        explored, border, apart = axes[1]
         for number, (method, film) in enumerate(films.items()):
             style = {"color": plots.COLOURS[number], "linestyle": plots.LINES[number], "marker": "", "label": method}
             explored.plot(steps, film["explored"], **style)
-            unread.plot(steps, (pixels[method] == 0).sum((1, 2)), **style)
+            border.plot(steps, [outer_share(frame) for frame in pixels[method]], **style)
             moved = np.abs(pixels[method].astype(int) - pixels[method][0]).sum((1, 2)) // 2
             apart.plot(steps, moved, **style)
         closed = {"color": plots.COLOURS[4], "linestyle": ":", "marker": "", "linewidth": 2.5}
         explored.plot(steps, films["SET"]["expected"], label="SET, closed form", **closed)
         for axis, label in (
-            (explored, "explored fraction $R_s$"), (unread, "pixels unread"), (apart, "connections elsewhere")
+            (explored, "explored fraction $R_s$"), (border, "% to the outer frame"), (apart, "connections elsewhere")
         ):  # fmt: skip
             axis.axvline(steps[moment], color="#999999", marker="", linestyle="-", linewidth=0.8)
             axis.set(xlabel="step", title=label)
@@ -55,6 +55,7 @@ def connections_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
         {"moment": slider},
         "The film at half of the training. Above, three images of 28 by 28 pixels, brighter where a pixel has more "
         "connections: noise for static, a bright middle for SET and RigL. Below, over the steps: the explored fraction "
-        "with its closed form, the pixels that nobody reads, and the connections that are elsewhere than at the start.",
+        "with its closed form, the part of the connections that reads the four outermost pixels on each side, and the "
+        "connections that are elsewhere than at the start.",
     )
     return ipywidgets.VBox([play, *shown.children])
