@@ -16,16 +16,16 @@ from course_utils.checks.engine import StudentError, Unit
 from course_utils.models import mlp_forward
 
 unit = Unit("sparse_training")
-erdos_renyi_densities = unit.exercise("9.1a", "erdos_renyi_densities", points=3, minutes=20, difficulty=3)
+erdos_renyi_densities = unit.exercise("9.1a", "erdos_renyi_densities", points=3, minutes=15, difficulty=3)
 random_mask = unit.exercise("9.1b", "random_mask", points=2, minutes=5, difficulty=1, draws=True)
 drop_fraction = unit.exercise("9.2", "drop_fraction", points=1, minutes=5, difficulty=1)
 set_update = unit.exercise("9.3", "set_update", points=4, minutes=25, difficulty=4, draws=True, fresh=True)
 rigl_update = unit.exercise("9.4", "rigl_update", points=3, minutes=10, difficulty=3, fresh=True)
 explored_fraction = unit.exercise("9.5a", "explored_fraction", points=2, minutes=5, difficulty=1)
-expected_exploration = unit.exercise("9.5b", "expected_exploration", points=2, minutes=15, difficulty=2)
+expected_exploration = unit.exercise("9.5b", "expected_exploration", points=2, minutes=10, difficulty=2)
 cubic_sparsity = unit.exercise("9.6", "cubic_sparsity", points=1, minutes=5, difficulty=1)
 n_of_m_mask = unit.exercise("9.7", "n_of_m_mask", points=3, minutes=15, difficulty=3)
-rigl_train = unit.exercise("9.8", "rigl_train", points=5, minutes=30, difficulty=4, fresh=True)
+rigl_train = unit.exercise("9.8", "rigl_train", points=5, minutes=25, difficulty=4, fresh=True)
 
 DOUBLE = torch.float64
 ALL_FLOATS = (torch.float32, DOUBLE, *expect.HALVES)
