@@ -1,7 +1,8 @@
 """One training step at 80 to 99% sparsity: `python -m tests.benchmarks.sparse_race` stores results/sparse_race.json.
 
 Our compiled layers against PyTorch with masks, PyTorch dense, and the package sparselab (C++ kernels), on one thread,
-all in one run and in turns: a busy machine slows all alike. Batch 100; forward, backward, momentum.
+all in one run and in turns: a busy machine slows all alike. Batch 100; forward, backward, momentum. sparselab has no
+wheels for every system, so that the course does not install it: `pip install sparselab==0.2.2` first.
 """
 
 from itertools import pairwise
