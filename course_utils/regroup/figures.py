@@ -52,10 +52,11 @@ def cells(axis: Axes, mask: np.ndarray, title: str, rows: Sequence[int] | None =
     blank(axis, title)
 
 
-def fill(axis: Axes, blocks: Sequence[Block], order: Sequence[int], mask: np.ndarray) -> None:
-    """Colour the blocks in a drawing of `cells`; a hole that is filled again is hatched."""
+def fill(axis: Axes, blocks: Sequence[Block], order: Sequence[int], mask: np.ndarray, first: int = 0) -> None:
+    """Colour the blocks in a drawing of `cells`; a hole that is filled again is hatched. first: the first one's number,
+    which tells its colour."""
     place_of = {row: place for place, row in enumerate(order)}
-    for number, (rows, columns) in enumerate(blocks):
+    for number, (rows, columns) in enumerate(blocks, first):
         for row in rows:
             for column in columns:
                 box = {"facecolor": plots.COLOURS[1 + number % 5], "edgecolor": "white", "linewidth": 0.5}
@@ -191,14 +192,14 @@ def two_passes() -> None:
     cells(axes[1], (mask & ~inside).numpy(), "pass 1: blocks and rest")
     fill(axes[1], one, range(6), mask.numpy())
     cells(axes[2], left.numpy(), "pass 2, of that rest")
-    fill(axes[2], two, range(6), mask.numpy())
+    fill(axes[2], two, range(6), mask.numpy(), first=len(one))
     cells(axes[3], np.zeros_like(final.numpy()), "the end: the union, no rest")
     fill(axes[3], blocks, range(6), mask.numpy())
     plots.show(
         figure,
         "The same mask four times. First as it is. Second, with the blocks of the first grouping in colour and the "
         "other kept squares dark. Third, what the second grouping finds among those dark squares, in colour, and what "
-        "is still left. Fourth, all blocks together; the squares that were left over are gone.",
+        "is still left. Fourth, all blocks together, in the same colours; the squares that were left over are gone.",
     )
 
 
@@ -478,50 +479,67 @@ def clock_name(results: Results, what: str) -> str:
     return f"{name}, {(1 - results['settings']['rate']) ** int(detail):.1%} kept"
 
 
-RIVALS = ("refilled", "small dense", "small dense, longer")
-SERIES = {  # label: conditions, their clock
-    "regrouped tickets": ("regrouped", "regrouped"),
-    "refilled ticket": ("refilled", "refilled"),
-    "small dense": ("small dense", "small dense"),
-    "small dense, trained longer": ("small dense, longer", "small dense"),
-}
+RIVALS = ("refilled", "small dense")
+SERIES = ("regrouped", "refilled", "small dense")
 
 
-def error_against_time(results: Results, batch: int, place: int = WIDE) -> None:
-    """Draw test error against the time of a batch, a dot for each seed, for all that was trained and timed."""
-    figure, axis = plots.new_figure(width=8.2, height=4.4)
-    dense = np.mean(fastest_dense(results, batch, place))
-    axis.plot([dense] * len(percent(results, "round 0", place=place)), percent(results, "round 0", place=place),
-              linestyle="", label="dense")  # fmt: skip
-    rounds = range(1, results["settings"]["rounds"] + 1)
-    ms = [np.mean(milliseconds(results, f"CSR/{n}", batch, place)) for n in rounds]
-    errors = [np.mean(percent(results, f"round {n}", place=place)) for n in rounds]
-    axis.plot(ms, errors, label="scattered tickets, CSR")
-    for label, (what, clock) in SERIES.items():
-        areas = [a for a in results["settings"]["areas"] if f"{what}/{a}" in conditions_of(results, place)]
-        ms = [np.mean(milliseconds(results, f"{clock}/{a}", batch, place)) for a in areas]
-        errors = [np.mean(percent(results, f"{what}/{a}", place=place)) for a in areas]
-        ranges = [percent(results, f"{what}/{a}", place=place) for a in areas]
-        (line,) = axis.plot(ms, errors, label=label)
-        axis.vlines(ms, [min(r) for r in ranges], [max(r) for r in ranges], color=line.get_color(), alpha=0.5)
-    axis.axvline((1 - GOAL) * dense, color="#999999", linestyle=":", marker="", label="65% of the dense time saved")
-    axis.set_title("errors against time, mean over seeds with its range", fontsize=10)
-    axis.set(xscale="log", xlabel=f"ms for a batch of {batch}, one thread", ylabel="test error (%)")
+def error_against_time(results: Results, twins: Results, batch: int, place: int = WIDE) -> None:
+    """Draw test error against the time of a batch: what was trained as the rounds were, and what was trained longer."""
+    dense = float(np.mean(fastest_dense(results, batch, place)))
+    rounds, areas = range(1, results["settings"]["rounds"] + 1), results["settings"]["areas"]
+
+    def at(clock: str) -> float:
+        return float(np.mean(milliseconds(results, clock, batch, place)))
+
+    def several(what: str) -> list[tuple[float, list[float]]]:
+        trained = [f"{what}/{a}" for a in areas if f"{what}/{a}" in conditions_of(results, place)]
+        return [(at(clock_of(each)), percent(results, each, place=place)) for each in trained]
+
+    given = twins["settings"]
+    panels = {
+        f"{results['settings']['epochs']} epochs": {
+            "dense": [(dense, percent(results, "round 0", place=place))],
+            "scattered tickets, CSR": [(at(f"CSR/{n}"), percent(results, f"round {n}", place=place)) for n in rounds],
+        }
+        | {what: several(what) for what in SERIES},
+        f"{twins['epochs']} epochs": {
+            "dense": [(dense, twin_percent(twins, "dense"))],
+            "scattered tickets, CSR": [(at(f"CSR/{given['scattered']}"), twin_percent(twins, "scattered"))],
+            "regrouped": [(at(f"regrouped/{given['area']}"), twin_percent(twins, "regrouped"))],
+            "refilled": [],
+            "small dense": several("small dense, longer"),
+        },
+    }
+    figure, axes = plots.new_figure(1, 2, width=11.5, height=4.2)
     ticks = [t for t in (0.2, 0.5, 1, 2, 5, 10, 20) if 0.5 * min(1, dense) <= t <= 2 * dense]
-    axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    axis.minorticks_off()
-    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    highest = max(max(errors) for each in panels.values() for dots in each.values() for _, errors in dots)
+    for axis, (title, series) in zip(axes, panels.items(), strict=True):
+        for label, dots in series.items():
+            ms, errors = [time for time, _ in dots], [errors for _, errors in dots]
+            (line,) = axis.plot(ms, [np.mean(e) for e in errors], label=label)
+            low, high = [min(e) for e in errors], [max(e) for e in errors]
+            axis.vlines(ms, low, high, color=line.get_color(), alpha=0.5)
+        axis.axvline((1 - GOAL) * dense, color="#999999", linestyle=":", marker="", label="65% of the dense time saved")
+        axis.set_title(f"{title}, mean over seeds with its range", fontsize=10)
+        axis.set(xscale="log", xlabel=f"ms for a batch of {batch}, one thread", ylim=(0, 1.05 * highest))
+        axis.set_xlim(0.8 * min(ticks), 2 * dense)
+        axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axis.minorticks_off()
+    axes[0].set_ylabel("test error (%)")
+    axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     plots.show(
         figure,
-        "Test error against the time of a batch on a logarithmic axis. The dense network is far to the right and low. "
-        "Scattered tickets in CSR run from the upper left down to the dense network's error, and then on to the right "
-        "of it. Small dense networks lie furthest to the left; trained longer they lie below the regrouped tickets. A "
-        "refilled ticket lies high on the left. A dotted line marks 65 percent of the dense time saved.",
+        "Two panels, for six and for 18 epochs: test error against the time of a batch on a logarithmic axis. In both "
+        "the dense network is far to the right and low, and small dense networks lie furthest to the left, lower the "
+        "larger they are. Left, scattered tickets in CSR run from the upper left down to the dense network's error and "
+        "then on to the right of it; regrouped tickets lie between, and a refilled ticket high on the left. Right, "
+        "there is one scattered ticket, level with the dense network and at less than half of its time, and one "
+        "regrouped ticket, faster and a little higher. A dotted line marks 65 percent of the dense time saved.",
     )
 
 
 def race_curves(race: Mapping[str, Any]) -> None:
-    """Draw times as fast as dense against the part of the weights kept, at two batches, for blocks and CSR."""
+    """Draw times as fast as dense against the part of the weights kept, at three batches, for blocks and CSR."""
     ways = {
         "blocks of 64": "blocks of 64 rows",
         "blocks of 16": "blocks of 16 rows",
@@ -547,10 +565,11 @@ def race_curves(race: Mapping[str, Any]) -> None:
     plots.show(
         figure,
         "Three panels, for batches of 1, 64 and 256: times as fast as dense against the percentage of weights kept, "
-        "both logarithmic. At batch 1 most curves lie below one. At 64 and 256 blocks of 64 rows are above one from "
-        "half of the weights on and rise as fewer are kept; those of 16 rows lie lower, and lower still with the batch "
-        "first; the two CSR curves begin below one, cross it between a fifth and a tenth, and come close to the blocks "
-        "when few weights are kept.",
+        "both logarithmic. At batch 1 most curves lie below one; the two of CSR rise highest above it. At 64 and 256 "
+        "blocks of 64 rows are above one from half of the weights on and rise as fewer are kept; those of 16 rows lie "
+        "lower, and lower still with the batch first; the two CSR curves begin below one, cross it between three "
+        "tenths and a tenth, at batch 256 come close to the blocks of 16 rows when few weights are kept, and at batch "
+        "64 pass them.",
     )
 
 
@@ -609,7 +628,7 @@ def goal_table(results: Results, place: int = WIDE) -> plots.Table:
         judged(f"time: at least 65% of dense saved, batch {other}",
                plots.mean_and_range([100 * s for s in shares]) + "%", [s >= GOAL for s in shares])  # fmt: skip
     compared("errors: no more than the dense network", "round 0")
-    for rival in ("regrouped, reinitialized", "refilled", "small dense", "small dense, longer"):
+    for rival in ("regrouped, reinitialized", "refilled", "small dense"):
         if f"{rival}/{area}" in conditions_of(results, place):
             compared(f"errors: fewer than {rival}, as many weights", f"{rival}/{area}", lambda a, b: a < b)
     csr = milliseconds(results, f"CSR/{results['settings']['rounds']}", batch, place)
@@ -651,9 +670,9 @@ def meter_table(results: Results, groups: Results, place: int = WIDE) -> plots.T
     return plots.Table(columns, rows)
 
 
-def rivals_table(results: Results, place: int = WIDE) -> plots.Table:
-    """What else saves as much time at the largest batch: does it make fewer errors than the chosen blocks?"""
-    area, batch = chosen_area(results, place) or results["settings"]["areas"][0], max(results["settings"]["batches"])
+def rivals_table(results: Results, batch: int, place: int = WIDE) -> plots.Table:
+    """What else saves time at a batch, trained as long: does it make fewer errors than the chosen blocks?"""
+    area = chosen_area(results, place) or results["settings"]["areas"][0]
     ours = f"regrouped/{area}"
     rows = []
     rounds = [(f"round {n}", f"CSR/{n}") for n in range(1, results["settings"]["rounds"] + 1)]
@@ -669,6 +688,59 @@ def rivals_table(results: Results, place: int = WIDE) -> plots.Table:
                      in_seeds(better, "in every seed"), in_seeds(faster, "in every seed")])  # fmt: skip
     columns = ["rival", "test error (%)", f"time saved, batch {batch}", "fewer errors than ours", "faster than ours"]
     return plots.Table(columns, rows)
+
+
+def twin_percent(twins: Results, what: str) -> list[float]:
+    """Test errors in percent of what `course reproduce twins` trained longer, one for each seed."""
+    return [100 * run[what]["test_errors"] / twins["data"]["test"] for run in twins["runs"]]
+
+
+def twins_table(results: Results, twins: Results) -> plots.Table:
+    """Errors after the rounds' epochs and after more, the same for all; training time, and time saved."""
+    settings, batch = twins["settings"], max(results["settings"]["batches"])
+    total = network(results)["weights"]
+    rows = []
+    for what, clock, sooner in (
+        ("dense", "dense", "round 0"),
+        ("scattered", f"CSR/{settings['scattered']}", f"round {settings['scattered']}"),
+        ("regrouped", f"regrouped/{settings['area']}", f"regrouped/{settings['area']}"),
+        ("small dense", f"small dense/{settings['area']}", f"small dense/{settings['area']}"),
+    ):
+        rows.append(
+            [
+                clock_name(results, clock),
+                f"{np.mean([run[what]['weights'] for run in twins['runs']]) / total:.1%}",
+                plots.mean_and_range(percent(results, sooner), 2),
+                plots.mean_and_range(twin_percent(twins, what), 2),
+                f"{np.mean([run[what]['seconds'] for run in twins['runs']]):.0f}",
+                f"{np.mean(saved(results, clock, batch)):.0%}",
+            ]
+        )
+    epochs = [f"test error (%), {number} epochs" for number in (results["settings"]["epochs"], twins["epochs"])]
+    columns = ["network", "weights kept", *epochs, "training (s)", f"time saved, batch {batch}"]
+    return plots.Table(columns, rows)
+
+
+def twins_claims(results: Results, twins: Results) -> plots.Table:
+    """Who makes fewer test errors, all trained for as many epochs unless it says otherwise."""
+    sooner, larger = results["settings"]["epochs"], max(results["settings"]["areas"])
+    dense, ours = twin_percent(twins, "dense"), twin_percent(twins, "regrouped")
+    rows = []
+    for claim, mine, theirs in (
+        ("the scattered ticket: no more than dense", twin_percent(twins, "scattered"), dense),
+        ("blocks: no more than dense", ours, dense),
+        (f"blocks: no more than dense after {sooner} epochs", ours, percent(results, "round 0")),
+        ("blocks: no more than the scattered ticket", ours, twin_percent(twins, "scattered")),
+        ("blocks: no more than small dense, as many weights", ours, twin_percent(twins, "small dense")),
+        (
+            f"blocks: no more than small dense, area ≤ {larger:.0%}",
+            ours,
+            percent(results, f"small dense, longer/{larger}"),
+        ),
+    ):
+        points = [b - a for a, b in zip(mine, theirs, strict=True)]
+        rows.append([claim, f"{plots.mean_and_range(points, 2)} points fewer", in_seeds([p >= 0 for p in points])])
+    return plots.Table(["claim", "mean (lowest–highest)", "verdict"], rows)
 
 
 def paper_table(results: Results, place: int = WIDE) -> plots.Table:

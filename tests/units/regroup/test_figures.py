@@ -1,6 +1,7 @@
 """What the tables of lecture 08 decide by themselves, and its drawings."""
 
 import pytest
+from matplotlib.colors import to_hex
 
 from course_utils import plots
 from course_utils.regroup import figures
@@ -55,6 +56,43 @@ def test_time_saved_is_against_the_faster_dense_layout_and_lossless_only_if_no_s
     assert figures.saved(found, "regrouped/0.1", 64) == [0.75] * 3
     assert figures.saves_without_loss(found) == "75%"
     assert figures.saves_without_loss(results({0.1: [19, 19, 20]})).startswith("nothing")
+
+
+def test_the_blocks_are_compared_with_what_was_trained_as_long():
+    found = results({0.1: [50, 50, 50]})
+    for run in found["networks"][0]["runs"]:
+        run["conditions"]["small dense/0.1"] = {"test_errors": 60, "weights": 10}
+        run["conditions"]["small dense, longer/0.1"] = {"test_errors": 19, "weights": 10}
+        run["times"]["milliseconds"]["64"]["small dense/0.1"] = [1.0]
+    found["settings"]["epochs"] = 1
+    errors = {"dense": 19, "scattered": 30, "regrouped": 20, "small dense": 21}
+    longer = [
+        {what: {"test_errors": wrong, "weights": 10, "seconds": 4.0} for what, wrong in errors.items()}
+        for _ in range(3)
+    ]
+    longer[2]["scattered"]["test_errors"] = 19
+    twins = {"settings": {"area": 0.1, "scattered": 1}, "epochs": 3, "data": {"test": 1000}, "runs": longer}
+    assert [row[-1] for row in figures.twins_claims(found, twins).rows] == [
+        "not: in 1 of 3 seeds",
+        "not: in 0 of 3 seeds",
+        "holds in every seed",
+        "not: in 2 of 3 seeds",
+        "holds in every seed",
+        "not: in 0 of 3 seeds",
+    ]
+    small = figures.twins_table(found, twins).rows[-1]
+    assert small[2:] == ["6.00 (6.00–6.00)", "2.10 (2.10–2.10)", "4", "88%"]
+
+
+def test_a_block_keeps_its_colour_from_pass_to_pass(monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "show", lambda figure, alt: shown.append(figure))
+    figures.two_passes()
+    first, second, end = (
+        {to_hex(box.get_facecolor()).upper() for box in axis.patches} & {c.upper() for c in plots.COLOURS[1:]}
+        for axis in shown[0].axes[1:]
+    )
+    assert first and second and not first & second and end == first | second
 
 
 def test_rows_are_ordered_by_the_first_block_that_holds_them():

@@ -9,6 +9,7 @@ from course_utils import regroup
 from course_utils.models import mlp_forward
 from course_utils.regroup import grouping, packing, tickets
 from course_utils.regroup import reproduce as experiment
+from course_utils.regroup import reproduce_twins as twins
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -43,6 +44,18 @@ def test_a_tiny_run_stores_rounds_blocks_controls_and_times(few_digits, tmp_path
         assert layer["area"] <= 0.3 and 0 <= layer["covers"] <= 1
     rows = sorted(row for group in results["drawn"]["partitioned"] for row in group)
     assert rows == sorted(row for group in results["drawn"]["random"] for row in group)
+
+
+def test_twins_are_trained_as_long_as_each_other_and_as_many_weights_as_they_should(few_digits, tmp_path):
+    pytest.importorskip("mtkahypar")
+    results = twins.run(1, tmp_path, few_digits, twins.Settings(TINY, width=(48, 40), area=0.3, scattered=1))
+    (run,) = results["runs"]
+    assert [len(each["validation_by_epoch"]) for each in run["rounds"]] == [1, 1, 1]
+    assert {len(run[what]["validation_by_epoch"]) for what in twins.TWINS} == {results["epochs"]} == {2}
+    total = run["rounds"][0]["weights"]
+    assert run[twins.DENSE]["weights"] == total and run[twins.SCATTERED]["weights"] == total // 2
+    regrouped = run[experiment.PARTITIONED]["weights"]
+    assert 0 < regrouped <= 0.3 * total and abs(run[experiment.SMALL]["weights"] - regrouped) < 900
 
 
 @pytest.fixture
