@@ -8,6 +8,7 @@ whoever presses Stop does.
 import ast
 import contextlib
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -73,9 +74,6 @@ def needs(line: str, cell: str) -> None:
 
 def register() -> None:
     """Make the magic known, when this runs in IPython."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return
-    if (shell := get_ipython()) is not None:
+    ipython = sys.modules.get("IPython")  # whoever runs in it has it; others need not wait for it
+    if ipython is not None and (shell := ipython.get_ipython()) is not None:
         shell.register_magic_function(needs, "cell")

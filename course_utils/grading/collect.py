@@ -1,5 +1,6 @@
 """Finds the submissions in a folder and reads their notebooks, which may be anything but notebooks."""
 
+import codecs
 import contextlib
 import hashlib
 import json
@@ -173,14 +174,18 @@ def read_bytes(path: Path) -> bytes:
         os.close(descriptor)
 
 
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what `>` writes in a Windows terminal
+
+
 def parse_notebook(data: bytes) -> Notebook:
     """The code cells of a notebook file. Refused, with a status that says why, if it is none."""
     if not data.strip():
         raise Refused("empty", "the file has no content")
+    encoding = "UTF-16" if data.startswith(UTF_16) else "UTF-8"
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise Refused("unreadable encoding", f"it is not UTF-8 (byte {error.start})") from None
+        raise Refused("unreadable encoding", f"it is not {encoding} (byte {error.start})") from None
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -1,11 +1,11 @@
 """Laws of unit 10, mixture of experts."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from scipy import special
 from torch import Tensor
 from torch.distributions import Categorical
 
@@ -38,8 +38,8 @@ def precise(got: Any, expected: Any, what: str = "the result") -> None:
 
 
 def softmax(logits: Tensor) -> Tensor:
-    """SciPy's softmax over the last axis, in the dtype of the logits."""
-    return torch.from_numpy(special.softmax(logits.double().numpy(), axis=-1)).to(logits.dtype)
+    """The softmax over the last axis, computed in float64, in the dtype of the logits."""
+    return torch.softmax(logits.double(), -1).to(logits.dtype)
 
 
 def slopes(draw: Draw, function: Callable[..., Tensor], *points: Tensor) -> None:
@@ -110,7 +110,7 @@ def noise_chooses(function, draw):
     clean = torch.tensor([[1.0, 2.0, 3.0], [2.0, 0.5, -1.0]], dtype=DOUBLE)
     std = torch.tensor([[1.0, 0.5, 2.0], [3.0, 1.0, 0.5]], dtype=DOUBLE)
     noise = torch.tensor([[4.0, 0.0, -1.0], [-1.0, 0.0, 2.0]], dtype=DOUBLE)
-    high, middle = special.expit(3.0), special.expit(0.5)
+    high, middle = (1 / (1 + math.exp(-x)) for x in (3.0, 0.5))
     wanted = torch.tensor([[high, 1 - high, 0.0], [0.0, middle, 1 - middle]], dtype=DOUBLE)
     precise(function(clean, std, noise, 2), wanted)
     for shift in (draw.uniform(-9, 9), -(2.0**40), 2.0**40):
@@ -120,7 +120,11 @@ def noise_chooses(function, draw):
             f"the tensor of gates after adding {shift:.4g} to all logits",
         )
     far = torch.tensor([[0.0, 15.0, -30.0, 45.0]], dtype=DOUBLE)
-    precise(function(far, 0 * far, far, 3), torch.from_numpy(special.softmax([[0, 15, -np.inf, 45]], -1)), "tiny gates")
+    precise(
+        function(far, 0 * far, far, 3),
+        softmax(torch.tensor([[0.0, 15.0, -torch.inf, 45.0]], dtype=DOUBLE)),
+        "tiny gates",
+    )
     little = torch.tensor([[1e-4, 2e-4]], dtype=DOUBLE)  # noise that is small, and still decides
     got = function(torch.zeros(1, 2, dtype=DOUBLE), little, torch.tensor([[3.0, 1.0]], dtype=DOUBLE), 1)
     expect.equal(got, torch.tensor([[1.0, 0.0]], dtype=DOUBLE), "the tensor of gates that little noise decides")
@@ -226,7 +230,7 @@ def others_threshold(function, draw):
     noisy = torch.tensor([[3.0, 1.0, 2.0]], dtype=DOUBLE)
     clean, std = torch.tensor([[0.5, -0.5, 0.0]], dtype=DOUBLE), torch.tensor([[1.0, 0.5, 2.0]], dtype=DOUBLE)
     for k, z in ((1, [-1.5, -7.0, -1.5]), (2, [-0.5, -5.0, -0.5])):
-        wanted = torch.from_numpy(special.ndtr([z]))
+        wanted = torch.special.ndtr(torch.tensor([z], dtype=DOUBLE))
         precise(function(clean, std, noisy, k), wanted, f"the tensor of probabilities for k = {k}")
         expect.close(function(clean.float(), std.float(), noisy.float(), k), wanted.float())
         for shift in (-(2.0**40), 2.0**40):  # all sums are exact
@@ -236,9 +240,7 @@ def others_threshold(function, draw):
         precise(scaled, wanted, f"the tensor of probabilities for k = {k}, all tensors divided by 1024")
     noisy = torch.tensor([[1.0, 2.0, 2.0, 0.0]], dtype=DOUBLE)  # the second and the third are equal
     got = function(torch.ones(1, 4, dtype=DOUBLE), torch.ones(1, 4, dtype=DOUBLE), noisy, 1)
-    precise(
-        got, torch.from_numpy(special.ndtr([[-1.0, -1.0, -1.0, -1.0]])), "the tensor of probabilities of equal logits"
-    )
+    precise(got, torch.special.ndtr(-torch.ones(1, 4, dtype=DOUBLE)), "the tensor of probabilities of equal logits")
 
 
 @load_probability.law(
@@ -250,7 +252,7 @@ def redrawn(function, draw):
     tokens, experts = draw.size(1, 3), draw.integer(4, 6)
     clean, noisy = (draw.normal(tokens, experts, dtype=DOUBLE) for _ in range(2))
     std = draw.rand(tokens, experts, low=0.3, high=3, dtype=DOUBLE)
-    draws = torch.from_numpy(special.ndtri((np.arange(500) + 0.5) / 500))
+    draws = torch.special.ndtri((torch.arange(500, dtype=DOUBLE) + 0.5) / 500)
     for k in (1, draw.integer(2, experts - 1)):
         redrawn_logits = clean[..., None] + std[..., None] * draws  # [tokens, experts, 500]
         above = noisy[:, None, :, None] > redrawn_logits[:, :, None, :]  # [tokens, expert, other, 500]
@@ -272,7 +274,7 @@ def certain(function, draw):
     far = torch.tensor([[1e4, -1e4, 0.0, 0.5]])
     got = function(far, torch.tensor([[1e-2, 1e-2, 1e-2, 0.5]]), torch.tensor([[1e4, -1e4, 0.0, 1.0]]), 2)
     expect.close(got[:, :3], torch.tensor([[1.0, 0.0, 0.0]]), "the row of the first three probabilities")
-    expect.close(got[:, 3], torch.from_numpy(special.ndtr([1.0])).float(), "the fourth probability")
+    expect.close(got[:, 3], torch.special.ndtr(torch.ones(1, dtype=DOUBLE)).float(), "the fourth probability")
 
 
 @load_probability.law(

@@ -14,11 +14,13 @@ import torch
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.cluster.vq import kmeans2
 from sklearn.cluster import KMeans
 from torch import nn
 
 from course_utils import deep_compression as dc
 from course_utils.deep_compression import arithmetic, bitstring, files
+from course_utils.deep_compression.laws import lloyd
 from course_utils.models import lenet5, mlp, parameter_count
 
 quick = settings(max_examples=60)
@@ -81,6 +83,17 @@ def test_kmeans_is_scikit_learns_and_never_better_than_the_optimum():
         optimal = kmeans1d.cluster(weights.tolist(), count)
         best = sum((w - optimal.centroids[k]) ** 2 for w, k in zip(weights.tolist(), optimal.clusters, strict=True))
         assert best <= ours * (1 + 1e-9) and ours <= 1.5 * best
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 7, 40])
+def test_the_laws_kmeans_is_scipys(steps):
+    weights, start = torch.randn(2, 300, dtype=torch.float64)
+    start = torch.cat([start[:9], torch.tensor([50.0])])  # of which the last stays without weights
+    wanted = start.numpy()[:, None]
+    if steps:
+        with pytest.warns(UserWarning, match="clusters is empty"):
+            wanted, _ = kmeans2(weights.numpy()[:, None], wanted, iter=steps, minit="matrix", missing="warn")
+    np.testing.assert_allclose(lloyd(weights, start, steps), wanted[:, 0], rtol=1e-12)
 
 
 @quick
