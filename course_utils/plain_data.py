@@ -9,6 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+DTYPES = (
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+)
+
+
+def foreign(tensor: Tensor) -> str:
+    """What a tensor is that is not plain data, 'sparse_coo float32 tensor'; empty for all others."""
+    kinds = [
+        str(tensor.layout).removeprefix("torch.") if tensor.layout is not torch.strided else "",
+        tensor.device.type if tensor.device.type != "cpu" else "",
+        "nested" if tensor.is_nested else "",
+    ]
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return " ".join(filter(None, [*kinds, dtype, "tensor"])) if any(kinds) or tensor.dtype not in DTYPES else ""
+
 
 def clone(value: Any) -> Any:
     """A deep copy of plain data. A tensor's copy stays in the graph of the original, so that gradients flow."""
@@ -38,9 +54,13 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 
 def shares(result: Any, arguments: Any) -> bool:
-    """Whether a tensor of the result lies in the memory of one of the arguments."""
-    own = {tensor.untyped_storage().data_ptr() for tensor in tensors(arguments) if tensor.numel()}
-    return any(tensor.untyped_storage().data_ptr() in own for tensor in tensors(result) if tensor.numel())
+    """Whether a tensor of the result lies in the memory of an argument; a foreign one has none to look at."""
+
+    def memory(value: Any) -> set[int]:
+        found = (tensor for tensor in tensors(value) if not foreign(tensor) and tensor.numel())
+        return {tensor.untyped_storage().data_ptr() for tensor in found}
+
+    return not memory(result).isdisjoint(memory(arguments))
 
 
 def laid_out(value: Tensor | np.ndarray, order: Sequence[int], gaps: bool) -> Any:

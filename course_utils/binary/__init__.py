@@ -77,9 +77,9 @@ def xnor_popcount_matmul(
     """All dot products of sign vectors, from packed bits (Rastegari 2016, section 3.2).
 
     a_words: uint64 [M, words] and b_words: uint64 [N, words], as `pack_bits` makes them
-    from [M, K] and [N, K]; length is K; M, N and K may be 0. Returns int32 [M, N], as
-    signs_a @ signs_b.T would: K − 2 · popcount(a xor b). (`np.bitwise_count` counts the
-    ones of each word.)
+    from [M, K] and [N, K], each row in one piece of memory; length is K; M, N and K may be
+    0. Returns int32 [M, N], as signs_a @ signs_b.T would: K − 2 · popcount(a xor b).
+    (`np.bitwise_count` counts the ones of each word.)
     """
     # Each pair of unequal bits turns a +1 of the sum into a −1. Pad bits are equal, both 0
     unequal = np.zeros((len(a_words), len(b_words)), dtype=np.int32)

@@ -409,6 +409,10 @@ def fold_precision(function, draw):
     sums = torch.tensor([[5.0, 5.0, 5.0, 5.0, -2.0], [5.0, 5.0, 5.0, 5.0, -3.0]]).double()
     wanted = torch.tensor([[-1.0, 1, -1, 1, 1], [-1, 1, -1, 1, -1]]).double()
     expect.equal(signs_of(threshold, direction, sums), wanted, "the answer for the sums 5, 5, 5, 5 and −2 or −3")
+    mean = torch.tensor([5 + 1e-9, 5 - 1e-9], dtype=torch.float64)
+    threshold, direction = fold(function, torch.ones_like(mean), 0 * mean, mean, torch.ones_like(mean), 0.0)
+    wanted = torch.tensor([[-1.0, 1.0]]).double()
+    expect.equal(signs_of(threshold, direction, torch.full((1, 2), 5.0).double()), wanted, "the signs of 5 and 5")
     # beta / gamma in float32 is 1/3 rounded up, and var + eps in float32 is 1: both move the crossing over an integer
     gamma, beta, mean, var = (
         torch.tensor([3.0, 1.0]),

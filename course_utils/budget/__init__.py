@@ -102,8 +102,8 @@ def latency_summary(samples: Sequence[float]) -> tuple[float, float, float]:
     """What to report of repeated timings: the median, and the quartiles as its spread.
 
     samples: at least one number, in any order and unit. Returns (median, lower quartile,
-    upper quartile), three floats in the unit of the samples: the percentiles 50, 25 and 75.
-    Percentile p of n sorted samples stands at position p/100 · (n − 1), counted from 0;
+    upper quartile), three numbers in the unit of the samples: the percentiles 50, 25 and
+    75. Percentile p of n sorted samples stands at position p/100 · (n − 1), counted from 0;
     between two samples it is interpolated linearly (NumPy's default). Every sample counts,
     and nothing is rounded: Python's floats are float64.
     """
@@ -125,7 +125,7 @@ def budget_report(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
       (or output feature);
       'macs', an int: the multiply-accumulate operations;
       'bytes', an int: the parameters in 32 bits each;
-      'joules', a float: `inference_energy` with Horowitz's prices PICOJOULES (mac 3.7 +
+      'joules', a number: `inference_energy` with Horowitz's prices PICOJOULES (mac 3.7 +
       0.9, sram 5, dram 640), where each MAC reads two words from SRAM (a weight and an
       input), each parameter is read from DRAM once, and each value that a layer puts out
       goes to DRAM and comes back, two accesses.

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_utils.plain_data import foreign
+
 
 class LawViolation(Exception):
     """A law does not hold. `expected` and `got` are shown beside the message, and the latest `calls`."""
@@ -60,11 +62,9 @@ def kind(value: Any) -> str:
     """A beginner's word for a value's type."""
     if value is None:
         return "None"
-    if isinstance(value, Tensor):
-        return "a tensor"
     if isinstance(value, np.ndarray):
         return "a NumPy array"
-    name = type(value).__name__
+    name = (foreign(value) or "tensor") if isinstance(value, Tensor) else type(value).__name__
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 

@@ -72,7 +72,7 @@ def decode_relative_index(gaps: Tensor, fillers: Tensor, length: int) -> Tensor:
     """The flat mask that `encode_relative_index` has encoded, from its two results.
 
     gaps: int64; fillers: bool; both [entries], or [0] if nothing is kept. length: how many
-    places the mask has. Returns the mask, [length], bool.
+    places the mask has, up to 2^24. Returns the mask, [length], bool.
     """
     positions = gaps.cumsum(0) - 1
     mask = torch.zeros(length, dtype=torch.bool)
@@ -83,10 +83,10 @@ def decode_relative_index(gaps: Tensor, fillers: Tensor, length: int) -> Tensor:
 def linear_centroids(weights: Tensor, count: int) -> Tensor:
     """First centroids for weight sharing: evenly from the least to the greatest weight.
 
-    Han 2016, section 3.2. weights: any shape, kept weights only (one may be 0); the sum and
-    the difference of any two are finite in their dtype. Returns [count], ascending, of that
-    dtype; one centroid is the midpoint. Rare large weights matter most, and only this start
-    gives them centroids of their own.
+    Han 2016, section 3.2. weights: any shape, any float dtype, kept weights only (one may
+    be 0); the sum and the difference of any two are finite in their dtype. Returns [count],
+    ascending, of that dtype; one centroid is the midpoint. Rare large weights matter most,
+    and only this start gives them centroids of their own.
     """
     low, high = weights.min().item(), weights.max().item()
     if count == 1:
@@ -98,7 +98,7 @@ def kmeans_1d(weights: Tensor, centroids: Tensor, steps: int) -> tuple[Tensor, T
     """Weight sharing: k-means on one layer's weights by Lloyd's steps (Han 2016, eq. 2).
 
     weights: [n], kept weights only (with the pruned zeros, zero would become a centroid),
-    however small; centroids: [count], the start, of the same dtype, in any order, not
+    however small; centroids: [count], the start, of the same float dtype, in any order, not
     necessarily different. A step assigns every weight to its nearest centroid (of equally
     near ones, the one with the lowest index) and moves each centroid to the mean of its
     weights, equal weights each counted; a centroid without weights stays where it is.
@@ -137,10 +137,10 @@ def centroid_gradient(gradient: Tensor, assignment: Tensor, count: int) -> Tenso
 def huffman_code(frequencies: Mapping[Hashable, float]) -> dict[Hashable, str]:
     """An optimal prefix code (Huffman 1952; Han 2016, section 4).
 
-    frequencies: how often each symbol occurs, positive, whole numbers or not; symbols are
-    whatever a dict takes as keys. Returns a string of '0' and '1' for each symbol: none is
-    the beginning of another, and no such code gives the whole text fewer bits; any optimal
-    code will do. A lone symbol gets one bit; no symbols give {}.
+    frequencies: how often each symbol occurs, from 10⁻⁹ to 10¹², whole numbers or not;
+    symbols are whatever a dict takes as keys. Returns a string of '0' and '1' for each
+    symbol: none is the beginning of another, and no such code gives the whole text fewer
+    bits; any optimal code will do. A lone symbol gets one bit; no symbols give {}.
     """
     if len(frequencies) == 1:
         return dict.fromkeys(frequencies, "0")

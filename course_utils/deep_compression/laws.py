@@ -381,8 +381,9 @@ def any_weights(function, draw):
 
 
 @linear_centroids.law(
-    "the dtype stays: float64 exactly, and float16",
-    hint="The first is the least weight, the last the greatest. If this law alone fails: hand the weights' dtype on.",
+    "the dtype stays: float64 exactly, float16 and bfloat16",
+    hint="The first is the least weight, the last the greatest. If this law alone fails: hand the weights' dtype on. "
+    "NumPy has no bfloat16: .double() first.",
 )
 def centroid_dtype(function, draw):
     weights = draw.normal(9, dtype=torch.float64)
@@ -390,8 +391,11 @@ def centroid_dtype(function, draw):
         wanted = np.linspace(weights.min().item(), weights.max().item(), count)
         wanted = torch.from_numpy(wanted) if count > 1 else ((weights.min() + weights.max()) / 2).reshape(1)
         expect.close(function(weights, count), wanted, rtol=1e-12, atol=1e-14)
-        half = weights.half()  # not bfloat16, which NumPy does not have
-        expect.close(function(half, count), wanted.half(), atol=4e-3)
+        for dtype in HALVES:
+            half = weights.to(dtype)
+            low, high = half.min().item(), half.max().item()
+            evenly = np.linspace(low, high, count) if count > 1 else np.array([(low + high) / 2])
+            expect.close(function(half, count), torch.from_numpy(evenly).to(dtype), atol=4 * torch.finfo(dtype).eps)
 
 
 def cluster_inputs(draw: Draw, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
@@ -546,7 +550,7 @@ def one_cluster(function, draw):
 
 
 @kmeans_1d.law(
-    "the dtype stays: float32, float16; means of 3,000 weights are exact; step 31 is still a step",
+    "the dtype stays, half precision too; means of 3,000 weights are exact; step 31 is still a step",
     hint="The mean of all of its weights. If this law alone fails: sum in float64, then go back; take every step.",
     trials=1,
 )
@@ -554,9 +558,11 @@ def means_of_many(function, draw):
     weights = draw.normal(3000, scale=0.05) + 3.0
     got, _ = clusters(function, weights, torch.tensor([2.0, 90.0]), 1)
     expect.close(got, torch.tensor([np.mean(weights.numpy(), dtype=np.float64), 90.0], dtype=torch.float32), rtol=2e-5)
-    half = weights.half()  # not bfloat16, which NumPy does not have
-    got, _ = clusters(function, half, torch.tensor([2.0, 90.0]).half(), 1)
-    expect.close(got, torch.tensor([half.double().mean().item(), 90.0]).half(), "each of the centroids")
+    for dtype in HALVES:
+        half = (600 * weights).to(dtype)  # whose sum float16 does not hold
+        got, _ = clusters(function, half, torch.tensor([1e3, 5e4], dtype=dtype), 1)
+        wanted = torch.tensor([half.double().mean().item(), 5e4], dtype=torch.float64)
+        expect.close(got, wanted.to(dtype), "each of the centroids")
     weights, start = slow_weights(draw, 8)
     got, _ = clusters(function, weights, start, 31)
     expect.close(got, lloyd(weights, start, 31), "each of the centroids after 31 steps", rtol=0, atol=1e-12)
@@ -1249,8 +1255,10 @@ def dtypes_again(function, draw):
     state, masks = draw_network(draw, torch.float64, values=7)
     state |= {"count": torch.tensor(draw.integer(0, 99)), "scale": draw.normal(1).squeeze(), "on": draw.mask(3)}
     state |= {"half": draw.normal(2, 3).half(), "single": draw.normal(1, 1, 2)}
-    state |= {"diverged": torch.tensor([math.nan, math.inf, -math.inf])}
-    expect_state(function(write_file(draw, state, masks, 3)), state, masks)
+    state |= {"diverged": torch.tensor([math.nan, math.inf, -math.inf, -0.0])}
+    got = function(write_file(draw, state, masks, 3))
+    expect_state(got, state, masks)
+    expect.equal(got["diverged"].signbit(), state["diverged"].signbit(), "which numbers of a tensor have a minus sign")
 
 
 @decompress.law(

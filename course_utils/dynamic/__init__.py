@@ -33,10 +33,10 @@ def prediction_entropy(logits: Tensor) -> Tensor:
 def exit_index(logits_per_exit: Sequence[Tensor], thresholds: Sequence[float]) -> Tensor:
     """At which exit each example leaves (BranchyNet, algorithm 1).
 
-    logits_per_exit: for each of E exits [batch, classes]; thresholds: E − 1 numbers, in
-    nats, as the last exit has none. Returns [batch], int64: the first exit, counted from 0,
-    whose entropy is strictly below its threshold, else the last. So a threshold of 0 lets
-    nobody out, and one of infinity everybody.
+    logits_per_exit: for each of E exits [batch, classes], batch ≥ 1; thresholds: E − 1
+    numbers, in nats, as the last exit has none. Returns [batch], int64: the first exit,
+    counted from 0, whose entropy is strictly below its threshold, else the last. So a
+    threshold of 0 lets nobody out, and one of infinity everybody.
     """
     last = len(thresholds)
     exits = torch.full((len(logits_per_exit[0]),), last)
@@ -114,9 +114,9 @@ def skip_gate(gate_logits: Tensor, noise: Tensor) -> Tensor:
 def expected_cost(gate_probabilities: Tensor, costs: Tensor) -> Tensor:
     """What a network with gates costs in the mean, to be added to its loss.
 
-    gate_probabilities: [batch, L], that each gate is open; costs: [L], of the blocks behind
-    the gates, in any unit, of the same dtype. Returns a scalar: the batch mean of Σ_l p_l ·
-    c_l. Differentiable in both.
+    gate_probabilities: [batch, L], L ≥ 1, that each gate is open; costs: [L], of the blocks
+    behind the gates, in any unit, of the same dtype. Returns a scalar: the batch mean of
+    Σ_l p_l · c_l. Differentiable in both.
     """
     return (gate_probabilities * costs).sum(dim=-1).mean()
 
@@ -126,10 +126,10 @@ def expected_reward(gate_probabilities: Tensor, rewards: Tensor) -> Tensor:
 
     Its gradient is what REINFORCE (unit 10) estimates.
 
-    gate_probabilities: [batch, L], that each gate is open; rewards: [batch, 2^L], of the
-    same dtype: column i is the reward of setting i, in which gate l is open if and only if
-    bit l of i (which is worth 2^l) is 1. Returns a scalar: the batch mean of Σ_i P(setting
-    i) · reward_i. Differentiable in both, where probabilities are 0 or 1 too.
+    gate_probabilities: [batch, L], L ≥ 1, that each gate is open; rewards: [batch, 2^L], of
+    the same dtype: column i is the reward of setting i, in which gate l is open if and only
+    if bit l of i (which is worth 2^l) is 1. Returns a scalar: the batch mean of Σ_i
+    P(setting i) · reward_i. Differentiable in both, where probabilities are 0 or 1 too.
     """
     probability = torch.ones_like(rewards[:, :1])
     for opens in gate_probabilities.unsqueeze(-1).unbind(dim=1):
@@ -166,11 +166,11 @@ def early_exit_predict(
 ) -> tuple[Tensor, Tensor]:
     """Classify, computing for each example no more than it needs (BranchyNet, algorithm 1).
 
-    inputs: [batch, ...]; stages, heads: for each of E exits the parameters of a stage, and
-    of the MLP that classifies what the stage gives: hidden = run_stage(stage, hidden),
-    logits = mlp_forward(head, hidden), both of `course_utils.models`. thresholds: E − 1
-    numbers, in nats, which act as in `exit_index`. Only the examples that have not left
-    enter the next stage, and a stage (or head) that nobody enters is not run. Returns
+    inputs: [batch, ...], batch ≥ 1; stages, heads: for each of E exits the parameters of a
+    stage, and of the MLP that classifies what the stage gives: hidden = run_stage(stage,
+    hidden), logits = mlp_forward(head, hidden), both of `course_utils.models`. thresholds:
+    E − 1 numbers, in nats, which act as in `exit_index`. Only the examples that have not
+    left enter the next stage, and a stage (or head) that nobody enters is not run. Returns
     (classes, exits), both [batch], int64, in the order of the inputs: the class of the
     largest logit at the exit where an example left, and the number of that exit.
     """

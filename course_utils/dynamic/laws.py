@@ -14,6 +14,7 @@ from torch.distributions import Categorical
 from course_utils.checks import expect
 from course_utils.checks.draw import Draw
 from course_utils.checks.engine import Unit
+from course_utils.checks.expect import HALVES
 from course_utils.models import mlp_forward, run_stage
 
 unit = Unit("dynamic")
@@ -83,6 +84,9 @@ def entropy_of_extremes(function, draw):
     for dtype in FLOATS:
         rows = torch.tensor([[1e4, -1e4, -1e4], [-1e4, -1e4, -1e4], [1e4, 1e4, -1e4], [0, -1e4, 1e4]], dtype=dtype)
         near(function(rows), torch.tensor([0, math.log(3), math.log(2), 0], dtype=dtype))
+        undecided = torch.tensor([[0.0, 1.0, -1.0]], dtype=dtype)
+        for shift in (-200.0, 200.0):
+            near(function(undecided + shift), entropy(undecided).to(dtype), f"the entropy after adding {shift:g}")
 
 
 @prediction_entropy.law(
@@ -102,7 +106,7 @@ def entropy_of_the_sure(function, draw):
     trials=1,
 )
 def entropy_in_half(function, draw):
-    for dtype in (torch.float16, torch.bfloat16):
+    for dtype in HALVES:
         got = function(torch.tensor([[0.0, 0.0, 0.0, 0.0], [9.0, 0.0, 0.0, 0.0]], dtype=dtype))
         expect.same_kind(got, torch.zeros(2, dtype=dtype))
         expect.close(got.float(), torch.tensor([math.log(4), 0.0037]), "the entropy", rtol=2e-2, atol=6e-3)
@@ -133,6 +137,8 @@ def exit_example(function, draw):
         first, second, third = (0.99, 0.9, 0.5, 0.5, 0.99), (0.5, 0.9, 0.5, 0.99, 0.5), (0.5, 0.5, 0.5, 0.99, 0.99)
         logits = [rising(*row, dtype=dtype) for row in (first, second, third)]
         expect.equal(function(logits, [0.1, 0.5]), torch.tensor([0, 1, 2, 1, 0]), "the exits")
+        got = function(logits, [0.1, 0.3])  # the fourth's mean over two exits is 0.37
+        expect.equal(got, torch.tensor([0, 2, 2, 1, 0]), "the exits for thresholds 0.1 and 0.3")
 
 
 @exit_index.law(
@@ -146,6 +152,10 @@ def exit_limits(function, draw):
         ([0.0, 0.0], [2, 2]), ([0.0, math.inf], [1, 1]), ([math.inf, 0.0], [0, 0]), ([1e-30, 1e-30], [0, 2]),
     ):  # fmt: skip
         expect.equal(function([sure] * 3, thresholds), torch.tensor(wanted), f"the exits for thresholds {thresholds}")
+    even = torch.zeros(1, 2, dtype=DOUBLE)
+    for difference, wanted in ((-1e-9, 1), (1e-9, 0)):
+        got = function([even, even], [math.log(2) + difference])
+        expect.equal(got, torch.tensor([wanted]), f"the exit for a threshold of ln 2 {difference:+g}, in float64,")
 
 
 @exit_index.law(
@@ -206,6 +216,9 @@ def joint_example(function, draw):
     logits = [rising(0.75, 0.75), torch.zeros(2, 2)]
     got = function(logits, torch.tensor([1, 0]), [1.0, 0.3])
     expect.close(got, torch.tensor(0.5 * math.log(4 / 3) + 0.5 * math.log(4) + 0.3 * math.log(2)))
+    for dtype in HALVES:
+        got = function([torch.zeros(2, 2, dtype=dtype)], torch.tensor([1, 0]), [1.0])
+        expect.close(got, torch.tensor(math.log(2), dtype=dtype), f"the loss in {dtype}")
 
 
 @joint_exit_loss.law(
@@ -398,6 +411,8 @@ def choose_strict(function, draw):
     got = function(torch.tensor([[0.5, 0.25]]), bools("01", "11"), [1, 10], 99, [0.75, 0.5])
     expect.equal(got, [0.5], "the thresholds")
     refuses(function, torch.zeros(1, 2), bools("11", "11"), [1, 10], 9, [0.0])
+    close_by = torch.tensor([[0.5, 0.5 - 1e-12]], dtype=DOUBLE)
+    expect.equal(function(close_by, bools("01", "10"), [1, 10], 99, [0.75, 0.5]), [0.5], "the thresholds, in float64,")
 
 
 # --- 6.5a skip_gate ---------------------------------------------------------------------------------------------------
@@ -413,6 +428,9 @@ def gate_example(function, draw):
         logits = torch.tensor([2.0, -1.0, 0.0, 0.5, -0.5, 1e-9], dtype=dtype)
         noise = torch.tensor([0.0, 0.0, 0.0, -1.0, 1.0, 0.0], dtype=dtype)
         expect.close(function(logits, noise), torch.tensor([1.0, 0, 0, 0, 1, 1], dtype=dtype), "the gates")
+    for dtype in HALVES:
+        logits = torch.tensor([2.0, -1.0, 0.0, 0.5], dtype=dtype)
+        expect.equal(function(logits, 0 * logits), torch.tensor([1.0, 0, 0, 1], dtype=dtype), f"the gates in {dtype}")
 
 
 @skip_gate.law(
@@ -474,7 +492,9 @@ def gate_extremes(function, draw):
 def cost_example(function, draw):
     got = function(torch.tensor([[0.5, 1.0, 0.0], [0.0, 0.2, 1.0]]), torch.tensor([2.0, 3.0, 5.0]))
     expect.close(got, torch.tensor(4.8), "the cost")
-    expect.close(function(torch.tensor([[0.25]]), torch.tensor([8.0])), torch.tensor(2.0), "the cost of one gate")
+    for dtype in (torch.float32, *HALVES):
+        got = function(torch.tensor([[0.25]], dtype=dtype), torch.tensor([8.0], dtype=dtype))
+        expect.close(got, torch.tensor(2.0, dtype=dtype), "the cost of one gate")
 
 
 @expected_cost.law(
@@ -517,9 +537,9 @@ def cost_gradient(function, draw):
 def reward_example(function, draw):
     rewards = torch.tensor([[1.0, 10.0, 100.0, 1000.0]])
     expect.close(function(torch.tensor([[0.2, 0.9]]), rewards), torch.tensor(252.28), "the mean reward")
-    expect.close(
-        function(torch.tensor([[0.25]]), torch.tensor([[4.0, 8.0]])), torch.tensor(5.0), "the mean reward of one gate"
-    )
+    for dtype in (torch.float32, *HALVES):
+        got = function(torch.tensor([[0.25]], dtype=dtype), torch.tensor([[4.0, 8.0]], dtype=dtype))
+        expect.close(got, torch.tensor(5.0, dtype=dtype), "the mean reward of one gate")
 
 
 @expected_reward.law(
@@ -610,7 +630,7 @@ def expect_layer(got: Any, weight: Tensor, bias: Tensor) -> None:
     trials=1,
 )
 def slim_example(function, draw):
-    for dtype in (*FLOATS, torch.float16):
+    for dtype in (*FLOATS, *HALVES):
         weight, bias = numbered(4, 6, dtype=dtype)
         got = function(weight, bias, 1 / 3, 0.5)
         expect_layer(got, torch.tensor([[0, 1], [6, 7]], dtype=dtype), torch.tensor([-1, -2], dtype=dtype))
@@ -749,6 +769,9 @@ def predict_limits(function, draw):
     sure = {"fc.weight": torch.zeros(4, 36), "fc.bias": torch.tensor([0.0, 1e4, 0.0, 0.0])}
     classes, exits = predictions(function(inputs, stages, [sure, *heads[1:]], [0.0, 0.0]), batch)
     expect.equal(exits, torch.full((batch,), 2), "the exits of images that are sure (entropy 0), for thresholds 0,")
+    even = {"fc.weight": torch.zeros(2, 36, dtype=DOUBLE), "fc.bias": torch.zeros(2, dtype=DOUBLE)}
+    _, exits = predictions(function(inputs[:1].double(), [{}, {}], [even, even], [math.log(2) + 1e-9]), 1)
+    expect.equal(exits, torch.tensor([0]), "the exit for a threshold of ln 2 + 1e-9, in float64,")
 
 
 @early_exit_predict.law(

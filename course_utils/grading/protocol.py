@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.plain_data import laid_out
+from course_utils.plain_data import DTYPES, foreign, laid_out
 
 MAX_BYTES = 32 * 2**20  # of a frame
 MAX_DEPTH = 24
@@ -30,21 +30,7 @@ MAX_INT_BYTES = 1_700  # Python refuses to print integers of more than 4,300 dig
 LIST, TUPLE, DICT, TENSOR, ARRAY, INTEGER = range(6)
 HEADER = struct.Struct(">I")
 
-TENSOR_DTYPES = {
-    str(dtype).removeprefix("torch."): dtype
-    for dtype in (
-        torch.bool,
-        torch.uint8,
-        torch.int8,
-        torch.int16,
-        torch.int32,
-        torch.int64,
-        torch.float16,
-        torch.bfloat16,
-        torch.float32,
-        torch.float64,
-    )
-}
+TENSOR_DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 ARRAY_DTYPE = re.compile(r"\|b1|\|[iu]1|<[iu][248]|<f[248]|<U\d{1,6}")
 
 
@@ -82,15 +68,14 @@ def _encode(value: Any, depth: int) -> Any:
             raise NotPlain("an integer of more than 4,000 digits")
         return [INTEGER, value.to_bytes(size, "big", signed=True)]
     if kind is Tensor:
-        name = str(value.dtype).removeprefix("torch.")
-        if name not in TENSOR_DTYPES or value.layout is not torch.strided or value.device.type != "cpu":
-            raise NotPlain(f"{value.layout} {name} tensor".removeprefix("torch.strided "))
+        if strange := foreign(value):
+            raise NotPlain(strange)
         bare = value.detach().resolve_neg()
         if value.dtype is torch.bfloat16:  # which NumPy does not know
             bare = bare.view(torch.int16)
         return [
             TENSOR,
-            name,
+            str(value.dtype).removeprefix("torch."),
             value.requires_grad,
             list(value.shape),
             bare.numpy().tobytes(),

@@ -7,7 +7,6 @@ import __future__
 
 import ast
 import asyncio
-import contextlib
 import functools
 import io
 import linecache
@@ -125,7 +124,7 @@ class Session:
                 protocol.send(self.channel, {"foreign": str(error.kind)[:80], "printed": ""})
             except EOFError:
                 return
-            except Exception as error:  # nothing is sent yet: it cannot be packed (a nested tensor has no shape)
+            except Exception as error:  # nothing is sent yet: it cannot be packed
                 protocol.send(self.channel, {"error": self.describe(error), "printed": ""})
 
     def load(self, cells: list[str], secondary: list[int], names: list[str]) -> dict[str, Any]:
@@ -175,9 +174,8 @@ class Session:
         try:
             with torch.enable_grad():
                 value = getattr(self.module, name)(*args, **kwargs)
-            with contextlib.suppress(NotImplementedError):  # a sparse tensor has no memory to look at, and is refused
-                if shares(value, [args, kwargs]):
-                    reply["shares"] = True
+            if shares(value, [args, kwargs]):
+                reply["shares"] = True
             roots = [tensor for tensor in tensors(value) if tensor.requires_grad]
             if leaves and roots:
                 self.graphs[id] = (roots, leaves)

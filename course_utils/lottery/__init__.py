@@ -74,10 +74,10 @@ def reinitialize(
     Random reinitialization. initial, masks: as for `rewind`. Every tensor with a mask is
     drawn anew, each entry for itself, from a normal distribution with mean 0 and the
     standard deviation of that tensor's own initial values (all of them, at least two; those
-    outside the mask too), and is then 0 outside its mask; all else is as in `initial`. The
-    same seed, 0 too, gives the same draw, in every process, another seed another one.
-    Returns a whole new state, dtypes as they were, which shares no memory with the initial
-    one.
+    outside the mask too; divided by n or n − 1), and is then 0 outside its mask; all else
+    is as in `initial`. The same seed, 0 too, gives the same draw, in every process, another
+    seed another one. Returns a whole new state, dtypes as they were, which shares no memory
+    with the initial one.
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = {

@@ -40,7 +40,8 @@ def switch_gate(logits: Tensor) -> tuple[Tensor, Tensor]:
     logits: [tokens, experts], of any float dtype. Returns (expert [tokens], int64; gate
     [tokens], of the logits' dtype): the expert of the largest logit (any of those whose
     probabilities are equal once they are rounded), and its probability in the softmax over
-    all experts. The gate is differentiable in the logits.
+    all experts. The gate's gradient by the logits is that of this expert's probability,
+    where logits are equal too.
     """
     expert = logits.argmax(dim=-1)
     probabilities = torch.softmax(logits, dim=-1)
@@ -118,12 +119,12 @@ def dispatch(
 ) -> tuple[Tensor, Tensor]:
     """Send tokens to their experts' buffers, first come first served (Fedus 2022, 2.2).
 
-    tokens: [tokens, width], none or more, of any float dtype, finite; assignment: [tokens],
-    int64, from 0 to num_experts − 1; capacity: slots of each expert, 0 or more. Returns
-    (buffer [num_experts, capacity, width], of the tokens' dtype; positions [tokens],
-    int64): the t-th token of an expert stands in its slot t, counted from 0, and empty
-    slots are 0; positions says in which slot a token stands, −1 for tokens that came when
-    their expert was full. The buffer is differentiable in the tokens.
+    tokens: [tokens, width], 0 to 10,000 of them, of any float dtype, finite; assignment:
+    [tokens], int64, from 0 to num_experts − 1; capacity: slots of each expert, 0 or more.
+    Returns (buffer [num_experts, capacity, width], of the tokens' dtype; positions
+    [tokens], int64): the t-th token of an expert stands in its slot t, counted from 0, and
+    empty slots are 0; positions says in which slot a token stands, −1 for tokens that came
+    when their expert was full. The buffer is differentiable in the tokens.
     """
     chosen = F.one_hot(assignment, num_experts)
     # Tokens with the same expert up to and including this one, minus itself
@@ -175,10 +176,11 @@ def hash_route(token_ids: Tensor, num_experts: int) -> Tensor:
     """A router that learns nothing: a hash of the token's id (Roller 2021; Knuth's hash).
 
     token_ids: integers from 0 to 2³¹ − 1, of any shape and integer dtype; 1 ≤ num_experts ≤
-    2³². Returns experts, int64, of the same shape: (id · 2654435761 mod 2³²) mod
-    num_experts.
+    2³¹. Returns experts, int64, of the same shape: ⌊h · num_experts / 2³²⌋, exactly, with
+    h = id · 2654435761 mod 2³². It is h's high bits that are mixed: the low ones are those
+    of the id again, so that h mod 8 sends every eighth id to the same expert.
     """
-    return token_ids.long() * 2654435761 % 2**32 % num_experts
+    return (token_ids.long() * 2654435761 % 2**32 * num_experts) >> 32
 
 
 def reinforce_loss(
@@ -219,13 +221,14 @@ def moe_layer(
     """A sparse feed-forward layer: k of E experts for each token (Fedus 2022, section 2).
 
     tokens: [tokens, width]; router_weight: [width, experts]; w1: [experts, width, hidden];
-    w2: [experts, hidden, width]. The router's logits are tokens @ router_weight; expert e
-    computes relu(x @ w1[e]) @ w2[e]. A token goes to its k experts of the largest logits.
-    The gate is, for k = 1, that of `switch_gate`; for k > 1 the softmax over the k chosen
-    logits. Every expert has `capacity(tokens, experts, k, capacity_factor)` slots, for all
-    choices together; with a factor of 0 there are none. They are given first to the tokens'
-    first choices, in the order of the tokens, then to their second choices, and so on. What
-    is dropped adds 0, and the token's other gates stay as they are.
+    w2: [experts, hidden, width]; all finite. The router's logits are tokens @
+    router_weight; expert e computes relu(x @ w1[e]) @ w2[e]. A token goes to its k experts
+    of the largest logits. The gate is, for k = 1, that of `switch_gate`; for k > 1 the
+    softmax over the k chosen logits. Every expert has
+    `capacity(tokens, experts, k, capacity_factor)` slots, for all choices together; with a
+    factor of 0 there are none. They are given first to the tokens' first choices, in the
+    order of the tokens, then to their second choices, and so on. What is dropped adds 0,
+    and the token's other gates stay as they are.
 
     Returns (output [tokens, width], auxiliary loss): the sum of the gated outputs, and
     `switch_loss` of the softmax over all logits, where f counts all k choices of all

@@ -162,8 +162,9 @@ def top_k_extremes(function, draw):
 def top_k_gradient(function, draw):
     clean, weights = apart(draw, 3, 5), draw.normal(3, 5, dtype=DOUBLE)
     std, noise = draw.rand(3, 5, low=0.01, high=0.02, dtype=DOUBLE), draw.normal(3, 5, dtype=DOUBLE)
-    for k in (3, 1):
-        slopes(draw, lambda c, s: (weights * function(c, s, noise, k)).sum(), clean, std)  # noqa: B023
+    for k, experts in ((3, 5), (1, 5), (2, 4)):
+        parts = [part[:, :experts] for part in (clean, std)]
+        slopes(draw, lambda c, s: (weights[:, :experts] * function(c, s, noise[:, :experts], k)).sum(), *parts)  # noqa: B023
 
 
 # --- 10.1b switch_gate ------------------------------------------------------------------------------------------------
@@ -193,7 +194,8 @@ def switch_chooses(function, draw):
 
 @switch_gate.law(
     "the router learns: the gate's gradient by the logits is not 0, and right",
-    hint="Do not renormalize over the chosen one: that gate is always 1, and its gradient 0. No .detach().",
+    hint="Do not renormalize over the chosen one: that gate is always 1, and its gradient 0. No .detach(). Take the "
+    "gate at the expert's place: .amax() shares its gradient among equals, and those of equal logits cancel.",
     trials=1,
 )
 def switch_gradient(function, draw):
@@ -203,6 +205,11 @@ def switch_gradient(function, draw):
     variable = logits.clone().requires_grad_()
     slope = expect.gradient(function(variable)[1], variable)
     expect.true((slope.abs().sum(-1) > 0).all(), "a token's gate has no gradient by its logits", got=slope)
+    equal = torch.zeros(2, 3, dtype=DOUBLE, requires_grad=True)  # as in a router that starts at 0
+    form = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=DOUBLE)
+    expert, gate = pair(function(equal), *form, ("the expert", "the gate"))
+    wanted = (torch.nn.functional.one_hot(expert, 3).double() - 1 / 3) / 3
+    precise(expect.gradient(gate, equal), wanted, "the gradient by equal logits")
 
 
 @switch_gate.law(
@@ -603,34 +610,51 @@ def choice_gradient(function, draw):
 
 @hash_route.law(
     "the worked examples; integers of any shape and integer dtype come in, int64 goes out",
-    hint="Convert to int64 first: the product needs 63 bits. Not every % is the same: mod 2³², then mod E.",
+    hint="Convert to int64 first: the product needs 63 bits. First mod 2³², then times E, then the part above 32 bits.",
     trials=1,
 )
 def hash_examples(function, draw):
     ids = torch.tensor([[0, 1, 2, 3], [10, 97, 12345, 2**31 - 1]])
-    wanted = torch.tensor([[0, 1, 6, 7], [4, 3, 1, 3]])
-    for dtype in (torch.int64, torch.int32):
-        expect.equal(function(ids.to(dtype), 10), wanted)
-    expect.equal(function(torch.tensor([5, 250], dtype=torch.uint8), 10), torch.tensor([7, 6]))
+    for experts, wanted in (
+        (10, [[0, 6, 2, 8], [1, 9, 6, 8]]),
+        (8, [[0, 4, 1, 6], [1, 7, 5, 7]]),
+        (7, [[0, 4, 1, 5], [1, 6, 4, 6]]),
+    ):
+        for dtype in (torch.int64, torch.int32):
+            expect.equal(function(ids.to(dtype), experts), torch.tensor(wanted), f"the experts of {experts}")
+    expect.equal(function(torch.tensor([5, 250], dtype=torch.uint8), 10), torch.tensor([0, 5]))
     for dtype in (torch.int8, torch.int16):
-        expect.equal(function(torch.tensor([10, 97], dtype=dtype), 10), torch.tensor([4, 3]))
-    expect.equal(function(torch.tensor(1), 7), torch.tensor(2654435761 % 7), "the expert of a single id")
+        expect.equal(function(torch.tensor([10, 97], dtype=dtype), 10), torch.tensor([1, 9]))
+    expect.equal(function(torch.tensor(1), 7), torch.tensor(2654435761 * 7 >> 32), "the expert of a single id")
+    expect.equal(
+        function(torch.tensor([1]), 7), torch.tensor([2654435761 * 7 >> 32]), "the experts of a list of one id"
+    )
 
 
 @hash_route.law(
-    "with E = 2³² the hash of a sum is the sum of the hashes, mod 2³²; another E takes its remainder",
-    hint="(id · 2654435761 mod 2³²) mod E, in whole numbers: a float has too few digits.",
+    "neighbouring ids do not go round: the first 64 fall on 8 experts without a period",
+    hint="Of h = id · 2654435761 mod 2³² the high bits choose, ⌊h · E / 2³²⌋: its low bits are only the id's again.",
+    trials=1,
+)
+def hash_is_no_round(function, draw):
+    got = function(torch.arange(64), 8)
+    expect.same_kind(got, torch.zeros(64, dtype=torch.int64))
+    for period in (1, 2, 4, 8, 16, 32):
+        same = int((got[period:] == got[:-period]).sum())
+        expect.true(same < 64 - period, f"the expert of id i is that of id i + {period}, for every i", got=got)
+
+
+@hash_route.law(
+    "half of 2·E experts are E; with E = 2³¹ the choice is the hash itself, without its last bit",
+    hint="⌊(id · 2654435761 mod 2³²) · E / 2³²⌋, in whole numbers: a float has too few digits.",
     trials=2,
 )
 def hash_structure(function, draw):
-    a, b = (torch.from_numpy(draw.rng.integers(0, 2**30, 20)) for _ in range(2))
-    whole = 2**32
-    left, right, both = (function(ids, whole) for ids in (a, b, a + b))
-    expect.same_kind(left, a)
-    expect.equal(both, (left + right) % whole, "the hash of the sum")
-    expect.equal(function(torch.tensor([1]), whole), torch.tensor([2654435761]), "the hash of 1")
+    ids = torch.from_numpy(draw.rng.integers(0, 2**31, 40))
+    whole = function(ids, 2**31)
+    expect.equal(whole, torch.tensor([id * 2654435761 % 2**32 // 2 for id in ids.tolist()]), "the choice among 2³¹")
     experts = draw.integer(2, 64)
-    expect.equal(function(a, experts), left % experts, f"the choice among {experts}")
+    expect.equal(function(ids, experts), function(ids, 2 * experts) // 2, f"the choice among {experts}", calls=2)
 
 
 # --- 10.9 reinforce_loss ----------------------------------------------------------------------------------------------
@@ -876,3 +900,8 @@ def layer_gradient(function, draw):
         return (weights * output).sum() + 3 * auxiliary
 
     slopes(draw, cost, *inputs)
+    equal, *others = probe(torch.zeros(1, 3, dtype=DOUBLE))
+    equal.requires_grad_()
+    gates = function(equal, *others, 1, 9.0)[0][:, 1:]
+    wanted = ((gates.detach() > 0).double() - 1 / 3) / 3
+    precise(expect.gradient(gates, equal)[:, 1:], wanted, "the gradient of the gate by equal logits")

@@ -187,12 +187,16 @@ def check_cell(cell: NotebookNode, exercises: dict[str, Exercise], source: Path)
 
 
 def answer_cell(question: NotebookNode) -> NotebookNode:
-    """The cell for the answer to a reflection question, graded by hand."""
+    """The cell for the answer to a reflection question, graded by hand.
+
+    Its id is made of the question's words, or is the one that the source states as `answer`: a question that gets other
+    words keeps its answers, and their points in the gradebook.
+    """
     cell = nbformat.v4.new_markdown_cell(
         "*Your answer here (one point, graded by hand).*", metadata={"tags": ["answer"]}
     )
     digest = hashlib.sha256(question.source.encode()).hexdigest()[:8]
-    cell.id = f"answer_{digest}"
+    cell.id = question.metadata.pop("answer", f"answer_{digest}")
     cell.metadata.nbgrader = nbgrader_metadata(cell.id, grade=True, solution=True, points=1)
     return cell
 

@@ -28,8 +28,8 @@ def mean_activation(activations: Tensor) -> Tensor:
     """Mean activation of each channel, over the batch and over space.
 
     Molchanov 2017, section 2.2. activations: [batch, channels, ...], with any number of
-    axes of space, or none. Returns [channels], signed, of the same dtype, also where a
-    channel's sum is more than float16 holds.
+    axes of space, or none, of any float dtype. Returns [channels], signed, of the same
+    dtype, also where a channel's sum is more than float16 holds.
     """
     return activations.transpose(0, 1).flatten(1).mean(dim=1)
 
@@ -37,9 +37,9 @@ def mean_activation(activations: Tensor) -> Tensor:
 def average_percentage_of_zeros(activations: Tensor) -> Tensor:
     """APoZ of each channel: how large a part of its activations is exactly 0.
 
-    Hu 2016, eq. 1. activations: [batch, channels, ...]. Returns [channels], a fraction from
-    0 to 1 over batch and space, in the dtype of the activations. NaN is not 0. A high APoZ
-    means a channel that is of little use.
+    Hu 2016, eq. 1. activations: [batch, channels, ...], any float dtype. Returns
+    [channels], a fraction from 0 to 1 over batch and space, in the dtype of the
+    activations. NaN is not 0. A high APoZ means a channel that is of little use.
     """
     zeros = activations.transpose(0, 1).flatten(1) == 0
     return zeros.to(activations.dtype).mean(dim=1)
@@ -48,11 +48,11 @@ def average_percentage_of_zeros(activations: Tensor) -> Tensor:
 def activation_entropy(activations: Tensor, bins: int) -> Tensor:
     """Entropy, in nats, of each channel's average response (Luo 2017, section 3.2).
 
-    activations: [batch, channels, ...]. A channel's response to an example is its mean over
-    space. Over the batch, the responses are put into `bins` equal bins from the channel's
-    smallest response to its largest, as `numpy.histogram` does: a value on an inner edge
-    belongs to the upper bin, the largest to the last. Returns [channels], same dtype; a
-    channel whose response is constant has entropy 0.
+    activations: [batch, channels, ...], any float dtype. A channel's response to an example
+    is its mean over space. Over the batch, the responses are put into `bins` equal bins
+    from the channel's smallest response to its largest, as `numpy.histogram` does: a value
+    on an inner edge belongs to the upper bin, the largest to the last. Returns [channels],
+    same dtype; a channel whose response is constant has entropy 0.
     """
     batch, channels = activations.shape[:2]
     responses = activations.reshape(batch, channels, -1).mean(dim=2)
@@ -68,9 +68,10 @@ def activation_entropy(activations: Tensor, bins: int) -> Tensor:
 def taylor_saliency(activations: Tensor, gradients: Tensor) -> Tensor:
     """How much the loss would change to first order if a channel were 0, per position.
 
-    Molchanov 2017, eq. 8. activations and the loss's gradients by them: [batch, channels,
-    ...], of one dtype. Returns [channels], same dtype: for each example the absolute value
-    of the mean over space of activation times gradient, then the mean over the batch.
+    Molchanov 2017, eq. 8. activations and the loss's gradients by them:
+    [batch, channels, ...], of one float dtype. Returns [channels], same dtype: for each
+    example the absolute value of the mean over space of activation times gradient, then the
+    mean over the batch.
     """
     # |1/M · Σ_m ∂E/∂a_m · a_m|, M positions
     products = (activations * gradients).reshape(*activations.shape[:2], -1)
@@ -92,9 +93,9 @@ def backpropagate_curvature(
     the hidden layers' pre-activations, [batch, out], are one fewer than the weights.
     output_gradient and output_curvature are the first and second derivatives of each
     example's own loss by the last layer's pre-activations, [batch, out]. All are of one
-    dtype. Returns a list of curvatures, each of the shape and dtype of its weight: ∂²E/∂w²,
-    mean over the batch. Second derivatives by two different units of a layer are neglected,
-    as in the paper.
+    float dtype. Returns the curvatures in this order, each of the shape and dtype of its
+    weight: ∂²E/∂w², mean over the batch. Second derivatives by two different units of a
+    layer are neglected, as in the paper.
     """
     # ∂E/∂a and ∂²E/∂a², a the pre-activations of a layer
     gradient, curvature = output_gradient, output_curvature
@@ -117,7 +118,7 @@ def obd_saliency(weight: Tensor, curvature: Tensor) -> Tensor:
     """By how much the loss would rise if a weight were deleted, to second order.
 
     LeCun 1990, section 2.1. weight and curvature (∂²E/∂w² of each weight): of one shape,
-    any, and one dtype. Returns a tensor of that shape and dtype, negative where the
+    any, and one float dtype. Returns a tensor of that shape and dtype, negative where the
     curvature is.
     """
     # s_k = ½ h_kk w_k²
@@ -131,7 +132,7 @@ def predicted_loss_increase(
     """By how much the loss should rise when all weights outside the masks are deleted.
 
     It is the sum of their saliencies; what is kept adds nothing, NaN and infinity included.
-    saliencies: by parameter name, at least one, any shapes, of one dtype. masks: bool
+    saliencies: by parameter name, at least one, any shapes, of one float dtype. masks: bool
     tensors by the same names, of the same shapes, True where a weight is kept. Returns a
     scalar tensor of the saliencies' dtype.
     """
@@ -142,8 +143,8 @@ def predicted_loss_increase(
 def keep_top(saliencies: dict[str, Tensor], keep_fraction: float) -> dict[str, Tensor]:
     """Masks that keep the most salient weights, all tensors together.
 
-    saliencies: by parameter name, n entries in all. keep_fraction: from 0 to 1. Returns
-    bool masks by the same names, of the same shapes, with exactly
+    saliencies: by parameter name, of one float dtype, n entries in all. keep_fraction: from
+    0 to 1. Returns bool masks by the same names, of the same shapes, with exactly
     `round(keep_fraction * n)` entries True (Python's round): those of the largest saliency,
     sign included. Among equals the first are kept, in the order of the dict and, in a
     tensor, row by row.
@@ -163,12 +164,13 @@ def obd_prune(
     """One round of Optimal Brain Damage: delete the weights of the smallest saliency.
 
     LeCun 1990, section 2.3; the saliency is ½·h·w². state: tensors by name. curvatures:
-    ∂²E/∂w² by name, for the tensors that may be pruned (biases, say, are left out).
+    ∂²E/∂w² by name, of the tensors' float dtype, for those that may be pruned (biases, say,
+    are left out).
     keep_fraction: the part of the weights with curvature that is kept, all their tensors
     together, as `keep_top` chooses them, in the order of the curvatures. Returns a new
-    state, all of its tensors new, with exactly 0 where a weight is deleted (whatever it
-    was, infinity included) and all else as it was, and the masks of the tensors with
-    curvature, and of no others.
+    state, its names in their order and all of its tensors new, with exactly 0 where a
+    weight is deleted (whatever it was, infinity included) and all else as it was, and the
+    masks of the tensors with curvature, and of no others.
     """
     masks = keep_top(
         {name: obd_saliency(state[name], h) for name, h in curvatures.items()},

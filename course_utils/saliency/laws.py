@@ -12,6 +12,7 @@ from torch.distributions import Categorical
 from course_utils.checks import expect
 from course_utils.checks.draw import Draw
 from course_utils.checks.engine import Unit
+from course_utils.checks.expect import HALVES
 
 unit = Unit("saliency")
 magnitude_saliency = unit.exercise("2.1", "magnitude_saliency", points=2, minutes=5, difficulty=1)
@@ -26,10 +27,10 @@ keep_top = unit.exercise("2.6", "keep_top", points=4, minutes=20, difficulty=4)
 obd_prune = unit.exercise("2.7", "obd_prune", points=4, minutes=15, difficulty=3, fresh=True)
 
 FLOATS = (torch.float32, torch.float64)
-DTYPES = (*FLOATS, torch.float16)  # not bfloat16, which NumPy does not have
+DTYPES = (*FLOATS, *HALVES)
 # How far a right result may be from the exact one, by dtype: a float64 result computed in float32 is outside
 CLOSE = {torch.float32: {"rtol": 1e-4, "atol": 1e-5}, torch.float64: {"rtol": 1e-10, "atol": 1e-12}}
-CLOSE[torch.float16] = {"rtol": 4e-3, "atol": 2e-3}
+CLOSE |= {dtype: {"rtol": 4 * torch.finfo(dtype).eps, "atol": 2 * torch.finfo(dtype).eps} for dtype in HALVES}
 
 
 def feature_shape(draw: Draw) -> tuple[int, ...]:
@@ -75,7 +76,7 @@ def norm(function, draw):
 
 @magnitude_saliency.law(
     "each weight has its own saliency: same shape and dtype, and the other weights do not matter",
-    hint="No sum, mean or maximum over the tensor: pruning ranks single weights.",
+    hint="No sum, mean or maximum over the tensor: pruning ranks single weights. NumPy has no bfloat16.",
 )
 def weight_by_weight(function, draw):
     for dtype in DTYPES:
@@ -116,7 +117,8 @@ def mean_example(function, draw):
 
 @mean_activation.law(
     "a channel that is constant has that constant as its mean, in every dtype",
-    hint="[batch, channels, ...] -> [channels], of the dtype that comes in. float16 cannot hold 70,000: .mean() can.",
+    hint="[batch, channels, ...] -> [channels], of the dtype that comes in. float16 cannot hold 70,000: .mean() can. "
+    "NumPy has no bfloat16: .double() first.",
 )
 def mean_constant(function, draw):
     for dtype in DTYPES:
@@ -125,8 +127,9 @@ def mean_constant(function, draw):
         activations = value.view(1, -1, *[1] * (len(shape) - 2)).expand(shape).contiguous()
         expect.close(function(activations), value, **CLOSE[dtype])
         expect.close(function(activations[:1]), value, "the mean of a batch of 1", **CLOSE[dtype])
-    many = torch.ones(2, 1, 200, 175, dtype=torch.float16)
-    expect.close(function(many), torch.ones(1, dtype=torch.float16), "the mean of 70,000 ones in float16")
+    for dtype in HALVES:
+        many = torch.ones(2, 1, 200, 175, dtype=dtype)
+        expect.close(function(many), torch.ones(1, dtype=dtype), "the mean of 70,000 ones in half precision")
 
 
 @mean_activation.law(
@@ -194,8 +197,9 @@ def exact_zeros(function, draw):
     expect.close(function(activations[:, :1]), torch.tensor([0.0]), "APoZ of one channel alone")
     odd = torch.tensor([[math.nan, math.inf, -math.inf, 0.0]])
     expect.close(function(odd), torch.tensor([0.0, 0.0, 0.0, 1.0]), "APoZ of NaN, infinities and a zero")
-    many = torch.zeros(1, 1, 300, 240, dtype=torch.float16)
-    expect.close(function(many), torch.ones(1, dtype=torch.float16), "APoZ of 72,000 zeros in float16")
+    for dtype in HALVES:
+        many = torch.zeros(1, 1, 300, 240, dtype=dtype)
+        expect.close(function(many), torch.ones(1, dtype=dtype), "APoZ of 72,000 zeros in half precision")
     tiny = torch.tensor([[1e-60, 5e-324, 0.0]], dtype=torch.float64)
     expect.close(function(tiny), torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64), "APoZ of float64 activations")
 
@@ -287,7 +291,8 @@ def entropy_uniform(function, draw):
 
 @activation_entropy.law(
     "responses 0, 1, 1, 4 in four bins: 0 | 1, 1 | – | 4; responses 0, 3.5, 4: 0 | – | – | 3.5, 4",
-    hint="A value on an inner edge belongs to the upper bin, the largest value to the last bin. The dtype stays.",
+    hint="A value on an inner edge belongs to the upper bin, the largest value to the last bin. The dtype stays; NumPy "
+    "has no bfloat16: .double() first.",
     trials=1,
 )
 def entropy_edges(function, draw):
@@ -588,16 +593,15 @@ def curvature_mean(function, draw):
 
 
 @backpropagate_curvature.law(
-    "the dtype stays: float32, float16",
+    "the dtype stays: float32, float16, bfloat16",
     hint="Wrong numbers: the laws above say more. If this law alone fails: make no constants of a fixed dtype.",
     trials=1,
 )
 def curvature_float(function, draw):
     net = Net(draw, (3, 4, 2), 3)
     exact = [net.exact(0), net.exact(1)]
-    for dtype in (torch.float32, torch.float16):
+    for dtype, near in ((torch.float32, 1e-3), (torch.float16, 3e-2), (torch.bfloat16, 0.24)):
         arguments = tuple([t.to(dtype) for t in a] if isinstance(a, list) else a.to(dtype) for a in net.arguments())
-        near = 1e-3 if dtype == torch.float32 else 3e-2
         wanted = [h.to(dtype) for h in exact]
         expect.close(curvatures_of(function, arguments), wanted, "curvatures", rtol=near, atol=near / 10)
 
@@ -811,15 +815,17 @@ def keep_ties(function, draw):
 
 @keep_top.law(
     "equals among others: 2, 1, 1 | 1, 3 at 0.6 keeps 2, 3 and the first 1",
-    hint="First all larger ones, then equals in their order. A saliency of 0 is larger than a negative one.",
+    hint="First all larger ones, then equals in their order. A saliency of 0 is larger than a negative one. NumPy has "
+    "no bfloat16: .double() first.",
     trials=1,
 )
 def keep_some_ties(function, draw):
     saliencies = {"b": torch.tensor([2.0, 1.0, 1.0]), "a": torch.tensor([1.0, 3.0])}
     wanted = {"b": torch.tensor([True, True, False]), "a": torch.tensor([False, True])}
     expect.equal(masks_of(function, saliencies, 0.6), wanted, "masks")
-    got = masks_of(function, {"a": torch.tensor([-1.0, 0.0, -2.0, 0.0])}, 0.5)["a"]
-    expect.equal(got, torch.tensor([False, True, False, True]), "the mask of −1, 0, −2, 0")
+    for dtype in DTYPES:
+        got = masks_of(function, {"a": torch.tensor([-1.0, 0.0, -2.0, 0.0], dtype=dtype)}, 0.5)["a"]
+        expect.equal(got, torch.tensor([False, True, False, True]), "the mask of −1, 0, −2, 0")
     levels = torch.from_numpy(draw.rng.integers(0, 3, 90)).float()
     for count in (20, 45, 70):
         above = int((levels > 1).sum()) if (levels > 1).sum() < count else 0
@@ -894,6 +900,7 @@ def prune(function: Callable, state: dict, curvatures: dict, keep_fraction: floa
     expect.same_kind(got, (state, curvatures), "the pair (state, masks)")
     pruned, masks = got
     expect.same_kind(pruned, state, "the state")
+    expect.equal(list(pruned), list(state), "the order of the names, which is the order of the layers,")
     for name, value in state.items():
         expect.same_kind(pruned[name], value, f"state[{name!r}]")
     expect.same_kind(masks, curvatures, "the dict of masks")

@@ -101,15 +101,15 @@ def remove_filters(
     them. That is a convolution [M, N, height, width] without padding, or, after flattening,
     a linear layer [M, N·P], where filter n owns the columns n·P to n·P + P − 1 (P = 1
     between two linear layers). keep: bool [N]. Between the layers may stand pooling, and a
-    ReLU if `relu`.
+    ReLU if `relu`. The four tensors are of one float dtype.
 
     A filter may go if its weights are all 0: its output is bias[n] everywhere, with ReLU
     max(bias[n], 0), and next_bias takes over what the next layer made of that constant. It
     may also go if the next layer's weights for it are all 0. ValueError that names the
     filter for any other that is not kept, or if none is kept.
 
-    Returns new (weight, bias, next_weight, next_bias), in their dtypes, with the kept
-    filters in their order.
+    Returns new (weight, bias, next_weight, next_bias), same dtype, with the kept filters in
+    their order.
     """
     # [M, N, P]: with which weights the next layer reads filter n
     read = next_weight.reshape(len(next_weight), len(weight), -1)
@@ -149,10 +149,10 @@ def concatenated_matmul(
 ) -> Tensor:
     """Multiply by a matrix of which only the concatenated rows and columns were stored.
 
-    inputs: [batch, in]. dense, rows, columns: from `concatenate_nonzero` of a matrix
-    [out_features, in]. Returns inputs @ matrix.T, [batch, out_features], in the dtype of
-    the inputs; 0 for the rows that are not stored. Inputs outside `columns` are not read:
-    they may hold NaN.
+    inputs: [batch, in], batch ≥ 1. dense, rows, columns: from `concatenate_nonzero` of a
+    matrix [out_features, in]. Returns inputs @ matrix.T, [batch, out_features], in the
+    dtype of the inputs; 0 for the rows that are not stored. Inputs outside `columns` are
+    not read: they may hold NaN.
     """
     outputs = inputs.new_zeros(len(inputs), out_features)
     outputs[:, rows] = inputs[:, columns] @ dense.T

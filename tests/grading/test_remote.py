@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils.checks.engine import StudentError
+from course_utils.checks import expect
+from course_utils.checks.engine import Exercise, StudentError, run
 from course_utils.grading.child import Died, Limits
 from course_utils.grading.protocol import pack
 from course_utils.grading.remote import AHEAD_CALLS, RemoteFunction
@@ -69,8 +70,17 @@ def generator(x):
 def sparse(x):
     return {"a": x.to_sparse()}
 
+def compressed(x):
+    return x.to_sparse_csr()
+
 def nested(x):
-    return torch.nested.nested_tensor([x, x[:1]])
+    return [torch.nested.nested_tensor([x, x[:1]])]
+
+def elsewhere(x):
+    return x.to("meta")
+
+def turned(x):
+    return 1j * x
 
 def fails(x):
     y = x + 1
@@ -94,7 +104,7 @@ def odd_error(x):
     raise Odd
 """
 NAMES = ["echo", "square", "two", "spoil", "reshape_in_place", "careful", "own_parameter", "parameter", "generator"]
-NAMES += ["fails", "prints", "calls_exit", "numbers", "odd_error", "nested"]
+NAMES += ["fails", "prints", "calls_exit", "numbers", "odd_error", "nested", "compressed", "elsewhere", "turned"]
 NAMES += ["detach_in_place", "require", "keep", "strides", "text_hash", "sparse"]
 
 
@@ -170,8 +180,7 @@ def test_errors_bring_their_line(remote):
 def test_what_is_not_plain_keeps_its_name(remote):
     assert type(remote("parameter")(1)).__name__ == "Parameter"
     assert type(remote("generator")(1)).__name__ == "generator"
-    with pytest.raises(StudentError, match="RuntimeError"):
-        remote("nested")(torch.ones(2))
+    assert type(remote("nested")(torch.ones(2))).__name__ == "nested float32 tensor"
     assert remote("square")(3) == 9
 
 
@@ -201,8 +210,30 @@ def test_what_shares_memory_with_an_argument_is_known(remote):
         assert function.shares is shared, name
 
 
-def test_a_sparse_result_is_refused_by_its_name(remote):
-    assert "sparse" in type(remote("sparse")(torch.eye(2))).__name__
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize(
+    "name,words",
+    [
+        ("sparse", "sparse_coo float32"),
+        ("compressed", "sparse_csr float32"),
+        ("nested", "nested float32"),
+        ("elsewhere", "meta float32"),
+        ("turned", "complex64"),
+    ],
+)
+def test_a_strange_tensor_is_refused_in_the_same_words_here_and_there(remote, name, words, fresh):
+    exercise = Exercise("9.9", name, points=1, minutes=1, difficulty=1, fresh=fresh)
+
+    @exercise.law("is the argument")
+    def is_argument(function, draw):
+        x = draw.normal(3, 3)
+        expect.equal(function(x), x)
+
+    namespace = {}
+    exec(CELLS, namespace)
+    here, there = (run(exercise, function) for function in (namespace[name], remote(name)))
+    assert not here.passed and f"returned a {words} tensor, which is not plain data" in str(here)
+    assert [law.message for law in here.laws] == [law.message for law in there.laws]
 
 
 def test_a_change_of_requires_grad_is_seen(remote):

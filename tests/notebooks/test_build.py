@@ -112,6 +112,18 @@ def test_a_failing_cell_stops_the_build_and_writes_nothing(small):
     assert not small.with_suffix(".ipynb").exists()
 
 
+def test_a_question_with_other_words_keeps_the_id_that_its_source_states(small):
+    def ids(text):
+        small.write_text(text, encoding="utf-8")
+        cells = builder.assemble(small, "distillation").cells
+        assert all("answer" not in cell.metadata for cell in cells)
+        return [(cell.id, cell.metadata.get("nbgrader", {}).get("grade_id")) for cell in cells]
+
+    before, other = ids(TEXT), TEXT.replace("Why does", "**Question 1.** Why does")
+    assert ids(other) != before
+    assert ids(other.replace('["reflection"]}', f'["reflection"], "answer": "{before[-1][0]}"}}')) == before
+
+
 @pytest.mark.parametrize("word", ["no_such_function", "soft_targets extra"])
 def test_an_unknown_exercise_is_named(small, word):
     small.write_text(TEXT.replace("\nsoft_targets\n", f"\n{word}\n"), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a lab says of points, and of the time that it takes."""
+"""What a lab says of points and questions, and of the time that it takes."""
 
 import re
 
@@ -32,3 +32,10 @@ def test_every_question_says_what_its_answer_is_worth(topic):
     assert answers
     for cell in answers:
         assert "one point, graded by hand" in cell.source and cell.metadata.nbgrader.points == 1
+
+
+@pytest.mark.parametrize("topic", available())
+def test_questions_are_numbered_through_the_lab(topic):
+    cells = assemble(solution_source(topic), topic).cells
+    heads = [cell.source.split("**")[1] for cell in cells if "reflection" in cell.metadata.get("tags", [])]
+    assert heads == [f"Question {number}." for number in range(1, len(heads) + 1)]

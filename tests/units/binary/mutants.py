@@ -1417,3 +1417,8 @@ EQUIVALENT = {
     "binary_forward: 1 -> 2": "pack_bits sees the sign only",
     "binary_forward: 1 -> 0": "−1 becomes −0, which pack_bits does not take for +1 either; the others are killed",
 }
+
+
+@mutant("5.5", "parameters in float64 are rounded to float32 first")
+def fold_rounded(gamma, beta, mean, var, eps):
+    return binary.fold_batchnorm_sign(gamma.float(), beta.float(), mean.float(), var.float(), eps)

@@ -549,10 +549,16 @@ def linear_by_formula(weights, count):
 
 @right("3.3a")
 def linear_by_numpy(weights, count):
-    array = weights.numpy()
+    array = weights.double().numpy()
     if count == 1:
-        return torch.from_numpy(np.array([(array.min() + array.max()) / 2], dtype=array.dtype))
-    return torch.from_numpy(np.linspace(array.min(), array.max(), count, dtype=array.dtype))
+        return torch.tensor([(array.min() + array.max()) / 2], dtype=weights.dtype)
+    return torch.from_numpy(np.linspace(array.min(), array.max(), count)).to(weights.dtype)
+
+
+@mutant("3.3a", "by NumPy, which has no bfloat16")
+def linear_by_numpy_only(weights, count):
+    weights.numpy()
+    return linear_by_numpy(weights, count)
 
 
 @mutant("3.3a", "a kept weight of 0 does not count")
@@ -699,11 +705,27 @@ def kmeans_in_place(weights, centroids, steps):
     return found, assignment
 
 
+@mutant("3.3b", "adds up in the dtype of the weights")
+def kmeans_narrow_sums(weights, centroids, steps):
+    for _ in range(steps):
+        assignment = (weights[:, None] - centroids).abs().argmin(1)
+        totals = torch.zeros_like(centroids).index_add(0, assignment, weights)
+        members = assignment.bincount(minlength=len(centroids))
+        centroids = torch.where(members > 0, (totals / members.clamp(min=1)).to(weights.dtype), centroids)
+    return centroids.clone(), (weights[:, None] - centroids).abs().argmin(1)
+
+
+@mutant("3.3b", "by NumPy, which has no bfloat16")
+def kmeans_numpy_only(weights, centroids, steps):
+    weights.numpy()
+    return reference.kmeans_1d(weights, centroids, steps)
+
+
 @right("3.3b")
 def kmeans_by_one_hot(weights, centroids, steps):
     def assign(c):
         distances = (weights.unsqueeze(0) - c.unsqueeze(1)).abs()
-        return torch.from_numpy(distances.numpy().argmin(0))
+        return torch.from_numpy(distances.double().numpy().argmin(0))
 
     centroids = centroids + 0
     for _ in range(steps):
@@ -2263,3 +2285,8 @@ def decompress_by_sums(data):
 @mutant("3.8b", "NaN and infinity without a mask come back as numbers")
 def decompress_nan_to_num(data):
     return {name: value.nan_to_num() for name, value in reference.decompress(data).items()}
+
+
+@mutant("3.8b", "−0 becomes 0")
+def decompress_without_minus_zero(data):
+    return {name: value.masked_fill(value == 0, 0) for name, value in reference.decompress(data).items()}

@@ -1695,3 +1695,11 @@ def distill_stops_at_nan(state, inputs, labels, teacher_logits, temperature, alp
 @mutant("1.6", "at most a hundred steps")
 def distill_hundred_steps(state, inputs, labels, teacher_logits, temperature, alpha, lr, steps):
     return distill(state, inputs, labels, teacher_logits, temperature, alpha, lr, min(steps, 100))
+
+
+@mutant("1.6", "half precision comes back as float32")
+def distill_in_single(state, inputs, labels, teacher_logits, *settings):
+    if inputs.dtype != torch.float64:
+        state = {name: value.float() for name, value in state.items()}
+        inputs, teacher_logits = inputs.float(), teacher_logits.float()
+    return distill(state, inputs, labels, teacher_logits, *settings)

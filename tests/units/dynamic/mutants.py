@@ -1250,3 +1250,55 @@ EQUIVALENT = {
     "early_exit_predict: True -> False": STRICT,
     "early_exit_predict: zip(stages, heads, strict=True) -> zip(stages, heads)": STRICT,
 }
+
+
+@mutant("6.1", "logits clamped to ±50")
+def entropy_of_clamped(logits):
+    return dynamic.prediction_entropy(logits.clamp(-50, 50))
+
+
+@mutant("6.2", "thresholds in float32")
+def exits_by_float32(logits_per_exit, thresholds):
+    return dynamic.exit_index(logits_per_exit, torch.tensor(thresholds, dtype=torch.float32).tolist())
+
+
+@mutant("6.2", "entropies in float32")
+def exits_in_float32(logits_per_exit, thresholds):
+    return dynamic.exit_index([logits.float() for logits in logits_per_exit], thresholds)
+
+
+@mutant("6.4", "entropies in float32")
+def thresholds_in_float32(entropies, correct, macs_per_exit, budget, candidates):
+    return dynamic.choose_thresholds(entropies.float(), correct, macs_per_exit, budget, candidates)
+
+
+@mutant("6.7", "all in float32")
+def predict_in_float32(inputs, stages, heads, thresholds):
+    stages, heads = ([{name: value.float() for name, value in part.items()} for part in all] for all in (stages, heads))
+    return dynamic.early_exit_predict(inputs.float(), stages, heads, thresholds)
+
+
+def half_as(dtype, function):
+    """The function with half precision (or bfloat16 alone) as this dtype, in which its result stays."""
+
+    def cast(value):
+        match value:
+            case torch.Tensor():
+                halves = (torch.bfloat16, torch.float16) if dtype == torch.float32 else (torch.bfloat16,)
+                return value.to(dtype) if value.dtype in halves else value
+            case list() | tuple():
+                return type(value)(map(cast, value))
+        return value
+
+    return lambda *arguments, **named: function(*map(cast, arguments), **named)
+
+
+for number, function in {
+    "6.3": dynamic.joint_exit_loss,
+    "6.5a": dynamic.skip_gate,
+    "6.5b": dynamic.expected_cost,
+    "6.5c": dynamic.expected_reward,
+    "6.6": dynamic.slim,
+}.items():
+    mutant(number, "half precision comes back as float32")(half_as(torch.float32, function))
+    mutant(number, "bfloat16 is taken for float16")(half_as(torch.float16, function))

@@ -263,6 +263,12 @@ def switch_overflow(logits):
     return expert, gate
 
 
+@mutant("10.1a", "no gradient by the clean logits at two of four")
+def top_two_of_four(clean_logits, noise_std, noise, k):
+    cut = k == 2 and clean_logits.shape[1] == 4
+    return reference.noisy_top_k(clean_logits.detach() if cut else clean_logits, noise_std, noise, k)
+
+
 @right("10.1b")
 def by_log_softmax(logits):
     expert = logits.argmax(dim=1)
@@ -271,6 +277,16 @@ def by_log_softmax(logits):
 
 @right("10.1b")
 def by_logsumexp(logits):
+    return logits.argmax(-1), (logits.max(-1).values - logits.logsumexp(-1)).exp()
+
+
+@mutant("10.1b", "amax, which shares its gradient among equal logits")
+def by_amax(logits):
+    return logits.argmax(-1), torch.softmax(logits, -1).amax(-1)
+
+
+@mutant("10.1b", "amax of the logits, which shares its gradient among equals")
+def by_amax_of_logits(logits):
     return logits.argmax(-1), (logits.amax(-1) - logits.logsumexp(-1)).exp()
 
 
@@ -1321,39 +1337,74 @@ def choice_lone_expert(scores, capacity):
 # --- 10.8 hash_route --------------------------------------------------------------------------------------------------
 
 
+@mutant("10.8", "the remainder in place of the high bits")
+def low_bits(token_ids, num_experts):
+    return token_ids.long() * 2654435761 % 2**32 % num_experts
+
+
 @mutant("10.8", "the id itself, mod E")
 def identity(token_ids, num_experts):
     return token_ids.long() % num_experts
 
 
+@mutant("10.8", "the id's own high bits")
+def no_hash(token_ids, num_experts):
+    return token_ids.long() * num_experts >> 32
+
+
 @mutant("10.8", "no mod 2³²")
 def no_word(token_ids, num_experts):
-    return token_ids.long() * 2654435761 % num_experts
+    return (token_ids.long() * 2654435761 >> 32) % num_experts
 
 
-@mutant("10.8", "no mod E")
+@mutant("10.8", "no E: the hash itself")
 def no_experts(token_ids, num_experts):
     return token_ids.long() * 2654435761 % 2**32
 
 
 @mutant("10.8", "another multiplier")
 def other_multiplier(token_ids, num_experts):
-    return token_ids.long() * 2654435769 % 2**32 % num_experts
+    return token_ids.long() * 2654435769 % 2**32 * num_experts >> 32
 
 
-@mutant("10.8", "floating point")
+@mutant("10.8", "divides in float32")
 def floating(token_ids, num_experts):
-    return (token_ids.double() * 2654435761 % 2**32 % num_experts).long()
+    return (token_ids.long() * 2654435761 % 2**32 / 2**32 * num_experts).long()
+
+
+@mutant("10.8", "multiplies in double precision")
+def hash_double(token_ids, num_experts):
+    return (token_ids.double() * 2654435761.0 % 2.0**32).long() * num_experts >> 32
+
+
+@mutant("10.8", "rounds to the nearest expert")
+def nearest_expert(token_ids, num_experts):
+    return (token_ids.long() * 2654435761 % 2**32 * num_experts + 2**31 >> 32) % num_experts
+
+
+@mutant("10.8", "a power of two of experts only: the first bits of the word")
+def first_bits(token_ids, num_experts):
+    return token_ids.long() * 2654435761 % 2**32 >> (32 - (num_experts - 1).bit_length())
+
+
+@mutant("10.8", "experts from E − 1 down")
+def backwards(token_ids, num_experts):
+    return num_experts - 1 - (token_ids.long() * 2654435761 % 2**32 * num_experts >> 32)
+
+
+@mutant("10.8", "16 bits of the hash are enough")
+def sixteen_bits(token_ids, num_experts):
+    return (token_ids.long() * 2654435761 % 2**32 >> 16) * num_experts >> 16
 
 
 @mutant("10.8", "int32 overflows")
 def narrow(token_ids, num_experts):
-    return torch.from_numpy(token_ids.numpy().astype(np.int32) * np.int32(-1640531535)).long() % 2**32 % num_experts % 7
+    return torch.from_numpy(token_ids.numpy().astype(np.int32) * np.int32(-1640531535)).long() * num_experts >> 32
 
 
 @mutant("10.8", "the dtype that came in goes out")
 def same_dtype(token_ids, num_experts):
-    return (token_ids.long() * 2654435761 % 2**32 % num_experts).to(token_ids.dtype)
+    return reference.hash_route(token_ids, num_experts).to(token_ids.dtype)
 
 
 @mutant("10.8", "flattened")
@@ -1363,39 +1414,12 @@ def flat_hash(token_ids, num_experts):
 
 @mutant("10.8", "mod 2³¹")
 def half_word(token_ids, num_experts):
-    return token_ids.long() * 2654435761 % 2**31 % num_experts
-
-
-@mutant("10.8", "the upper bits, as Knuth takes them")
-def upper_bits(token_ids, num_experts):
-    return (token_ids.long() * 2654435761 % 2**32) * num_experts >> 32
-
-
-@right("10.8")
-def by_bit_mask(token_ids, num_experts):
-    return torch.remainder((token_ids.to(torch.int64) * 2654435761) & 0xFFFFFFFF, num_experts)
-
-
-@right("10.8")
-def in_python(token_ids, num_experts):
-    flat = [i * 2654435761 % 2**32 % num_experts for i in token_ids.flatten().tolist()]
-    return torch.tensor(flat).view(token_ids.shape)
-
-
-@mutant("10.8", "multiplies in double precision")
-def hash_double(token_ids, num_experts):
-    product = token_ids.double() * 2654435761.0
-    return (product % 2.0**32).long() % num_experts
-
-
-@mutant("10.8", "keeps 31 bits")
-def hash_31(token_ids, num_experts):
-    return token_ids.long() * 2654435761 % 2**31 % num_experts
+    return token_ids.long() * 2654435761 % 2**31 * num_experts >> 31
 
 
 @mutant("10.8", "experts in 32 bits on their way")
 def hash_int32(token_ids, num_experts):
-    return (token_ids.long() * 2654435761 % 2**32).to(torch.int32).long() % num_experts
+    return (token_ids.long() * 2654435761 % 2**32).to(torch.int32).long() * num_experts >> 32
 
 
 @mutant("10.8", "one id comes back as a number")
@@ -1409,15 +1433,28 @@ def hash_million(token_ids, num_experts):
 
 
 @right("10.8")
+def by_bit_mask(token_ids, num_experts):
+    return torch.div(
+        ((token_ids.to(torch.int64) * 2654435761) & 0xFFFFFFFF) * num_experts, 2**32, rounding_mode="floor"
+    )
+
+
+@right("10.8")
+def in_python(token_ids, num_experts):
+    flat = [i * 2654435761 % 2**32 * num_experts // 2**32 for i in token_ids.flatten().tolist()]
+    return torch.tensor(flat).view(token_ids.shape)
+
+
+@right("10.8")
 def hash_by_halves(token_ids, num_experts):
-    flat = [(i * 2654435761 & 0xFFFFFFFF) % num_experts for i in token_ids.reshape(-1).tolist()]
+    flat = [(i * 2654435761 & 0xFFFFFFFF) * num_experts >> 32 for i in token_ids.reshape(-1).tolist()]
     return torch.from_numpy(np.array(flat, dtype=np.int64)).reshape(token_ids.shape)
 
 
 @mutant("10.8", "uint8 read as int8")
 def hash_signed_byte(token_ids, num_experts):
     signed = token_ids.to(torch.int8) if token_ids.dtype == torch.uint8 else token_ids
-    return signed.long() * 2654435761 % 2**32 % num_experts
+    return signed.long() * 2654435761 % 2**32 * num_experts >> 32
 
 
 # --- 10.9 reinforce_loss ----------------------------------------------------------------------------------------------
@@ -1785,6 +1822,17 @@ def layer_residual(tokens, router_weight, w1, w2, k, capacity_factor):
 def layer_passes(tokens, router_weight, w1, w2, k, capacity_factor):
     output, auxiliary = reference.moe_layer(tokens, router_weight, w1, w2, k, capacity_factor)
     return torch.where((output == 0).all(1, keepdim=True), tokens, output), auxiliary
+
+
+@mutant("10.11", "at k = 1 the largest probability by amax, which shares its gradient among equal logits")
+def layer_amax(tokens, router_weight, w1, w2, k, capacity_factor):
+    output, auxiliary = reference.moe_layer(tokens, router_weight, w1, w2, k, capacity_factor)
+    if k == 1:
+        probabilities = torch.softmax(tokens @ router_weight, -1)
+        gate = probabilities.max(-1).values.detach()
+        unscaled, _ = reference.moe_layer(tokens, router_weight.detach(), w1, w2, k, capacity_factor)
+        output = unscaled * (probabilities.amax(-1) / gate).unsqueeze(1)
+    return output, auxiliary
 
 
 @mutant("10.11", "auxiliary loss detached")

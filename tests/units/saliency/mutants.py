@@ -84,7 +84,12 @@ def magnitude_where(weight, order=1):
 
 @right("2.1")
 def magnitude_numpy(weight, order=1):
-    return torch.from_numpy(np.abs(np.asarray(weight)) ** order).to(weight.dtype)
+    return torch.from_numpy(np.abs(weight.double().numpy()) ** order).to(weight.dtype)
+
+
+@mutant("2.1", "by NumPy, which has no bfloat16")
+def magnitude_numpy_only(weight, order=1):
+    return torch.from_numpy(np.abs(weight.numpy()) ** order).to(weight.dtype)
 
 
 @mutant("2.1", "half precision becomes float32")
@@ -199,7 +204,13 @@ def mean_axes(activations):
 
 @right("2.2a")
 def mean_numpy(activations):
-    array = np.moveaxis(np.asarray(activations), 1, 0)
+    array = np.moveaxis(activations.double().numpy(), 1, 0)
+    return torch.from_numpy(array.reshape(len(array), -1).mean(1)).to(activations.dtype)
+
+
+@mutant("2.2a", "by NumPy, which has no bfloat16")
+def mean_numpy_only(activations):
+    array = np.moveaxis(activations.numpy(), 1, 0)
     return torch.from_numpy(array.reshape(len(array), -1).mean(1))
 
 
@@ -510,11 +521,17 @@ def entropy_float_bins(activations, bins):
 @right("2.2c")
 def entropy_numpy(activations, bins):
     result = []
-    for values in np.asarray(means(activations), dtype=np.float64).T:
+    for values in means(activations.double()).numpy().T:
         counts, _ = np.histogram(values, bins)
         p = counts[counts > 0] / counts.sum()
         result.append(-(p * np.log(p)).sum())
     return torch.tensor(np.array(result), dtype=activations.dtype)
+
+
+@mutant("2.2c", "by NumPy, which has no bfloat16")
+def entropy_numpy_only(activations, bins):
+    activations.numpy()
+    return entropy_numpy(activations, bins)
 
 
 @right("2.2c")
@@ -1269,9 +1286,15 @@ def keep_argmax(saliencies, keep_fraction):
 
 @right("2.6")
 def keep_numpy(saliencies, keep_fraction):
-    flat = join(saliencies).numpy()
+    flat = join(saliencies).double().numpy()
     order = np.lexsort((np.arange(len(flat)), -flat))
     return by_order(torch.from_numpy(order.copy()), round(keep_fraction * len(flat)), saliencies)
+
+
+@mutant("2.6", "by NumPy, which has no bfloat16")
+def keep_numpy_only(saliencies, keep_fraction):
+    order = np.argsort(-join(saliencies).numpy(), kind="stable")
+    return by_order(torch.from_numpy(order.copy()), round(keep_fraction * len(order)), saliencies)
 
 
 @right("2.6")
@@ -1613,3 +1636,36 @@ def prune_nan_to_num(state, curvatures, keep_fraction):
 
 
 prune_mutant("saliencies in float32", lambda w, h: (h * w**2).float())
+
+
+@mutant("2.7", "the names in alphabetical order")
+def obd_sorted(state, curvatures, keep_fraction):
+    pruned, masks = saliency.obd_prune(state, curvatures, keep_fraction)
+    return {name: pruned[name] for name in sorted(pruned)}, masks
+
+
+def in_float16(value):
+    """Plain data with its bfloat16 tensors as float16."""
+    match value:
+        case torch.Tensor():
+            return value.half() if value.dtype == torch.bfloat16 else value
+        case dict():
+            return {key: in_float16(entry) for key, entry in value.items()}
+        case list():
+            return [in_float16(entry) for entry in value]
+    return value
+
+
+def takes_bfloat16_for_float16(function):
+    return lambda *arguments: function(*in_float16(list(arguments)))
+
+
+for number, function in {
+    "2.1": saliency.magnitude_saliency,
+    "2.2b": saliency.average_percentage_of_zeros,
+    "2.2d": saliency.taylor_saliency,
+    "2.3": saliency.backpropagate_curvature,
+    "2.4": saliency.obd_saliency,
+    "2.5": saliency.predicted_loss_increase,
+}.items():
+    mutant(number, "bfloat16 is taken for float16")(takes_bfloat16_for_float16(function))

@@ -53,7 +53,7 @@ def test_a_count_divided_in_float32_hides_no_worse_fault():
         responses = responses.mean(2) if of_means else responses.transpose(1, 2).flatten(0, 1)
         result = []
         for x in responses.T:
-            counts = torch.from_numpy(np.histogram(x.numpy(), bins)[0])
+            counts = torch.from_numpy(np.histogram(x.double().numpy(), bins)[0])
             p = counts[counts > 0] / counts.sum()
             result.append(-(p * p.log()).sum())
         return torch.stack(result).to(activations.dtype)

@@ -898,3 +898,64 @@ def network_by_reachability(state, threshold):
         parts[2 * i + 2] = blocks.reshape(parts[2 * i + 2].shape)
         parts[2 * i : 2 * i + 4] = structured.remove_filters(*parts[2 * i : 2 * i + 4], keep, i == 2)
     return dict(zip(names, parts, strict=True))
+
+
+def in_float32(value, dtypes, back=None):
+    """Plain data with its tensors of these dtypes as float32, or its float32 tensors as `back`."""
+    match value:
+        case torch.Tensor():
+            wanted = (torch.float32,) if back else dtypes
+            return value.to(back or torch.float32) if value.dtype in wanted else value
+        case dict():
+            return {key: in_float32(entry, dtypes, back) for key, entry in value.items()}
+        case list() | tuple():
+            return type(value)(in_float32(entry, dtypes, back) for entry in value)
+    return value
+
+
+def less_precise(function):
+    def rounded(*arguments, **named):
+        first = arguments[0][0] if isinstance(arguments[0], list | tuple) else arguments[0]
+        wide = (torch.float64,)
+        result = function(*in_float32(arguments, wide), **named)
+        return in_float32(result, wide, torch.float64) if first.dtype == torch.float64 else result
+
+    return rounded
+
+
+for number, function in {
+    "4.1a": structured.filter_norms,
+    "4.1b": structured.channel_norms,
+    "4.2": structured.group_lasso,
+    "4.3a": structured.shrink_groups,
+    "4.3b": structured.proximal_step,
+}.items():
+    mutant(number, "float64 is computed in float32")(less_precise(function))
+
+
+@mutant("4.1b", "of a square weight the filters' norms")
+def channel_norms_if_square(weight):
+    square = weight.ndim == 2 and weight.shape[0] == weight.shape[1]
+    return structured.filter_norms(weight if square else weight.transpose(0, 1))
+
+
+@mutant("4.3b", "the gradient clipped to a length of 10")
+def step_clipped(weight, gradient, lr, filter_strength, channel_strength):
+    gradient = gradient * min(1.0, 10 / max(float(gradient.norm()), 1e-9))
+    return structured.proximal_step(weight, gradient, lr, filter_strength, channel_strength)
+
+
+@mutant("4.5b", "NaN becomes 0, also where it is read")
+def product_without_nan(inputs, dense, rows, columns, out_features):
+    return structured.concatenated_matmul(inputs.nan_to_num(), dense, rows, columns, out_features)
+
+
+@mutant("4.5b", "bfloat16 comes back as float32")
+def product_in_single(inputs, dense, rows, columns, out_features):
+    outputs = structured.concatenated_matmul(inputs, dense, rows, columns, out_features)
+    return outputs.float() if outputs.dtype == torch.bfloat16 else outputs
+
+
+@mutant("4.6", "half precision comes back as float32")
+def network_in_single(state, threshold):
+    return structured.shrink_network(in_float32(state, (torch.float16, torch.bfloat16)), threshold)
