@@ -1,0 +1,74 @@
+"""What the tables of lecture 08 decide by themselves, and its drawings."""
+
+import pytest
+
+from course_utils import plots
+from course_utils.regroup import figures
+
+
+@pytest.mark.parametrize(
+    ("truths", "said"),
+    [
+        ([True] * 3, "holds in every seed"),
+        ([True, False, True], "not: in 2 of 3 seeds"),
+        ([True] * 2, "not testable with so few seeds"),
+    ],
+)
+def test_a_claim_holds_in_every_seed(truths, said):
+    assert figures.in_seeds(truths) == said
+
+
+def results(regrouped: dict[float, list[int]], ticket: int = 50, dense: int = 20) -> dict:
+    """Results of seeds with so many errors of 1,000, by area; the ticket is round 1."""
+    runs = []
+    for seed in range(3):
+        rounds = [{"validation_errors": wrong, "test_errors": wrong} for wrong in (dense, ticket)]
+        conditions = {
+            f"regrouped/{area}": {"validation_errors": wrong[seed], "test_errors": wrong[seed] + 1, "weights": 10}
+            for area, wrong in regrouped.items()
+        }
+        ms = {"dense": [10.0], "dense, [batch, features]": [8.0], "CSR/1": [3.0]}
+        ms |= {what: [2.0] for what in conditions}
+        runs.append({"rounds": rounds, "conditions": conditions, "times": {"milliseconds": {"64": ms}}})
+    return {
+        "networks": [{"width": [4, 4], "weights": 100, "runs": runs}],
+        "settings": {"areas": list(regrouped), "rounds": 1, "batches": [64], "rate": 0.5},
+        "data": {"validation": 1000, "test": 1000},
+    }
+
+
+def test_the_smallest_area_that_is_no_worse_on_validation_in_every_seed_is_chosen():
+    assert figures.chosen_area(results({0.1: [50, 49, 51], 0.2: [50, 50, 50], 0.4: [1, 1, 1]})) == 0.2
+    assert figures.chosen_area(results({0.1: [51, 1, 1]})) is None
+    assert figures.goal_table(results({0.1: [51, 1, 1]})).rows[0][1] == "at no area that was tried"
+
+
+def test_the_goal_is_judged_on_test_digits_and_can_be_missed():
+    rows = {row[0]: row[2] for row in figures.goal_table(results({0.1: [50, 40, 40]})).rows}
+    assert rows["errors: no more than its own scattered ticket"] == "not: in 2 of 3 seeds"
+    assert rows["time: at least 65% of dense saved, batch 64"] == "holds in every seed"
+    assert rows["errors: no more than the dense network"] == "not: in 0 of 3 seeds"
+
+
+def test_time_saved_is_against_the_faster_dense_layout_and_lossless_only_if_no_seed_loses():
+    found = results({0.1: [19, 19, 19]})
+    assert figures.saved(found, "regrouped/0.1", 64) == [0.75] * 3
+    assert figures.saves_without_loss(found) == "75%"
+    assert figures.saves_without_loss(results({0.1: [19, 19, 20]})).startswith("nothing")
+
+
+def test_rows_are_ordered_by_the_first_block_that_holds_them():
+    blocks = [([4, 5], [0]), ([1, 2], [3]), ([2, 4], [1])]
+    assert figures.order_of(blocks, 6) == [4, 5, 1, 2, 0, 3]
+    assert figures.first_of(blocks) == blocks[:2]
+
+
+@pytest.mark.parametrize(
+    "name", ["three_shapes", "refill_in_steps", "mask_as_hypergraph", "one_group", "two_passes", "two_layouts"]
+)
+def test_drawings_have_a_description(name, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "show", lambda figure, alt: shown.append((figure, alt)))
+    getattr(figures, name)()
+    ((figure, alt),) = shown
+    assert len(alt) > 100 and all(axis.get_title() for axis in figure.axes)
