@@ -273,7 +273,7 @@ def race_figure(results: Mapping[str, Any]) -> None:
         for px, py, system in zip(x, y, systems, strict=True):
             label = system.removeprefix("no exit: ").removesuffix(", compiled").replace("full network, ", "full, ")
             points.append(f"{label}: {px:.1f} µs, {py:.0f} errors")
-            above = -15 if name == "exits in front" or system == FULL else 8
+            above = 22 if system == TRUNK else -15 if name == "exits in front" or system == FULL else 8
             axis.annotate(
                 label, (px, py), xytext=(0, above), textcoords="offset points", fontsize=8, ha="center"
             )  # fmt: skip
@@ -723,6 +723,8 @@ def run_words(results: Mapping[str, Any]) -> str:
     return (
         f"{'; '.join(places)}. {results['date']}; batch of 1, processor time, medians of three rounds.\n"
         f"Choices: {results['choices']}.\n"
+        f"Full network and exits: {results['settings']['epochs']} epochs each; the trunk with its exit: "
+        f"{results['settings']['joint_epochs']}.\n"
         f"The budget of the two exits in front is 1/{results['times_faster']:g} of the time of the full "
         "network as torch runs it."
     )
