@@ -568,7 +568,7 @@ def race_curves(race: Mapping[str, Any]) -> None:
         "both logarithmic. At batch 1 most curves lie below one; the two of CSR rise highest above it. At 64 and 256 "
         "blocks of 64 rows are above one from half of the weights on and rise as fewer are kept; those of 16 rows lie "
         "lower, and lower still with the batch first; the two CSR curves begin below one, cross it between three "
-        "tenths and a tenth, at batch 256 come close to the blocks of 16 rows when few weights are kept, and at batch "
+        "tenths and a tenth, at batch 256 come up to the blocks of 16 rows when few weights are kept, and at batch "
         "64 pass them.",
     )
 
