@@ -6,18 +6,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.data import Split
+from course_utils.data import CLASSES, Split
 from course_utils.dynamic import choose_thresholds, exit_index, prediction_entropy
-from course_utils.dynamic.kernel import compiled_mlp
+from course_utils.dynamic.kernel import rounded
 from course_utils.dynamic.networks import BranchyLeNet
 from course_utils.models import lenet5, mlp
 from course_utils.training import logits_of
 
 Classifier = Callable[[Tensor], tuple[int, int]]  # of one image [1, 1, 28, 28]: its class, and the exit that it took
-CANDIDATES = (0.0, *torch.logspace(-3, 0.3, 23).tolist(), math.inf)  # thresholds, in nats; ln 10 is 2.3
+Exit = Callable[[Tensor, np.ndarray], tuple[int, float]]  # as `compiled_mlp` returns it: class and entropy
+CANDIDATES = (0.0, *torch.logspace(-4, 0.3, 28).tolist(), math.inf)  # thresholds, in nats; ln 10 is 2.3
 DEFAULT = "oneDNN"  # the way in which torch runs a network if nobody says otherwise
 ROUNDS = 3  # of the race; systems take turns
 
@@ -36,10 +38,16 @@ def whole(model: Callable[[Tensor], Tensor]) -> Classifier:
     return lambda image: (int(model(image).argmax()), 0)
 
 
-def compiled(state: Mapping[str, Tensor]) -> Classifier:
-    """A compiled MLP without exits."""
-    network = compiled_mlp(dict(state))
-    return lambda image: (network(image)[0], 0)
+def always(*networks: Exit) -> Classifier:
+    """Networks without exits: all are run, and their logits added."""
+
+    def classify(image: Tensor) -> tuple[int, int]:
+        total = np.zeros(CLASSES, np.float32)
+        for network in networks:
+            guess, _ = network(image, total)
+        return guess, 0
+
+    return classify
 
 
 def ways_to_run(model: nn.Sequential) -> dict[str, Classifier]:
@@ -54,14 +62,13 @@ def ways_to_run(model: nn.Sequential) -> dict[str, Classifier]:
     return {DEFAULT: whole(model), "oneDNN, channels last": whole(last), "without oneDNN": whole(plain)}
 
 
-def cascade(
-    exits: Sequence[Callable[[Tensor], tuple[int, float]]], last: Classifier, thresholds: Sequence[float]
-) -> Classifier:
-    """Exits in front of a network: each says a class and its entropy, and the first that is sure enough is believed."""
+def cascade(exits: Sequence[Exit], last: Classifier, thresholds: Sequence[float]) -> Classifier:
+    """Exits in front of a network: the first is believed that is sure enough, together with those before it."""
 
     def classify(image: Tensor) -> tuple[int, int]:
-        for number, (classify_early, threshold) in enumerate(zip(exits, thresholds, strict=True)):
-            guess, entropy = classify_early(image)
+        total = np.zeros(CLASSES, np.float32)
+        for number, (network, threshold) in enumerate(zip(exits, thresholds, strict=True)):
+            guess, entropy = network(image, total)
             if entropy < threshold:
                 return guess, number
         return last(image)[0], len(thresholds)
@@ -69,12 +76,12 @@ def cascade(
     return classify
 
 
-def in_torch(model: nn.Module) -> Callable[[Tensor], tuple[int, float]]:
-    """An exit in torch: the class and its entropy."""
+def in_torch(model: nn.Module) -> Exit:
+    """An exit in torch, with the interface of `compiled_mlp`."""
 
-    def classify(image: Tensor) -> tuple[int, float]:
-        logits = model(image)
-        return int(logits.argmax()), float(prediction_entropy(logits))
+    def classify(image: Tensor, total: np.ndarray) -> tuple[int, float]:
+        total += model(image)[0].numpy()
+        return int(total.argmax()), float(prediction_entropy(torch.from_numpy(total)))
 
     return classify
 
@@ -119,6 +126,50 @@ def race(systems: Mapping[str, Classifier], split: Split, rounds: int = ROUNDS) 
     return found
 
 
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+def gathered(
+    exits: Sequence[nn.Module], last: nn.Module, thresholds: Sequence[float]
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The cascade in torch for a batch: those that have not left are gathered into a smaller one."""
+
+    def classify(images: Tensor) -> tuple[Tensor, Tensor]:
+        classes, left = torch.full((2, len(images)), len(exits))
+        staying, total = torch.arange(len(images)), torch.zeros(len(images), CLASSES)
+        for number, (model, threshold) in enumerate(zip(exits, thresholds, strict=True)):
+            total = total + model(images)
+            leaves = prediction_entropy(total) < threshold
+            classes[staying[leaves]], left[staying[leaves]] = total[leaves].argmax(dim=1), number
+            images, staying, total = images[~leaves], staying[~leaves], total[~leaves]
+            if not len(staying):
+                return classes, left
+        classes[staying] = last(images).argmax(dim=1)
+        return classes, left
+
+    return classify
+
+
+@torch.inference_mode()
+def race_in_batches(
+    systems: Mapping[str, Callable[[Tensor], tuple[Tensor, Tensor]]], split: Split, size: int, rounds: int = ROUNDS
+) -> dict[str, dict[str, Any]]:
+    """As `race`, but batch after batch; microseconds are still those of an image."""
+    found: dict[str, dict[str, Any]] = {name: {"processor": []} for name in systems}
+    batches = split.images.split(size)
+    for number in range(rounds + 1):
+        for name, classify in systems.items():
+            start = time.thread_time()
+            answers = [classify(images) for images in batches]
+            spent = 1e6 * (time.thread_time() - start) / len(split)
+            classes, left = (torch.cat(part) for part in zip(*answers, strict=True))
+            if number:  # the first round warms up
+                found[name]["processor"].append(round(spent, 2))
+            found[name]["errors"] = int((classes != split.labels).sum())
+            found[name]["leave"] = (left.bincount() / len(left)).tolist()
+    return found
+
+
 def microseconds(systems: Mapping[str, Classifier], split: Split) -> dict[str, float]:
     """Processor time an image, the least of the rounds: what thresholds are chosen by."""
     return {name: min(entry["processor"]) for name, entry in race(systems, split).items()}
@@ -143,9 +194,14 @@ def choose(
     return thresholds, (exits.bincount(minlength=len(logits)) / len(exits)).tolist()
 
 
+def wrong(logits: Tensor, labels: Tensor) -> int:
+    return int((logits.argmax(dim=1) != labels).sum())
+
+
 def exit_logits(
     states: Mapping[str, Mapping[str, Tensor]], sizes: Mapping[str, Sequence[int]], images: Tensor
 ) -> list[Tensor]:
-    """The logits of the exits in front, of these sizes, and of LeNet-5, for a batch of images."""
-    models = [restored(mlp(*sizes[name]), states[name]) for name in sizes]
-    return [logits_of(model, images) for model in (*models, restored(lenet5(), states["full"]))]
+    """The logits of the exits in front, of these sizes, each with those before it added, and of LeNet-5."""
+    parts = [logits_of(restored(mlp(*sizes[name]), rounded(states[name])), images) for name in sizes]
+    full = restored(lenet5(), states["full"]).to(memory_format=torch.channels_last)
+    return [*torch.stack(parts).cumsum(dim=0), logits_of(full, images)]

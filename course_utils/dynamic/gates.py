@@ -153,11 +153,23 @@ def train_through(
 
 
 @torch.no_grad()
+def mean_reward(gate: nn.Linear, pooled: Tensor, reward: Tensor) -> float:
+    """The mean of the rewards [n, 2^L] at the settings that the gate chooses, each gate open where its logit is
+    positive."""
+    return float(reward.gather(1, chosen(gate(pooled)).unsqueeze(1)).mean())
+
+
+def chosen(logits: Tensor) -> Tensor:
+    """The settings [n] of gates that are open where their logits [n, L] are positive."""
+    return ((logits > 0).long() << torch.arange(logits.shape[1])).sum(dim=1)
+
+
+@torch.no_grad()
 def measured(model: GatedNet, gate: nn.Linear, found: tuple[Tensor, Tensor, Tensor], split: Split) -> dict[str, Any]:
     """Errors with hard gates (open where σ > ½) and with soft ones (multiplied by σ), and the share of open blocks."""
     pooled, losses, right = found
     logits = gate(pooled)
-    setting = ((logits > 0).long() << torch.arange(logits.shape[1])).sum(dim=1)
+    setting = chosen(logits)
     soft = [
         model.multiplied(model.stem(images), torch.sigmoid(z)).argmax(dim=1)
         for images, z in zip(split.images.split(500), logits.split(500), strict=True)

@@ -56,7 +56,7 @@ def load(digits: Digits | None, settings: Settings) -> Digits:
 
 
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
-    """For each seed the networks, and both ways to descend; once the path of λ; the clock last."""
+    """For each seed the networks, both ways to descend, and the path of λ; the clock last."""
     work = []
     for seed in range(seeds):
         here = partial(Piece, group="networks", seed=seed)
@@ -64,7 +64,8 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
         work += [here(f"seed {seed}/scratch/{a}—{b}", from_scratch, (seed, a, b)) for a, b in settings.controls]
         work.append(here(f"seed {seed}/dense", from_scratch, (seed, *FULL)))
         work += [here(f"seed {seed}/{way}", descend, (seed, way)) for way in ("proximal", "subgradient")]
-    work += [Piece(f"path/{strength}", at_strength, (strength,), group="path", seed=0) for strength in settings.path]
+        path = partial(Piece, group="path", seed=seed)
+        work += [path(f"seed {seed}/path/{strength}", at_strength, (seed, strength)) for strength in settings.path]
     for run in range(seeds):
         timed = partial(Piece, group="times", seed=run)
         work += [timed(f"run {run}/{t} threads", time_layers, (run, t)) for t in settings.threads]
@@ -94,7 +95,11 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
             }
             for seed in seeds
         ],
-        "path": [found for strength in settings.path if (found := done.get(f"path/{strength}"))],
+        "path": [
+            {"seed": seed, **done[f"seed {seed}/path/{strength}"]}
+            for seed in done.seeds("path")
+            for strength in settings.path
+        ],
         "times": [
             {
                 "layers": {str(t): done[f"run {run}/{t} threads"] for t in settings.threads},
@@ -179,26 +184,28 @@ def descend(digits: Digits, settings: Settings, seed: int, way: str) -> Values:
     return {"norms": norms, "dead": dead, "validation_errors": errors(model, digits.validation)}
 
 
-def at_strength(digits: Digits, settings: Settings, strength: float) -> Values:
-    """One network for the explorer: as narrow as λ makes it, trained for one more epoch; kernels in hundredths."""
+def at_strength(digits: Digits, settings: Settings, seed: int, strength: float) -> Values:
+    """A network as narrow as λ makes it, trained for one more epoch; of the first seed, which the explorer shows, also
+    the kernels, in hundredths."""
     state, _ = train_group_lasso(
-        narrow_lenet(FULL, 0).state_dict(), digits.train, (strength, 4 * strength),
-        parts=settings.parts, images=settings.images,
+        narrow_lenet(FULL, seed).state_dict(), digits.train, (strength, 4 * strength),
+        parts=settings.parts, images=settings.images, seed=seed,
     )  # fmt: skip
     model = lenet_of(state)
-    found = finish(model, 1, digits, 0)
+    found = finish(model, 1, digits, seed)
+    ms = layer_times("conv2", (FULL, tuple(found["filters"])), 100, rounds=10)
+    found |= {
+        "strength": strength,
+        "macs": macs(tuple(found["filters"]))["network"],
+        "conv2_ms": [times[0] for times in ms.values()],
+    }
+    if seed:
+        return found
     state = model.state_dict()
     kernels = state["0.weight"].flatten(1)
     kernels = (100 * kernels / kernels.abs().max()).round().int().tolist()
     norms = [round(norm, 2) for norm in structured.filter_norms(state["2.weight"]).tolist()]
-    ms = layer_times("conv2", (FULL, tuple(found["filters"])), 100, rounds=10)
-    return found | {
-        "strength": strength,
-        "macs": macs(tuple(found["filters"]))["network"],
-        "conv2_ms": [times[0] for times in ms.values()],
-        "kernels": kernels,
-        "norms": norms,
-    }
+    return found | {"kernels": kernels, "norms": norms}
 
 
 def time_layers(digits: Digits, settings: Settings, run: int, threads: int) -> Values:

@@ -12,7 +12,7 @@ from course_utils.widgets import explorer
 
 
 def lasso_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
-    """What λ leaves of a LeNet: a slider picks one of the stored runs, and shows its filters, errors, MACs and time.
+    """What λ leaves of a LeNet: filters of the first seed, and errors, MACs and time of all seeds.
 
     results: of `course reproduce structured`. Filters that are gone are empty tiles, behind those that are left.
     """
@@ -20,7 +20,8 @@ def lasso_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
     validation = results["data"]["validation"]
 
     def draw(strength: float) -> Figure:
-        run = next(each for each in path if each["strength"] == strength)
+        runs = [each for each in path if each["strength"] == strength]
+        run = runs[0]
         figure, (first, second, bill) = plots.new_figure(1, 3, width=11.5, height=3.2)
         tiles = np.full((4 * 6, 5 * 6), np.nan)
         for number, kernel in enumerate(run["kernels"]):
@@ -37,21 +38,26 @@ def lasso_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
             axis.set_title(title, fontsize=10)
             axis.set(xticks=[], yticks=[])
             axis.grid(visible=False)
-        dense, narrow = run["conv2_ms"][0], run["conv2_ms"][-1]
         bars = {
-            "validation errors (%)": 100 * run["validation_errors"] / validation,
-            "MACs (% of dense)": 100 * run["macs"] / full,
-            "conv2, batch 100 (% of dense)": 100 * narrow / dense,
+            "validation errors (%)": [100 * each["validation_errors"] / validation for each in runs],
+            "MACs (% of dense)": [100 * each["macs"] / full for each in runs],
+            "conv2, batch 100 (% of dense)": [100 * each["conv2_ms"][-1] / each["conv2_ms"][0] for each in runs],
         }
-        bill.barh(list(bars), list(bars.values()), color=[plots.COLOURS[i] for i in (2, 1, 3)])
-        for place, value in enumerate(bars.values()):
-            bill.text(max(value, 0.12) * 1.1, place, f"{value:.3g}", va="center", fontsize=9)
-        bill.set(xscale="log", xlim=(0.1, 500), title=f"λ = {strength:g}")
+        means = [float(np.mean(values)) for values in bars.values()]
+        bill.barh(list(bars), means, color=[plots.COLOURS[i] for i in (2, 1, 3)])
+        for place, (mean, values) in enumerate(zip(means, bars.values(), strict=True)):
+            bill.hlines(place, min(values), max(values), color="black")
+            bill.text(max(*values, 0.12) * 1.15, place, f"{mean:.3g}", va="center", fontsize=9)
+        bill.set(
+            xscale="log",
+            xlim=(0.1, 500),
+            title=f"λ = {strength:g}, mean of {len(runs)} runs" if len(runs) > 1 else f"λ = {strength:g}, one run",
+        )
         bill.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
         bill.invert_yaxis()
         return figure
 
-    options = [run["strength"] for run in path]
+    options = list(dict.fromkeys(run["strength"] for run in path))
     slider = ipywidgets.SelectionSlider(
         options=options, value=options[len(options) // 2], description="λ", layout=ipywidgets.Layout(width="36em")
     )
@@ -60,5 +66,6 @@ def lasso_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
         {"strength": slider},
         "The explorer at a middle λ. Left, small grey kernels of the first convolution, then empty tiles for those "
         "that are gone; in the middle, coloured tiles for the norms of the second convolution's filters; "
-        "right, three bars on a logarithmic axis: errors, operations and time of the second convolution.",
+        "right, three bars on a logarithmic axis, each with a line for the range over the seeds: errors, "
+        "operations and time of the second convolution.",
     )

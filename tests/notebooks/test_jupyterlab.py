@@ -157,7 +157,7 @@ def shared_page(server) -> Iterator:
 @pytest.mark.slow
 @pytest.mark.parametrize("topic", LECTURES)
 def test_widgets_of_a_lecture_move(topic, server, shared_page):
-    """The picture follows the slider. The widgets with the cells that they need, and with little training: nbval runs
+    """The picture follows each slider. The widgets with the cells that they need, and with little training: nbval runs
     all of it, and here it does not matter what a network has learned."""
     name = f"lecture_{unit_name(topic)}.ipynb"
     cells = needed(assemble(lecture_source(topic), topic).cells, {"widget"})
@@ -170,7 +170,7 @@ def test_widgets_of_a_lecture_move(topic, server, shared_page):
     shown = run_all(shared_page, name)
     assert not errors(shown)
     for cell in tagged(shown, "widget"):
-        slider_moves_picture(shared_page, cell["id"])
+        sliders_move_picture(shared_page, cell["id"])
 
 
 def needed(cells: list[NotebookNode], tags: set[str]) -> list[NotebookNode]:
@@ -203,24 +203,25 @@ def names_of(source: str) -> tuple[set[str], set[str]]:
     return uses, makes
 
 
-def slider_moves_picture(page, cell_id: str) -> None:
-    """The cell shows a slider; its picture is another one after the slider was moved with the keyboard."""
+def sliders_move_picture(page, cell_id: str) -> None:
+    """The cell shows sliders; its picture is another one after each was moved with the keyboard."""
     page.evaluate(MARK_CELL, cell_id)
     cell = page.locator(f'[data-test-cell="{cell_id}"]')
-    handle = cell.locator(".jupyter-widgets [role=slider]").first
-    handle.wait_for(timeout=REDRAW_SECONDS * 1000)
-    before, value = picture(cell), handle.get_attribute("aria-valuenow")
-    handle.focus()
-    for _ in range(3):
-        handle.press("ArrowRight")
-    if handle.get_attribute("aria-valuenow") == value:  # it stood at its right end
+    handles = cell.locator(".jupyter-widgets [role=slider]")
+    handles.first.wait_for(timeout=REDRAW_SECONDS * 1000)
+    for number, handle in enumerate(handles.all()):
+        before, value = picture(cell), handle.get_attribute("aria-valuenow")
+        handle.focus()
         for _ in range(3):
-            handle.press("ArrowLeft")
-    assert handle.get_attribute("aria-valuenow") != value, f"the slider of {cell_id} does not move"
-    deadline = time.monotonic() + REDRAW_SECONDS
-    while picture(cell) == before:
-        assert time.monotonic() < deadline, f"the picture of {cell_id} stays the same when its slider moves"
-        page.wait_for_timeout(200)
+            handle.press("ArrowRight")
+        if handle.get_attribute("aria-valuenow") == value:  # it stood at its right end
+            for _ in range(3):
+                handle.press("ArrowLeft")
+        assert handle.get_attribute("aria-valuenow") != value, f"slider {number} of {cell_id} does not move"
+        deadline = time.monotonic() + REDRAW_SECONDS
+        while picture(cell) == before:
+            assert time.monotonic() < deadline, f"the picture of {cell_id} stays the same when slider {number} moves"
+            page.wait_for_timeout(200)
 
 
 def picture(cell) -> str:

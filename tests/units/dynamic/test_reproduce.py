@@ -8,66 +8,82 @@ import torch
 import torch.nn.functional as F
 
 from course_utils import dynamic
-from course_utils.dynamic import exits, figures, gates, reproduce, widths
-from course_utils.dynamic.kernel import compiled_mlp
+from course_utils.dynamic import exits, figures, gates, reproduce, reproduce_gates, reproduce_widths, widths
+from course_utils.dynamic.kernel import compiled_mlp, rounded
 from course_utils.dynamic.networks import WIDTHS, GatedNet, SlimmableNet, logits_of_exits, staged_lenet
 from course_utils.dynamic.widgets import threshold_explorer, unpacked
 from course_utils.models import mlp
 from course_utils.plots import Table
 from course_utils.reproduce import journal
 
-TINY = reproduce.Settings(
-    batch_size=50, full_epochs=2, exit_epochs=2, joint_epochs=1, trunk_epochs=1, few_digits=100, gate_steps=5,
-    gate_batch=20, through_steps=2, width_epochs=1, stream_digits=20,
-)  # fmt: skip
+TINY = {
+    reproduce: reproduce.Settings(
+        batch_size=50, epochs=2, joint_epochs=1, few_digits=100, width_epochs=1, stream_digits=20
+    ),
+    reproduce_gates: reproduce_gates.Settings(
+        trunk_epochs=1, few_digits=100, gate_steps=5, gate_batch=20, through_steps=2
+    ),
+    reproduce_widths: reproduce_widths.Settings(few_digits=100, epochs=1),
+}
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory, few_digits):
-    """The results of a tiny run with one seed, as they stand in the file."""
+    """The results of tiny runs with one seed, as they stand in the files: those of exits, of gates and of widths."""
     out = tmp_path_factory.mktemp("results")
+    files = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journal, "cache_folder", lambda: out / "cache")
-        results = reproduce.run(1, out, few_digits, TINY)
-    found = json.loads((out / "dynamic.json").read_text())
-    assert found == json.loads(json.dumps(results))
-    return found
+        for (module, settings), name in zip(TINY.items(), ("dynamic", "gates", "widths"), strict=True):
+            results = module.run(1, out, few_digits, settings)
+            files.append(json.loads((out / f"{name}.json").read_text()))
+            assert files[-1] == json.loads(json.dumps(results))
+    return files
 
 
 def of_three_seeds(stored):
     """The same results as if three seeds had found them."""
-    results = copy.deepcopy(stored)
-    for part in ("exits", "gates", "widths", "stream"):
-        results[part] = [{**copy.deepcopy(results[part][0]), "seed": seed} for seed in range(3)]
-    return results
+    files = copy.deepcopy(stored)
+    for results in files:
+        for part in {"exits", "gates", "widths", "stream"} & set(results):
+            results[part] = [{**copy.deepcopy(results[part][0]), "seed": seed} for seed in range(3)]
+    return files
 
 
 @pytest.mark.slow
 def test_run_stores_every_experiment(stored):
-    assert stored["seeds"] == {"asked": 1, "has": 1}
-    (race,) = stored["exits"]
-    assert len(race["race"]) == 13 and all(len(entry["clock"]) == 3 for entry in race["race"].values())
+    exits, gates, widths = stored
+    assert all(results["seeds"] == {"asked": 1, "has": 1} for results in stored)
+    (race,) = exits["exits"]
+    assert len(race["race"]) == 12 and all(len(entry["clock"]) == 3 for entry in race["race"].values())
     assert race["race"][figures.FULL]["leave"] == [1.0]
     assert sum(race["race"][figures.CASCADE]["leave"]) == pytest.approx(1)
-    # Whatever the way, the network is the same
-    assert len({entry["errors"] for name, entry in race["race"].items() if name.startswith("full network")}) == 1
-    assert len(stored["stream"][0]["parts"]) == len(reproduce.BUDGETS)
+    # Whatever the way, the network is the same, and so are the exits
+    for kind in ("full network", "two exits"):
+        found = [each for race in (race["race"], race["batches"]) for name, each in race.items() if kind in name]
+        assert len({entry["errors"] for entry in found}) == 1 and len(found) > 2
+    assert len(exits["stream"][0]["parts"]) == len(reproduce.BUDGETS)
+    assert len(gates["gates"][0]["ways"]) == 8 and list(widths["widths"][0]["errors"]) == list(reproduce_widths.NORMS)
 
 
 def test_tables_and_figures_are_drawn_from_what_is_stored(stored, capsys):
-    results = of_three_seeds(stored)
-    for draw in (figures.race_figure, figures.noise_figure, figures.widths_figure, figures.stream_figure):
+    results, gates, widths = of_three_seeds(stored)
+    for draw in (figures.race_figure, figures.stream_figure):
         draw(results)
-    tables = figures.race_table, figures.goal_table, figures.clock_table, figures.gates_table, figures.skipping_table
-    for make in (*tables, figures.widths_table, figures.paper_table):
-        table = make(results)
-        assert isinstance(table, Table) and table.rows
-    for say in (
-        figures.run_words, figures.race_words, figures.clock_words, figures.control_words, figures.cost_words,
-        figures.noise_words, figures.gates_words, figures.skipping_words, figures.widths_words, figures.stream_words,
+    figures.noise_figure(gates)
+    figures.widths_figure(widths)
+    tables = [make(results) for make in (figures.race_table, figures.goal_table, figures.clock_table)]
+    tables += [figures.batch_table(results), figures.gates_table(gates), figures.skipping_table(gates)]
+    tables += [figures.widths_table(widths), figures.paper_table(results, gates, widths)]
+    assert all(isinstance(table, Table) and table.rows for table in tables)
+    for say, about in (
+        (figures.run_words, results), (figures.race_words, results), (figures.clock_words, results),
+        (figures.control_words, results), (figures.cost_words, results), (figures.batch_words, results),
+        (figures.stream_words, results), (figures.noise_words, gates), (figures.gates_words, gates),
+        (figures.skipping_words, gates), (figures.widths_words, widths),
     ):  # fmt: skip
-        assert "seed" in say(results) or "time" in say(results)
-    sample = stored["widget"]
+        assert "seed" in say(about) or "time" in say(about)
+    sample = results["widget"]
     labels, classes, entropies, images = unpacked(sample)
     assert classes.shape == entropies.shape == (3, len(labels)) and images.shape == (200, 28, 28)
     controls = threshold_explorer(sample).children[:-1]
@@ -75,7 +91,7 @@ def test_tables_and_figures_are_drawn_from_what_is_stored(stored, capsys):
 
 
 def test_goal_needs_both_speed_and_errors(stored):
-    results = of_three_seeds(stored)
+    results, *_ = files = of_three_seeds(stored)
     for run in results["exits"]:
         for name in run["race"]:
             if name.startswith("full network"):
@@ -83,12 +99,12 @@ def test_goal_needs_both_speed_and_errors(stored):
         run["fastest"] = "without oneDNN"
         run["race"][figures.CASCADE] |= {"processor": [10.0] * 3, "errors": 50}
     assert [row[-3:] for row in figures.goal_table(results).rows] == [["reached", "19.0×", "not reached: too slow"]] * 3
-    assert [row[2] for row in figures.paper_table(results).rows[1:3]] == ["reached", "not reached"]
+    assert [row[2] for row in figures.paper_table(*files).rows[1:3]] == ["reached", "not reached"]
     results["exits"][0]["race"][figures.CASCADE]["processor"] = [10.5] * 3
     results["exits"][1]["race"][figures.CASCADE]["errors"] = 51
     said = [row[-3] for row in figures.goal_table(results).rows]
     assert said == ["not reached: too slow", "not reached: more errors", "reached"]
-    assert figures.paper_table(results).rows[1][2] == "in some seeds only"
+    assert figures.paper_table(*files).rows[1][2] == "in some seeds only"
 
 
 @pytest.mark.parametrize(
@@ -97,13 +113,13 @@ def test_goal_needs_both_speed_and_errors(stored):
      (1200.0, 200.0, 1, "not confirmed")],
 )  # fmt: skip
 def test_exit_in_the_trunk_is_judged_where_its_trunk_lets_it_reach_the_claim(stored, without, counted, extra, said):
-    results = of_three_seeds(stored)
+    results, *_ = files = of_three_seeds(stored)
     for run in results["exits"]:
         run["race"][figures.WITHOUT] |= {"processor": [without] * 3, "errors": 50}
         run["race"][figures.UP_TO]["processor"] = [200.0] * 3
         run["race"][figures.TRUNK] |= {"processor": [counted] * 3, "errors": 50 + extra, "leave": [0.75, 0.25]}
     assert figures.trunk_alone(run) == 200 + (without - 200) / 4
-    assert figures.paper_table(results).rows[0][2] == said
+    assert figures.paper_table(*files).rows[0][2] == said
 
 
 @pytest.mark.parametrize(
@@ -111,15 +127,15 @@ def test_exit_in_the_trunk_is_judged_where_its_trunk_lets_it_reach_the_claim(sto
     [(0.5, 0, "consistent with"), (0.5, 1, "not reached: more errors"), (0.9, 0, "not reached")],
 )
 def test_saved_computation_counts_only_without_more_errors(stored, opened, extra, said):
-    results = of_three_seeds(stored)
-    for run in results["gates"]:
+    files = of_three_seeds(stored)
+    for run in files[1]["gates"]:
         run["ways"]["exact"] |= {"open": opened, "hard_errors": run["fixed"]["errors"][-1] + extra}
-    (row,) = [row for row in figures.paper_table(results).rows if "SkipNet" in row[0]]
+    (row,) = [row for row in figures.paper_table(*files).rows if "SkipNet" in row[0]]
     assert row[2] == said
 
 
 def test_words_of_the_stream_tell_which_budgets_bind(stored):
-    results = of_three_seeds(stored)
+    results, *_ = of_three_seeds(stored)
     lowest = min(range(len(reproduce.BUDGETS)), key=reproduce.BUDGETS.__getitem__)
     for run in results["stream"]:
         for part in run["parts"]:
@@ -128,8 +144,8 @@ def test_words_of_the_stream_tell_which_budgets_bind(stored):
     results["stream"][0]["parts"][lowest]["thresholds"] = [0.5, 0.2]
     results["stream"][1]["parts"][lowest]["found"]["exits"]["processor"][0] *= 2
     said = " ".join(figures.stream_words(results).split())
-    assert "in 1 of 3 seeds at the lowest budget, and in 0 of 15 parts at the other" in said
-    assert "in 2 of 3 seeds, and all budgets together in 20 of 21 parts. A width fits the budget in 0 of 21" in said
+    assert "in 1 of 3 seeds at the lowest budget, and in 0 of 21 parts at the other" in said
+    assert "in 2 of 3 seeds, and all budgets together in 26 of 27 parts. A width fits the budget in 0 of 27" in said
 
 
 def test_words_count_seeds():
@@ -147,7 +163,7 @@ def test_verdict_can_say_no(holds, said):
     assert figures.verdict(holds) == said
 
 
-def test_compiled_exit_is_the_network():
+def test_compiled_exit_is_the_rounded_network_added_to_those_before():
     torch.manual_seed(0)
     model = mlp(784, 31, 17, 10)
     with torch.no_grad():
@@ -155,25 +171,71 @@ def test_compiled_exit_is_the_network():
             for parameter in model.parameters():
                 parameter.mul_(scale ** (1 / 3))
             compiled = compiled_mlp(model.state_dict())
+            short = exits.restored(mlp(784, 31, 17, 10), rounded(model.state_dict()))
             for image in torch.rand(20, 1, 28, 28).sub(0.6).clamp(min=0).split(1):
-                logits = model(image)
-                guess, entropy = compiled(image)
+                before = torch.randn(1, 10)
+                total = before[0].numpy().copy()
+                guess, entropy = compiled(image, total)
+                logits = before + short(image)
+                torch.testing.assert_close(torch.from_numpy(total), logits[0], rtol=1e-4, atol=1e-4)
                 assert guess == int(logits.argmax())
                 assert entropy == pytest.approx(float(dynamic.prediction_entropy(logits)), rel=1e-3, abs=1e-6)
     with pytest.raises(ValueError, match="three layers"):
         compiled_mlp(mlp(784, 5, 10).state_dict())
 
 
-def test_cascade_believes_the_first_exit_that_is_sure():
-    answers = {"first": (3, 0.5), "second": (4, 0.1)}
-    classify = exits.cascade(
-        [lambda image: answers["first"], lambda image: answers["second"]], lambda image: (5, 0), [0.2, 0.2]
-    )
-    assert classify(torch.zeros(1)) == (4, 1)
-    answers["first"] = (3, 0.1)
-    assert classify(torch.zeros(1)) == (3, 0)
-    answers |= {"first": (3, 0.2), "second": (4, 0.2)}
-    assert classify(torch.zeros(1)) == (5, 2)
+def test_rounded_weights_are_multiples_of_one_step_and_near():
+    torch.manual_seed(0)
+    state = mlp(6, 5, 4, 3).state_dict()
+    short = rounded(state)
+    for name, value in state.items():
+        step = value.abs().max() / 127
+        if name.endswith("bias"):
+            assert torch.equal(short[name], value)
+        else:
+            multiples = short[name] / step
+            torch.testing.assert_close(multiples, multiples.round(), rtol=0, atol=1e-3)
+            assert (short[name] - value).abs().max() <= 0.501 * step
+            torch.testing.assert_close(rounded(short)[name], short[name])
+
+
+def saying(*logits: float):
+    """An exit that adds these logits of two classes; its entropy is what is between them."""
+
+    def add(image, total):
+        total[:2] += logits
+        return int(total[1] > total[0]), 1 - abs(float(total[1] - total[0]))
+
+    return add
+
+
+def test_cascade_believes_the_first_that_is_sure_with_those_before_it():
+    image = torch.zeros(1)
+    for second, thresholds, expected in (
+        ((0.0, 0.4), [0.2, 0.5], (1, 1)),  # 0.5 and 0.5 + 0.4, taken together, are sure
+        ((0.0, 0.4), [0.6, 0.5], (1, 0)),
+        ((0.0, 0.4), [0.5, 0.1], (7, 2)),  # strictly below
+        ((0.9, 0.0), [0.2, 0.7], (0, 1)),  # overruled
+    ):
+        classify = exits.cascade([saying(0.0, 0.5), saying(*second)], lambda image: (7, 0), thresholds)
+        guess, left = classify(image)
+        assert (guess, left) == expected
+    assert exits.always(saying(0.0, 0.5), saying(0.9, 0.0))(image) == (0, 0)
+
+
+def test_batches_leave_as_single_images_do():
+    torch.manual_seed(0)
+    nets = [mlp(784, 8, 8, 10).eval() for _ in range(3)]
+    images = 4 * torch.rand(50, 1, 28, 28)
+    with torch.inference_mode():
+        logits = nets[0](images), nets[0](images) + nets[1](images)
+        thresholds = [float(dynamic.prediction_entropy(each).mean()) for each in logits]
+        classes, left = exits.gathered(nets[:2], nets[2], thresholds)(images)
+        one = exits.cascade([exits.in_torch(net) for net in nets[:2]], exits.whole(nets[2]), thresholds)
+        assert [(c, n) for c, n in zip(classes.tolist(), left.tolist(), strict=True)] == [
+            one(i) for i in images.split(1)
+        ]
+    assert len(set(left.tolist())) == 3
 
 
 def test_table_of_rewards_holds_every_setting(few_digits):
