@@ -149,7 +149,7 @@ def erdos_renyi_figure() -> None:
         set_ticks([0.5, 1, 2, 5, 10, 20, 50, 100], ["0.5", "1", "2", "5", "10", "20", "50", "100"])
         axes.set_minor_locator(plots.plt.NullLocator())
     axis.legend(fontsize=8)
-    full = 100 * min(float(d) for d, each in zip(densities, found, strict=True) if each["5.weight"] == 1)
+    full = 100 * densities[0] / found[0]["5.weight"]  # it is in proportion until then
     plots.show(
         figure,
         "Densities of three layers over the density of all, both logarithmic. The last layer, of ten units, is far "
@@ -568,7 +568,7 @@ def verdict(margins: Sequence[float]) -> str:
         return f"yes, in all {len(margins)}"
     if max(margins) < 0:
         return "no"
-    return f"not decided, {sum(margin > 0 for margin in margins)} of {len(margins)} for it"
+    return f"not decided ({sum(margin > 0 for margin in margins)} of {len(margins)})"
 
 
 def ordered(yes: bool, tests: Sequence[Sequence[float]]) -> str:
@@ -584,7 +584,8 @@ def claims_table(results: Results, race: Results) -> plots.Table:
 
     def fewer(claim: str, source: str, a: str, b: str) -> None:
         saved = [y - x for x, y in zip(errors(results, a), errors(results, b), strict=True)]
-        rows.append([claim, source, f"{spread(saved)} points fewer", verdict(saved)])
+        found = f"{spread([-d for d in saved])} points more" if max(saved) < 0 else f"{spread(saved)} points fewer"
+        rows.append([claim, source, found, verdict(saved)])
 
     here = "at 95%, equal steps"
     fewer(f"RigL errs less than static connections, {here}", "Evci 2020", "RigL, ERK", "static, ERK")

@@ -28,7 +28,7 @@ def connections_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
         figure, axes = plots.new_figure(2, 3, width=9.5, height=5.6)
         for axis, (method, frames) in zip(axes[0], pixels.items(), strict=True):
             axis.imshow(frames[moment], cmap="viridis", vmin=0, vmax=40)
-            blank(axis, f"{method}: net shift between\npixels {shifts[method][moment]:,}")
+            blank(axis, f"{method}: net shift {shifts[method][moment]:,}")
         explored, border, apart = axes[1]
         for number, (method, film) in enumerate(films.items()):
             style = {"color": plots.COLOURS[number], "linestyle": plots.LINES[number], "marker": "", "label": method}
@@ -42,7 +42,7 @@ def connections_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
         ):  # fmt: skip
             axis.axvline(steps[moment], color="#999999", marker="", linestyle="-", linewidth=0.8)
             axis.set(xlabel="step", title=label)
-        explored.legend(fontsize=8)
+        explored.legend(fontsize=8, loc=(0.4, 0.1))
         return figure
 
     play = ipywidgets.Play(value=len(steps) // 2, max=len(steps) - 1, interval=300, description="play")

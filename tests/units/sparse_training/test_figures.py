@@ -13,9 +13,9 @@ from course_utils.sparse_training.film import packed
     ("margins", "said"),
     [
         ([0.1, 0.2, 0.3], "yes, in all 3"),
-        ([-0.1, 0.2, 0.3], "not decided, 2 of 3 for it"),
-        ([0.0, 0.2, 0.3], "not decided, 2 of 3 for it"),
-        ([-0.1, -0.2, 0.0], "not decided, 0 of 3 for it"),
+        ([-0.1, 0.2, 0.3], "not decided (2 of 3)"),
+        ([0.0, 0.2, 0.3], "not decided (2 of 3)"),
+        ([-0.1, -0.2, 0.0], "not decided (0 of 3)"),
         ([-0.1, -0.2, -0.1], "no"),
         ([0.1, 0.2], "not testable with so few seeds"),
     ],
