@@ -589,6 +589,7 @@ def claims_table(results: Results, race: Results) -> plots.Table:
 
     here = "at 95%, equal steps"
     fewer(f"RigL errs less than static connections, {here}", "Evci 2020", "RigL, ERK", "static, ERK")
+    fewer(f"SET errs less than static connections, {here}", "Mocanu 2018", "SET, ERK", "static, ERK")
     fewer(f"RigL errs less than SET, {here}", "Evci 2020", "RigL, ERK", "SET, ERK")
     fewer("so it does at equal training FLOPs", "Evci 2020", "RigL, ERK", "SET, ERK, FLOPs of RigL")
     fewer(f"RigL errs less than gradual pruning, {here}", "asked here", "RigL, ERK", "gradual, ERK")
