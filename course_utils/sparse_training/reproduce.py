@@ -59,7 +59,7 @@ class Settings:
     end: float = 0.75  # the part of the steps in which connections move, or are pruned
     periods: tuple[int, ...] = (25, 50, 200, 400, 1600)  # other ΔT, to explore more or less
     choose_every: int = 10  # steps between two choices of 2:4
-    narrow: tuple[int, ...] = (784, 16, 29, 10)  # dense, with as many weights, or the next lower number
+    narrow: tuple[int, ...] = (784, 16, 29, 10)  # dense, with 12 weights fewer than the sparse ones
     moments: int = 60  # of the network, for the widget
 
 

@@ -170,6 +170,7 @@ def train(digits: Digits, settings: object, *given: Any) -> dict[str, Any]:
     fit(net, batches, steps, rewire=rewire)
     result = {
         "state": net.state(),
+        "masks": net.masks(),
         "connections": net.connections(),
         "validation_errors": net.errors(digits.validation),
         "seconds": round(time.process_time() - start, 1),
@@ -181,10 +182,7 @@ def share(digits: Digits, settings: object, *given: Any) -> dict[str, Any]:
     """A trained network with shared weights, and the size of its file."""
     *fields, seed, trained = given
     candidate = Candidate(*fields)
-    state = trained["state"]
-    net = SharedNetwork(
-        state, {name: state[name] != 0 for name in weight_shapes(candidate.sizes)}, candidate.bits, candidate.bias_bits
-    )
+    net = SharedNetwork(trained["state"], trained["masks"], candidate.bits, candidate.bias_bits)
     before, batches = net.errors(digits.validation), Batches(digits.train, BATCH, REACH, seed + 200)
     steps = candidate.share_epochs * batches.count
     fit(net, batches, steps, Rates(lr=SHARE_LR))

@@ -1,23 +1,33 @@
 """What the tables of lecture 09 decide by themselves, and that its drawings show what happens."""
 
-from itertools import pairwise
-
 import pytest
+import torch
+from torch.nn.functional import max_pool2d
 
+from course_utils.data import embedded_digits
 from course_utils.sparse_training import figures
+from course_utils.sparse_training.film import packed
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("margins", "said"),
     [
         ([0.1, 0.2, 0.3], "yes, in all 3"),
-        ([-0.1, 0.2, 0.3], "yes, on average only"),
-        ([-0.1, -0.2, 0.1], "no"),
+        ([-0.1, 0.2, 0.3], "not decided (2 of 3)"),
+        ([0.0, 0.2, 0.3], "not decided (2 of 3)"),
+        ([-0.1, -0.2, 0.0], "not decided (0 of 3)"),
+        ([-0.1, -0.2, -0.1], "no"),
         ([0.1, 0.2], "not testable with so few seeds"),
     ],
 )
-def test_a_claim_holds_in_every_seed_or_on_average_or_not(values, said):
-    assert figures.holds(values, lambda saved: saved > 0) == said
+def test_a_claim_holds_in_every_seed_or_in_none_or_is_not_decided(margins, said):
+    assert figures.verdict(margins) == said
+
+
+def test_an_order_of_means_is_not_decided_if_seeds_differ_by_more():
+    apart, noisy = [(1.0, 1.1, 1.2), (2.0, 2.1, 2.2)], [(1.0, 1.1, 2.2), (2.0, 2.1, 2.2)]
+    assert [figures.ordered(yes, apart) for yes in (True, False)] == ["yes", "no"]
+    assert [figures.ordered(yes, noisy) for yes in (True, False)] == ["not decided"] * 2
 
 
 def results(explored, test):
@@ -44,13 +54,20 @@ def test_rank_correlation_is_spearmans():
     assert figures.rank_correlation(x, y) == pytest.approx(spearmanr(x, y).statistic)
 
 
-def test_the_papers_bytes_are_its_own_count():
-    """The printed sizes, with the printed sparsities, 0.870 and 0.886, and as many connections as 2 FLOPs each give."""
-    for sizes, connections, sparsity in (((408, 100, 69, 10), 6287, 0.870), ((375, 62, 51, 10), 3064, 0.886)):
-        positions = sum(a * b for a, b in pairwise(sizes))
-        assert connections / positions == pytest.approx(1 - sparsity, abs=0.002)
-    assert abs(figures.bytes_of_paper([6287], (408, 100, 69, 10)) - 31914) < 100
-    assert abs(figures.bytes_of_paper([3064], (375, 62, 51, 10)) - 16113) < 100
+def test_the_papers_weights_follow_from_its_bytes():
+    """A network 3-2-1-10: 18 positions, 13 biases. And RigL's: twice its weights are the printed 12.6 K FLOPs."""
+    assert figures.weights_by_bytes(4 * 7 + 18 // 8 + 4 * 13, "3-2-1") == 7
+    assert round(2 * figures.weights_by_bytes(31914, "408-100-69"), -2) == 12600
+
+
+def test_the_unlit_pixels_are_those_that_no_shifted_digit_lights():
+    """A film whose pixels have 1 connection at first and 3 in the end; and the digits themselves, the embedded ones."""
+    pixels = packed([torch.full((784,), 1), torch.full((784,), 3)])
+    runs = [{"SET, ERK": {"film": {"steps": [0, 1], "pixels": pixels}}}]
+    assert figures.unlit_connections({"runs": runs}, "SET") == [(len(figures.UNLIT), 3 * len(figures.UNLIT))]
+    lit = (embedded_digits().train.images > 0).any(0).view(1, 28, 28)
+    reached = max_pool2d(lit.float(), 3, stride=1, padding=1)[0].bool()
+    assert not any(reached[pixel] for pixel in figures.UNLIT)
 
 
 @pytest.mark.parametrize(

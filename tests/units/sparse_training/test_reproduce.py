@@ -92,3 +92,13 @@ def test_shared_weights_stay_shared_while_their_centroids_move(few_digits):
     after = [np.unique(layer.values) for layer in net.layers]
     assert [len(values) for values in after] == [4, 2]
     assert not any(np.array_equal(*pair) for pair in zip(before, after, strict=True))
+
+
+def test_a_connection_of_weight_0_is_one_still_when_weights_are_shared(few_digits):
+    candidate = replace(CANDIDATE, bits=(2, 2, 2), share_epochs=0)
+    masks = experiment.masks_of(candidate.sizes, {"1.weight": 0.02, "3.weight": 0.3, "5.weight": 1.0}, 0)
+    state = experiment.first_weights(masks, 0)
+    state["3.weight"][tuple(masks["3.weight"].nonzero()[0])] = 0
+    trained = {"state": state, "masks": masks, "seconds": 0, "validation_errors": 0}
+    shared = tiny.share(few_digits, None, *tiny.arguments(candidate), 0, trained)
+    assert shared["connections"] == [int(mask.sum()) for mask in masks.values()]
