@@ -10,7 +10,10 @@ from course_utils import sparse_training as unit
 from course_utils.models import mlp_forward
 from tests.checks.catalogue import mutant, right
 
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT: dict[str, str] = {
+    "random_mask: list(shape) -> shape": "`view` takes any sequence",
+    "set_update: (~stays).nonzero().flatten() -> (~stays).nonzero()": "as indices of one axis a column is as good",
+}
 
 
 # --- 9.1a erdos_renyi_densities ---------------------------------------------------------------------------------------
