@@ -651,7 +651,10 @@ def meter_table(results: Results, groups: Results, place: int = WIDE) -> plots.T
     rows = []
     for name, what, clock in (
         ("dense", "round 0", "dense"),
-        ("scattered ticket, CSR", last_round(results), f"CSR/{settings['rounds']}"),
+        *(
+            (f"scattered ticket, round {number}, CSR", f"round {number}", f"CSR/{number}")
+            for number in (settings["rounds"] - 1, settings["rounds"])
+        ),
         (f"regrouped, area ≤ {area:.0%}", f"regrouped/{area}", f"regrouped/{area}"),
         ("small dense, as many weights", f"small dense/{area}", f"small dense/{area}"),
     ):
