@@ -207,7 +207,8 @@ UNREAD = {
     "a number of a million digits": (b'{"nbformat": 1' + b"0" * 1_000_000 + b"}", False, "not a notebook: .*"),
     "nbformat is true": (b'{"nbformat": true, "cells": []}', False, "(wrong format|not a notebook): .*"),
     "cells is a dict": (b'{"nbformat": 4, "cells": {}}', False, "not a notebook: .*"),
-    "UTF-16": (json.dumps({"nbformat": 4, "cells": []}).encode("utf-16"), False, "unreadable encoding: .*"),
+    "UTF-16": (json.dumps({"nbformat": 4, "cells": []}).encode("utf-16"), False, "empty: .*"),
+    "half of UTF-16": (json.dumps({"nbformat": 4}).encode("utf-16")[:-1], False, "unreadable encoding: .*"),
     "a zip": (b"PK\x03\x04" + bytes(100), False, "(not a notebook|unreadable encoding): .*"),
     "version 3": (nbformat.writes(nbformat.v4.new_notebook(), version=3).encode(), False, "empty: .*"),
 }  # fmt: skip
