@@ -30,16 +30,25 @@ def load(digits: Digits | None, settings: Settings) -> Digits:
     return wide.load(digits, settings.recipe)
 
 
+def rounds_of(settings: Any, seed: int) -> list[Piece]:
+    """The rounds of pruning of one seed, for any settings with a `recipe` and a `width`; each goes on from the last."""
+    names = [f"seed {seed}/round {number}" for number in range(settings.recipe.rounds + 1)]
+    return [
+        Piece(name, train_round, (seed, number), tuple(names[max(0, number - 1) : number]), seed=seed)
+        for number, name in enumerate(names)
+    ]
+
+
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
     """For each seed the rounds, the thresholds, and the ticket regrouped both ways."""
     work = []
     for seed in range(seeds):
         here = partial(Piece, seed=seed)
-        rounds = [f"seed {seed}/round {number}" for number in range(settings.recipe.rounds + 1)]
-        work += [here(n, train_round, (seed, i), tuple(rounds[max(0, i - 1) : i])) for i, n in enumerate(rounds)]
+        rounds = rounds_of(settings, seed)
+        last = rounds[-1].name
         thresholds = f"seed {seed}/thresholds"
-        work.append(here(thresholds, find_thresholds, (seed,), (rounds[-1],)))
-        work += [here(f"seed {seed}/{way}", train_regrouped, (seed, way), (rounds[-1], thresholds)) for way in WAYS]
+        work += [*rounds, here(thresholds, find_thresholds, (seed,), (last,))]
+        work += [here(f"seed {seed}/{way}", train_regrouped, (seed, way), (last, thresholds)) for way in WAYS]
     return work
 
 
@@ -56,7 +65,7 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
 run = Experiment("groups", Settings, load, pieces, collect).run
 
 
-def train_round(digits: Digits, settings: Settings, seed: int, number: int, *before: dict[str, Any]) -> dict[str, Any]:
+def train_round(digits: Digits, settings: Any, seed: int, number: int, *before: dict[str, Any]) -> dict[str, Any]:
     return wide.train_round(digits, settings.recipe, seed, settings.width, number, *before)
 
 

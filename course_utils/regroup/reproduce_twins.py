@@ -10,6 +10,7 @@ from typing import Any
 from course_utils import lottery
 from course_utils.data import Digits
 from course_utils.regroup import reproduce as wide
+from course_utils.regroup.reproduce_groups import load, rounds_of
 from course_utils.regroup.tickets import first_state
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 
@@ -30,17 +31,14 @@ class Settings:
         return replace(self.recipe, epochs=self.recipe.longer * self.recipe.epochs)
 
 
-def load(digits: Digits | None, settings: Settings) -> Digits:
-    return wide.load(digits, settings.recipe)
-
-
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
     """For each seed the rounds, the last one's blocks, and the four that are trained for longer."""
     work = []
     for seed in range(seeds):
         here = partial(Piece, seed=seed)
-        rounds = [f"seed {seed}/round {number}" for number in range(settings.recipe.rounds + 1)]
-        work += [here(n, train_round, (seed, i), tuple(rounds[max(0, i - 1) : i])) for i, n in enumerate(rounds)]
+        training = rounds_of(settings, seed)
+        work += training
+        rounds = [piece.name for piece in training]
         blocks = f"seed {seed}/blocks"
         work.append(here(blocks, find_blocks, (seed,), (rounds[-1],)))
         for what in TWINS:
@@ -66,10 +64,6 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
 
 
 run = Experiment("twins", Settings, load, pieces, collect).run
-
-
-def train_round(digits: Digits, settings: Settings, seed: int, number: int, *before: dict[str, Any]) -> dict[str, Any]:
-    return wide.train_round(digits, settings.recipe, seed, settings.width, number, *before)
 
 
 def find_blocks(digits: Digits, settings: Settings, seed: int, last: dict[str, Any]) -> dict[str, Any]:

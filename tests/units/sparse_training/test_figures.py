@@ -47,11 +47,13 @@ def test_exploration_orders_the_methods_or_does_not():
     assert figures.explorations(in_order)["RigL, ΔT 2"] == ([0.4], [0.4], [1.0])
 
 
-def test_rank_correlation_is_spearmans():
-    from scipy.stats import spearmanr
-
-    x, y = [0.1, 0.5, 0.5, 0.9, 0.2], [3.0, 1.0, 2.0, 1.0, 3.0]
-    assert figures.rank_correlation(x, y) == pytest.approx(spearmanr(x, y).statistic)
+def test_static_networks_have_explored_what_they_started_with():
+    some = results((0.1, 0.2, 0.3, 0.4), (40, 30, 20, 10))
+    some["runs"][0]["static, ERK"] = {"test_errors": 50}
+    some["settings"] = {"density": 0.05}
+    assert figures.explorations(some, static=True)["static, ERK"] == ([0.05], [0.05], [5.0])
+    assert "static, ERK" not in figures.explorations(some)
+    assert figures.order_of_pairs(some, static=True) == (10, 10)
 
 
 def test_the_papers_weights_follow_from_its_bytes():
