@@ -243,6 +243,31 @@ def refill_itself(mask, scores, count):
     return mask if torch.equal(new, mask) else new
 
 
+@mutant("8.1b", "a single filter's score loses its axis")
+def refill_squeezed(mask, scores, count):
+    return filled(mask, torch.sort(scores.squeeze(), descending=True, stable=True).indices[:count])
+
+
+@mutant("8.1b", "later filters lose 1e-15 of their score")
+def refill_nudged(mask, scores, count):
+    return regroup.refill(mask, scores.double() - 1e-15 * torch.arange(len(scores)), count)
+
+
+@mutant("8.1b", "scores rounded to 13 places")
+def refill_rounded(mask, scores, count):
+    return filled(mask, sorted(range(len(scores)), key=lambda i: (-round(float(scores[i]), 13), i))[:count])
+
+
+@mutant("8.1b", "an infinite score counts for nothing")
+def refill_finite(mask, scores, count):
+    return regroup.refill(mask, scores.masked_fill(scores == torch.inf, 0), count)
+
+
+@mutant("8.1b", "an infinite score is the largest number")
+def refill_clipped(mask, scores, count):
+    return regroup.refill(mask, scores.nan_to_num(), count)
+
+
 @right("8.1b")
 def refill_argsort(mask, scores, count):
     return filled(mask, torch.argsort(scores, descending=True, stable=True)[:count])
@@ -367,6 +392,18 @@ def hypergraph_no_columns(mask):
     return rows.nonzero().flatten().tolist(), hypergraph_of(mask)[1]
 
 
+@mutant("8.2a", "two equal columns at most")
+def hypergraph_twice(mask):
+    rows, nets = hypergraph_of(mask)
+    return rows, [net for place, net in enumerate(nets) if nets[:place].count(net) < 2]
+
+
+@mutant("8.2a", "nodes in half precision")
+def hypergraph_half(mask):
+    rows, nets = hypergraph_of(mask)
+    return rows, [torch.tensor(net).half().long().tolist() for net in nets]
+
+
 @right("8.2a")
 def hypergraph_by_hand(mask):
     return hypergraph_of(mask)
@@ -447,6 +484,26 @@ def connectivity_uint8(nets, groups):
 @mutant("8.2b", "group numbers start again after 256")
 def connectivity_wrapped(nets, groups):
     return regroup.connectivity(nets, [group % 256 for group in groups])
+
+
+@mutant("8.2b", "groups told apart by their hash: -1 and -2 have the same")
+def connectivity_hash(nets, groups):
+    return sum(len({hash(groups[node]) for node in net}) - 1 for net in nets)
+
+
+@mutant("8.2b", "groups told apart by their size")
+def connectivity_abs(nets, groups):
+    return regroup.connectivity(nets, [abs(group) for group in groups])
+
+
+@mutant("8.2b", "groups as floats")
+def connectivity_as_floats(nets, groups):
+    return sum(len({float(groups[node]) for node in net}) - 1 for net in nets)
+
+
+@mutant("8.2b", "a net that names a node twice is left out")
+def connectivity_no_repeats(nets, groups):
+    return regroup.connectivity([net for net in nets if len(net) == len(set(net))], groups)
 
 
 @mutant("8.2b", "group 0 is taken for none")
@@ -538,6 +595,36 @@ def pass_early(mask, groups, b1, t2, b2):
 @mutant("8.3", "an empty group is an error")
 def pass_empty_group(mask, groups, b1, t2, b2):
     return one_pass(mask, sorted(groups, key=min) and groups, b1, t2, b2)
+
+
+pass_with("counted in half precision", select=lambda counts, t2: counts.half().double() >= t2)
+
+
+@mutant("8.3", "ten groups at most")
+def pass_ten_groups(mask, groups, b1, t2, b2):
+    return one_pass(mask, groups[:10], b1, t2, b2)
+
+
+@mutant("8.3", "a block of all columns is none")
+def pass_all_columns(mask, groups, b1, t2, b2):
+    return one_pass(mask, groups, b1, t2, b2, lambda r, c, b1, b2: len(r) >= b1 and b2 <= len(c) < mask.shape[1])
+
+
+@mutant("8.3", "columns that are a block's already are none's later")
+def pass_taken_columns(mask, groups, b1, t2, b2):
+    taken = []
+
+    def enough(rows, columns, b1, b2):
+        new = len(rows) >= b1 and len(columns) >= b2 and columns not in taken
+        taken.append(columns)
+        return new
+
+    return one_pass(mask, groups, b1, t2, b2, enough)
+
+
+@mutant("8.3", "a mask without columns is an error")
+def pass_no_columns(mask, groups, b1, t2, b2):
+    return one_pass(mask, groups if mask.sum(0).max() else [], b1, t2, b2)
 
 
 @mutant("8.3", "counted over all rows")
@@ -798,6 +885,11 @@ def product_stacked(x, weight, blocks):
     return torch.stack([regroup.block_matmul(row[None], weight, blocks)[0] for row in x])
 
 
+@mutant("8.4", "ten blocks at most")
+def product_ten_blocks(x, weight, blocks):
+    return regroup.block_matmul(x, weight, blocks[:10])
+
+
 @right("8.4")
 def product_gathered(x, weight, blocks):
     covered = covered_by(blocks, weight)
@@ -958,6 +1050,22 @@ def regroup_turned(mask, partitions, b1, t2, b2):
 @mutant("8.5", "an equal partition is left out")
 def regroup_other_partitions(mask, partitions, b1, t2, b2):
     return loop(mask, [p for i, p in enumerate(partitions) if p not in partitions[:i]], b1, t2, b2)
+
+
+@mutant("8.5", "a partition without groups is left out")
+def regroup_some_groups(mask, partitions, b1, t2, b2):
+    return loop(mask, [groups for groups in partitions if groups], b1, t2, b2)
+
+
+@mutant("8.5", "ends as soon as fewer than b1 times b2 weights are left")
+def regroup_too_few(mask, partitions, b1, t2, b2):
+    blocks, rest = [], mask
+    for groups in partitions:
+        found, rest = regroup.regroup_pass(rest, groups, b1, t2, b2)
+        blocks += found
+        if not found or rest.sum() < b1 * b2:
+            break
+    return blocks, union(blocks, mask)
 
 
 @right("8.5")
