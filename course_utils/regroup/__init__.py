@@ -22,7 +22,7 @@ Block = tuple[list[int], list[int]]  # rows, columns
 def filter_scores(weight: Tensor, mask: Tensor) -> Tensor:
     """How much is kept of each filter: the sum of its kept weights' sizes (Chen 2022, 3.2).
 
-    weight: [N, ...], of any float dtype, with any number of further axes; mask: bool, of
+    weight: [N, ...], of any float dtype, with one further axis or more; mask: bool, of
     the same shape. Returns [N], same dtype: Σ|w| over the weights where the mask is True.
     What stands elsewhere counts for nothing, NaN too.
     """
@@ -96,10 +96,10 @@ def block_matmul(x: Tensor, weight: Tensor, blocks: Sequence[Block]) -> Tensor:
     """Multiply by the weights inside of blocks only.
 
     x: [batch, in]. weight: [out, in], same dtype. blocks: pairs (rows, columns) of lists of
-    ints. Returns x @ w.T, [batch, out], where w is the weight inside of the blocks and 0
-    elsewhere: blocks may overlap, and each weight counts once. Weights outside and inputs
-    in no block's columns are not read; they may be NaN. Without blocks all is 0.
-    Differentiable in x and weight.
+    ints, in any order, none empty and none with a number twice. Returns x @ w.T,
+    [batch, out], where w is the weight inside of the blocks and 0 elsewhere: blocks may
+    overlap, and each weight counts once. Weights outside and inputs in no block's columns
+    are not read; they may be NaN. Without blocks all is 0. Differentiable in x and weight.
     """
     product = x.new_zeros(len(x), len(weight))
     open_places = torch.ones(weight.shape, dtype=torch.bool)

@@ -61,6 +61,13 @@ def scores_example(function, draw):
     every = torch.ones_like(kept)
     expect.close(function(weight, every), torch.tensor([7.0, 5.0, 2.0]), "the scores with all kept")
     expect.close(function(weight[..., None], every[..., None]), torch.tensor([7.0, 5.0, 2.0]), "of kernels [2, 1]")
+    large = torch.tensor([[2.0**17, -(2.0**17)]], dtype=torch.bfloat16)
+    wanted = torch.tensor([2.0**18], dtype=torch.bfloat16)
+    expect.equal(function(large, torch.ones_like(large, dtype=torch.bool)), wanted, "the score of large weights")
+    for dtype, count in ((torch.float16, 4096), (torch.bfloat16, 512)):
+        ones = torch.ones(1, count, dtype=dtype)
+        expect.close(function(ones, ones > 0), count * ones[:, 0], f"the score of {count} ones in {dtype}", 0.05)
+    expect.equal(function(weight[:, :0], kept[:, :0]), torch.zeros(3), "the scores of filters without a weight")
 
 
 @filter_scores.law(
@@ -84,6 +91,10 @@ def scores_sum(function, draw):
     trials=2,
 )
 def scores_outside(function, draw):
+    spoilt = torch.tensor([[torch.nan, 1.0], [-torch.inf, 2.0], [torch.nan, 3.0]])
+    kept = torch.tensor([[True, True], [True, False], [False, True]])
+    wanted = torch.tensor([torch.nan, torch.inf, 3.0])
+    expect.close(function(spoilt, kept), wanted, "the scores with a kept NaN and a kept infinity")
     weight, mask = draw.normal(5, 6, 3), draw.mask(5, 6, 3, keep=0.4)
     mask[draw.integer(0, 4)] = False
     wanted = [float(w[m].abs().sum()) for w, m in zip(weight, mask, strict=True)]
@@ -121,6 +132,16 @@ def refill_example(function, draw):
     expect.equal(function(mask, scores, 1), drawn("... ### ... ..."), "the mask for count 1")
     expect.equal(function(mask, scores, 4), drawn("### ### ### ###"), "the mask for count 4")
     expect.equal(function(mask, torch.zeros(4), 3), drawn("### ### ### ..."), "the mask for equal scores")
+    low = torch.tensor([-torch.inf, 2.0, -torch.inf, -torch.inf])
+    expect.equal(function(mask, low, 3), drawn("### ### ### ..."), "the mask for scores of minus infinity")
+    largest = torch.finfo(torch.float32).max
+    high = torch.tensor([1.0, largest, torch.inf, torch.inf])
+    expect.equal(function(mask, high, 2), drawn("... ... ### ###"), "the mask for infinite scores")
+    tiny = torch.tensor([1e-20, 2e-20, 1e-20, 0.0])
+    expect.equal(function(mask, tiny, 1), drawn("... ### ... ..."), "the mask for scores of 1e-20")
+    expect.equal(function(mask[:1], scores[:1], 1), drawn("###"), "the mask of a single filter")
+    done = drawn("... ### ### ...")
+    expect.equal(function(done, scores, 2), done, "the mask of one that is refilled already")
 
 
 @refill.law(
@@ -160,6 +181,8 @@ def refill_ties(function, draw):
         expect.equal(function(draw.mask(n, 2), scores, count), wanted, f"the mask for many equal scores in {dtype}")
     near = torch.tensor([1.0, 1.0 + 1e-12, 1.0 - 1e-12], dtype=DOUBLE)
     expect.equal(function(draw.mask(3, 1), near, 1), torch.tensor([[False], [True], [False]]), "scores 1e-12 apart")
+    near = torch.tensor([1.0, 1.0 + 2.0**-52, 1.0], dtype=DOUBLE)
+    expect.equal(function(draw.mask(3, 1), near, 1), torch.tensor([[False], [True], [False]]), "scores 2e-16 apart")
 
 
 # --- 8.2a mask_hypergraph ---------------------------------------------------------------------------------------------
@@ -185,6 +208,11 @@ def hypergraph_example(function, draw):
     expect.equal(hypergraph(function, drawn("#.#. .... #.## .#..")), ([0, 2, 3], [[0, 1], [0, 1]]), "(rows, nets)")
     expect.equal(hypergraph(function, drawn("... ##. .#. .##")), ([1, 2, 3], [[0, 1, 2]]), "(rows, nets)")
     expect.equal(hypergraph(function, drawn("... ...")), ([], []), "(rows, nets) of an empty mask")
+    expect.equal(hypergraph(function, drawn("... .#. ...")), ([1], []), "(rows, nets) of a single weight")
+    expect.equal(hypergraph(function, drawn("### ###")), ([0, 1], [[0, 1]] * 3), "(rows, nets) of three equal columns")
+    for shape in ((2, 0), (0, 2)):
+        nothing = torch.zeros(shape, dtype=torch.bool)
+        expect.equal(hypergraph(function, nothing), ([], []), f"(rows, nets) of a mask {list(shape)}")
     expect.equal(hypergraph(function, drawn("#.. .#. ..#")), ([0, 1, 2], []), "(rows, nets) of a diagonal")
     expect.equal(
         hypergraph(function, drawn("## ## ##")), ([0, 1, 2], [[0, 1, 2], [0, 1, 2]]), "(rows, nets) of a full one"
@@ -223,6 +251,14 @@ def hypergraph_large(function, draw):
     rows, nets = hypergraph(function, mask)
     expect.equal(rows, [*range(0, 700, 2), 699], "rows")
     expect.equal(nets, [list(range(350)), [2, 350]], "nets")
+    mask = torch.zeros(256, 256, dtype=torch.bool)
+    mask[0], mask[:, 0] = True, True
+    wanted = list(range(256)), [list(range(256))]
+    expect.equal(hypergraph(function, mask), wanted, "(rows, nets) of a row and a column that keep 256 each")
+    expect.equal(hypergraph(function, mask[:1]), ([0], []), "(rows, nets) of a row that keeps 256")
+    expect.equal(hypergraph(function, mask[:, :1]), wanted, "(rows, nets) of a column that keeps 256")
+    wanted = list(range(2050)), [list(range(2050))]
+    expect.equal(hypergraph(function, torch.ones(2050, 1, dtype=torch.bool)), wanted, "(rows, nets) of 2,050 rows")
 
 
 # --- 8.2b connectivity ------------------------------------------------------------------------------------------------
@@ -241,10 +277,14 @@ def connectivity_example(function, draw):
         ([5, 5, 5, 5], 0),
         ([7, 7, -2, 7], 2),
         ([4, 1, 4, 1], 3),
+        ([0, 2**8, 2**16, 2**32], 4),
+        ([-1, -2, 1, 2], 4),
+        ([2**53, 2**53 + 1, 2**53, 2**53 + 1], 3),
     ):
         expect.equal(function(nets, groups), wanted, f"KM1 with groups {groups}")
     expect.equal(function([], [0, 1]), 0, "KM1 without nets")
     expect.equal(function([[1], [0, 1, 2, 3]], [3, 0, 1, 2]), 3, "KM1 with a net of one node")
+    expect.equal(function([[0, 1, 0]], [0, 1]), 1, "KM1 with a net that names a node twice")
 
 
 @connectivity.law(
@@ -351,6 +391,16 @@ def pass_order(function, draw):
     expect.equal(blocks, [([2, 7, 8], [1, 4]), ([0, 3], [5])], "the blocks")
     blocks, _ = split(function, mask, [[3, 0], [8, 2, 7]], 2, 2, 1)
     expect.equal(blocks, [([0, 3], [5]), ([2, 7, 8], [1, 4])], "the blocks with the groups the other way round")
+    for groups in ([[3, 0], [8, 2, 7]], [[], [8, 2, 7], []]):
+        blocks, _ = split(function, mask, groups, 3, 2, 2)
+        expect.equal(blocks, [([2, 7, 8], [1, 4])], f"the only block of the groups {groups}")
+    full = torch.ones(12, 2, dtype=torch.bool)
+    wanted = [([row], [0, 1]) for row in range(12)], ~full
+    expect.equal(
+        split(function, full, [[row] for row in range(12)], 1, 1, 2), wanted, "the result of twelve equal rows"
+    )
+    nothing = full[:, :0]
+    expect.equal(split(function, nothing, [[0, 1]], 1, 1, 1), ([], nothing), "the result of a mask without columns")
 
 
 @regroup_pass.law(
@@ -389,6 +439,9 @@ def pass_planted(function, draw):
     blocks, rest = split(function, mask, [first, second, order[600:]], 300, 250, 3)
     expect.equal(blocks, [(sorted(first), [0, 3, 4]), (sorted(second), [1, 4, 8])], "the planted blocks")
     expect.true(not rest.any(), "something is left of planted blocks", got=int(rest.sum()))
+    rows = list(range(2049))
+    blocks, _ = split(function, torch.ones(2049, 1, dtype=torch.bool), [rows], 2049, 2049, 1)
+    expect.equal(blocks, [(rows, [0])], "the block of 2,049 rows")
 
 
 # --- 8.4 block_matmul -------------------------------------------------------------------------------------------------
@@ -416,7 +469,19 @@ def product_example(function, draw):
     blocks = [([0, 1], [0, 1]), ([1], [2])]
     expect.close(function(x, weight, blocks), torch.tensor([[21.0, 654.0]]), "two blocks with a row in common")
     expect.close(function(x, weight, [([0, 1], [0, 1, 2])]), x @ weight.T, "the whole as one block")
+    crossed = function(x, weight, [([1, 0], [2, 0])])
+    expect.close(crossed, torch.tensor([[301.0, 604.0]]), "a block of rows 1, 0 and columns 2, 0")
     expect.equal(function(x, weight, []), torch.zeros(1, 2), "no block")
+    for dtype in (DOUBLE, *HALVES):
+        nothing = function(x.to(dtype), weight.to(dtype), [])
+        expect.equal(nothing, torch.zeros(1, 2, dtype=dtype), f"no block in {dtype}")
+    line = torch.arange(12.0)[None]
+    diagonal = [([place], [place]) for place in range(12)]
+    expect.close(function(line, torch.ones(12, 12), diagonal), line, "twelve blocks of one weight")
+    expect.equal(function(x[:0], weight, blocks), torch.zeros(0, 2), "the product of an empty batch")
+    large = torch.tensor([[2.0**17, 1.0]], dtype=torch.bfloat16)
+    wanted = torch.tensor([[2.0**18]], dtype=torch.bfloat16)
+    expect.equal(function(large, 2 * torch.ones_like(large), [([0], [0])]), wanted, "the product of large inputs")
 
 
 @block_matmul.law(
@@ -458,6 +523,9 @@ def product_masked(function, draw):
     trials=2,
 )
 def product_unread(function, draw):
+    inner = torch.tensor([[torch.nan, 1.0], [2.0, 3.0], [torch.inf, 4.0]])
+    got = function(torch.ones(1, 2), inner, [([0, 2], [0, 1]), ([1], [0])])
+    expect.close(got, torch.tensor([[torch.nan, 2.0, torch.inf]]), "the product with NaN and infinity in blocks")
     inputs, out = draw.size(4, 30), draw.size(4, 30)
     x, weight, blocks = draw.normal(3, inputs), draw.normal(out, inputs), some_blocks(draw, out, inputs, 3)
     covered = inside(blocks, weight)
@@ -500,6 +568,8 @@ def regroup_once(function, draw):
     blocks, got = split(function, mask, [[[5, 0, 2], [4, 1], [3]]], 2, 2, 1)
     expect.equal(blocks, [([0, 2, 5], [1, 3]), ([1, 4], [0])], "the blocks")
     expect.equal(got, drawn(".#.#. #.... .#.#. ..... #.... .#.#."), "the mask")
+    blocks, _ = split(function, mask, [[[4, 1], [3], [5, 0, 2]]], 2, 2, 1)
+    expect.equal(blocks, [([1, 4], [0]), ([0, 2, 5], [1, 3])], "the blocks with the groups in another order")
     rows, columns = draw.size(5, 30), draw.size(4, 40)
     mask, groups = draw.mask(rows, columns, keep=0.4), some_groups(draw, rows, 3)
     blocks, got = split(function, mask, [groups], 1, 2, 1)
@@ -540,6 +610,15 @@ def regroup_second_pass(function, draw):
     blocks, got = split(function, mask, [[[0, 1], [2]], [[1, 2], [0]]], 2, 2, 1)
     expect.equal(blocks, [([0, 1], [0, 1]), ([1, 2], [2])], "the blocks of overlapping groups")
     expect.equal(got, drawn("##. ### ..#"), "the mask of overlapping groups")
+    twice = split(function, drawn("##. ##. .##"), [[[0, 1]], [[1, 2]]], 2, 1, 1)
+    wanted = [([0, 1], [0, 1]), ([1, 2], [1, 2])], drawn("##. ### .##")
+    expect.equal(twice, wanted, "the result of blocks that share the place 1, 1")
+    few = split(function, drawn("#. #. .# .."), [[[0, 1]], [[2, 3]]], 2, 1, 1)
+    wanted = [([0, 1], [0]), ([2, 3], [1])], drawn("#. #. .# .#")
+    expect.equal(few, wanted, "the result of a second pass for a single weight")
+    single, passes = torch.eye(12, dtype=torch.bool), [[[row]] for row in range(12)]
+    wanted = [([row], [row]) for row in range(12)], single
+    expect.equal(split(function, single, passes, 1, 1, 1), wanted, "the result of twelve passes")
     again = split(function, mask, [[[0, 1], [2]]] * 3, 2, 2, 1)
     expect.equal(again, ([([0, 1], [0, 1])], drawn("##. ##. ...")), "the result of the same groups three times")
 
@@ -557,6 +636,11 @@ def regroup_stops(function, draw):
     expect.equal(blocks, [([0, 1], [0, 1])], "the blocks")
     expect.equal(got, drawn("##.. ##.. .... ...."), "the mask")
     expect.equal(split(function, mask, [useless, good], 2, 2, 2), ([], torch.zeros_like(mask)), "an empty first pass")
+    expect.equal(
+        split(function, mask, [[], good], 2, 2, 2), ([], torch.zeros_like(mask)), "a first pass without groups"
+    )
+    blocks, _ = split(function, mask, [good, good, late], 2, 2, 2)
+    expect.equal(blocks, [([0, 1], [0, 1])], "the blocks after the same groups twice")
     blocks, _ = split(function, mask, [good, late, useless], 2, 2, 2)
     expect.equal(blocks, [([0, 1], [0, 1]), ([2, 3], [2, 3])], "the blocks in another order")
 

@@ -93,6 +93,36 @@ def scores_in_place(weight, mask):
     return per_filter(weight.abs()).sum(1)
 
 
+@mutant("8.1a", "a kept NaN counts for nothing")
+def scores_nansum(weight, mask):
+    return torch.nansum(per_filter(weight.abs().masked_fill(~mask, 0)), dim=1)
+
+
+@mutant("8.1a", "a kept infinity becomes the largest number")
+def scores_clipped(weight, mask):
+    sizes = weight.abs().masked_fill(~mask, 0)
+    return per_filter(sizes.nan_to_num(nan=torch.nan)).sum(1)
+
+
+@mutant("8.1a", "bfloat16 added up in float16")
+def scores_half(weight, mask):
+    sizes = per_filter(weight.abs().masked_fill(~mask, 0))
+    return (sizes.half() if weight.dtype is torch.bfloat16 else sizes).sum(1).to(weight.dtype)
+
+
+@mutant("8.1a", "the last of the running sums: of no weight there is none")
+def scores_running(weight, mask):
+    return per_filter(weight.abs().masked_fill(~mask, 0)).double().cumsum(1)[:, -1].to(weight.dtype)
+
+
+@mutant("8.1a", "added up one by one in half precision")
+def scores_one_by_one(weight, mask):
+    scores = weight.new_zeros(len(weight))
+    for column in per_filter(weight.abs().masked_fill(~mask, 0)).unbind(1):
+        scores = scores + column
+    return scores
+
+
 @right("8.1a")
 def scores_where(weight, mask):
     return torch.where(mask, weight, 0).abs().sum(dim=tuple(range(1, weight.dim())))
@@ -198,6 +228,46 @@ def refill_complement(mask, scores, count):
     return regroup.refill(mask, scores, max(1, len(scores) - count))
 
 
+@mutant("8.1b", "a filled filter's score is set to minus infinity, where others have it too")
+def refill_one_by_one(mask, scores, count):
+    left, chosen = scores.tolist(), []
+    for _ in range(count):
+        chosen.append(left.index(max(left)))
+        left[chosen[-1]] = -np.inf
+    return filled(mask, chosen)
+
+
+@mutant("8.1b", "the mask itself if nothing is to be done")
+def refill_itself(mask, scores, count):
+    new = regroup.refill(mask, scores, count)
+    return mask if torch.equal(new, mask) else new
+
+
+@mutant("8.1b", "a single filter's score loses its axis")
+def refill_squeezed(mask, scores, count):
+    return filled(mask, torch.sort(scores.squeeze(), descending=True, stable=True).indices[:count])
+
+
+@mutant("8.1b", "later filters lose 1e-15 of their score")
+def refill_nudged(mask, scores, count):
+    return regroup.refill(mask, scores.double() - 1e-15 * torch.arange(len(scores)), count)
+
+
+@mutant("8.1b", "scores rounded to 13 places")
+def refill_rounded(mask, scores, count):
+    return filled(mask, sorted(range(len(scores)), key=lambda i: (-round(float(scores[i]), 13), i))[:count])
+
+
+@mutant("8.1b", "an infinite score counts for nothing")
+def refill_finite(mask, scores, count):
+    return regroup.refill(mask, scores.masked_fill(scores == torch.inf, 0), count)
+
+
+@mutant("8.1b", "an infinite score is the largest number")
+def refill_clipped(mask, scores, count):
+    return regroup.refill(mask, scores.nan_to_num(), count)
+
+
 @right("8.1b")
 def refill_argsort(mask, scores, count):
     return filled(mask, torch.argsort(scores, descending=True, stable=True)[:count])
@@ -298,6 +368,42 @@ def hypergraph_tensors(mask):
     return torch.tensor(rows), nets
 
 
+@mutant("8.2a", "a single row is a number, not a list")
+def hypergraph_squeezed(mask):
+    return mask.any(1).nonzero().squeeze().tolist(), hypergraph_of(mask)[1]
+
+
+@mutant("8.2a", "the kept of a column counted in 8 bits")
+def hypergraph_columns_uint8(mask):
+    return hypergraph_of(mask[:, mask.sum(0, dtype=torch.uint8) >= 2], alive=hypergraph_of(mask)[0])
+
+
+@mutant("8.2a", "the kept of a row counted in 8 bits")
+def hypergraph_rows_uint8(mask):
+    alive = (mask.sum(1, dtype=torch.uint8) > 0).nonzero().flatten().tolist()
+    return alive, hypergraph_of(mask)[1]
+
+
+@mutant("8.2a", "a mask without columns is an error")
+def hypergraph_no_columns(mask):
+    rows = mask[:, 0].clone()
+    for column in mask.unbind(1)[1:]:
+        rows |= column
+    return rows.nonzero().flatten().tolist(), hypergraph_of(mask)[1]
+
+
+@mutant("8.2a", "two equal columns at most")
+def hypergraph_twice(mask):
+    rows, nets = hypergraph_of(mask)
+    return rows, [net for place, net in enumerate(nets) if nets[:place].count(net) < 2]
+
+
+@mutant("8.2a", "nodes in half precision")
+def hypergraph_half(mask):
+    rows, nets = hypergraph_of(mask)
+    return rows, [torch.tensor(net).half().long().tolist() for net in nets]
+
+
 @right("8.2a")
 def hypergraph_by_hand(mask):
     return hypergraph_of(mask)
@@ -375,6 +481,31 @@ def connectivity_uint8(nets, groups):
     return regroup.connectivity(nets, [g // 2 for g in small])
 
 
+@mutant("8.2b", "group numbers start again after 256")
+def connectivity_wrapped(nets, groups):
+    return regroup.connectivity(nets, [group % 256 for group in groups])
+
+
+@mutant("8.2b", "groups told apart by their hash: -1 and -2 have the same")
+def connectivity_hash(nets, groups):
+    return sum(len({hash(groups[node]) for node in net}) - 1 for net in nets)
+
+
+@mutant("8.2b", "groups told apart by their size")
+def connectivity_abs(nets, groups):
+    return regroup.connectivity(nets, [abs(group) for group in groups])
+
+
+@mutant("8.2b", "groups as floats")
+def connectivity_as_floats(nets, groups):
+    return sum(len({float(groups[node]) for node in net}) - 1 for net in nets)
+
+
+@mutant("8.2b", "a net that names a node twice is left out")
+def connectivity_no_repeats(nets, groups):
+    return regroup.connectivity([net for net in nets if len(net) == len(set(net))], groups)
+
+
 @mutant("8.2b", "group 0 is taken for none")
 def connectivity_falsy(nets, groups):
     return sum(max(0, len({groups[node] for node in net if groups[node]}) - 1) for net in nets)
@@ -448,6 +579,52 @@ pass_with("rows as the group has them", order=list)
 pass_with("blocks stay in the rest", clear=False)
 pass_with("counted in 8 bits", select=lambda counts, t2: counts.to(torch.uint8) >= t2)
 pass_with("t2 is a fraction of the rows", select=lambda counts, t2: counts * 2 >= t2 * counts.max().clamp(min=1))
+
+
+@mutant("8.3", "b1 counts the rows that keep something")
+def pass_alive_rows(mask, groups, b1, t2, b2):
+    return one_pass(mask, groups, b1, t2, b2, lambda r, c, b1, b2: int(mask[r].any(1).sum()) >= b1 and len(c) >= b2)
+
+
+@mutant("8.3", "ends with the first group without a block")
+def pass_early(mask, groups, b1, t2, b2):
+    found = [bool(one_pass(mask, [group], b1, t2, b2)[0]) for group in groups]
+    return one_pass(mask, groups[: [*found, False].index(False)], b1, t2, b2)
+
+
+@mutant("8.3", "an empty group is an error")
+def pass_empty_group(mask, groups, b1, t2, b2):
+    return one_pass(mask, sorted(groups, key=min) and groups, b1, t2, b2)
+
+
+pass_with("counted in half precision", select=lambda counts, t2: counts.half().double() >= t2)
+
+
+@mutant("8.3", "ten groups at most")
+def pass_ten_groups(mask, groups, b1, t2, b2):
+    return one_pass(mask, groups[:10], b1, t2, b2)
+
+
+@mutant("8.3", "a block of all columns is none")
+def pass_all_columns(mask, groups, b1, t2, b2):
+    return one_pass(mask, groups, b1, t2, b2, lambda r, c, b1, b2: len(r) >= b1 and b2 <= len(c) < mask.shape[1])
+
+
+@mutant("8.3", "columns that are a block's already are none's later")
+def pass_taken_columns(mask, groups, b1, t2, b2):
+    taken = []
+
+    def enough(rows, columns, b1, b2):
+        new = len(rows) >= b1 and len(columns) >= b2 and columns not in taken
+        taken.append(columns)
+        return new
+
+    return one_pass(mask, groups, b1, t2, b2, enough)
+
+
+@mutant("8.3", "a mask without columns is an error")
+def pass_no_columns(mask, groups, b1, t2, b2):
+    return one_pass(mask, groups if mask.sum(0).max() else [], b1, t2, b2)
 
 
 @mutant("8.3", "counted over all rows")
@@ -677,6 +854,42 @@ def product_in_place(x, weight, blocks):
     return regroup.block_matmul(x, weight, blocks)
 
 
+@mutant("8.4", "NaN is 0 inside of the blocks too")
+def product_no_nan(x, weight, blocks):
+    return regroup.block_matmul(x.nan_to_num(), weight.nan_to_num(), blocks)
+
+
+@mutant("8.4", "without blocks always float32")
+def product_default_zeros(x, weight, blocks):
+    return regroup.block_matmul(x, weight, blocks) if blocks else torch.zeros(len(x), len(weight))
+
+
+@mutant("8.4", "bfloat16 multiplied in float16")
+def product_half(x, weight, blocks):
+    if x.dtype is not torch.bfloat16:
+        return regroup.block_matmul(x, weight, blocks)
+    return regroup.block_matmul(x.half(), weight.half(), blocks).to(x.dtype)
+
+
+@mutant("8.4", "outputs in the order of the rows, weights in the block's")
+def product_sorted_rows(x, weight, blocks):
+    turned = weight.clone()
+    for rows, _ in blocks:
+        if rows != sorted(rows):
+            turned[sorted(rows)] = weight[rows]
+    return regroup.block_matmul(x, turned, blocks)
+
+
+@mutant("8.4", "input by input: of none there is nothing to stack")
+def product_stacked(x, weight, blocks):
+    return torch.stack([regroup.block_matmul(row[None], weight, blocks)[0] for row in x])
+
+
+@mutant("8.4", "ten blocks at most")
+def product_ten_blocks(x, weight, blocks):
+    return regroup.block_matmul(x, weight, blocks[:10])
+
+
 @right("8.4")
 def product_gathered(x, weight, blocks):
     covered = covered_by(blocks, weight)
@@ -810,6 +1023,49 @@ def regroup_last_mask(mask, partitions, b1, t2, b2):
 def regroup_sorted(mask, partitions, b1, t2, b2):
     blocks, found = loop(mask, partitions[::-1], b1, t2, b2)
     return blocks, found
+
+
+@mutant("8.5", "each pass's blocks sorted")
+def regroup_sorted_passes(mask, partitions, b1, t2, b2):
+    def step(*arguments):
+        found, rest = regroup.regroup_pass(*arguments)
+        return sorted(found), rest
+
+    return loop(mask, partitions, b1, t2, b2, step=step)
+
+
+@mutant("8.5", "ten passes at most")
+def regroup_ten_passes(mask, partitions, b1, t2, b2):
+    return loop(mask, partitions[:10], b1, t2, b2)
+
+
+@mutant("8.5", "what two blocks cover is turned round twice")
+def regroup_turned(mask, partitions, b1, t2, b2):
+    blocks, found = loop(mask, partitions, b1, t2, b2)[0], torch.zeros_like(mask)
+    for rows, columns in blocks:
+        found[torch.tensor(rows)[:, None], columns] ^= True
+    return blocks, found
+
+
+@mutant("8.5", "an equal partition is left out")
+def regroup_other_partitions(mask, partitions, b1, t2, b2):
+    return loop(mask, [p for i, p in enumerate(partitions) if p not in partitions[:i]], b1, t2, b2)
+
+
+@mutant("8.5", "a partition without groups is left out")
+def regroup_some_groups(mask, partitions, b1, t2, b2):
+    return loop(mask, [groups for groups in partitions if groups], b1, t2, b2)
+
+
+@mutant("8.5", "ends as soon as fewer than b1 times b2 weights are left")
+def regroup_too_few(mask, partitions, b1, t2, b2):
+    blocks, rest = [], mask
+    for groups in partitions:
+        found, rest = regroup.regroup_pass(rest, groups, b1, t2, b2)
+        blocks += found
+        if not found or rest.sum() < b1 * b2:
+            break
+    return blocks, union(blocks, mask)
 
 
 @right("8.5")
