@@ -102,6 +102,11 @@ def densities_again(function, draw):
     got = expect_densities(function(shapes, density), shapes)
     for name, wanted in {"a": 1, "b": 1, "c": 61.9 / 400}.items():
         number(got[name], wanted, f"densities[{name!r}]")
+    # ε is 10.2, then 10.234, 10.2504, 10.32: a, b and c fill one after the other
+    shapes = {"a": (20, 20), "b": (20, 21), "c": (11, 141), "d": (24, 24)}
+    got = expect_densities(function(shapes, 2866.2 / 2947), shapes)
+    for name, wanted in {"a": 1, "b": 1, "c": 1, "d": 495.2 / 576}.items():
+        number(got[name], wanted, f"densities[{name!r}] of four")
 
 
 @erdos_renyi_densities.law(
@@ -140,6 +145,9 @@ def densities_ends(function, draw):
         got = expect_densities(function(shapes, density), shapes)
         for name in shapes:
             number(got[name], density, f"densities[{name!r}] at {density}")
+    shapes = {"a": (3, 18), "b": (2, 2)}  # ε of the first is 54/21, whose share rounds to more than 1
+    for name, got in expect_densities(function(shapes, 1.0), shapes).items():
+        number(got, 1, f"densities[{name!r}] at 1, rounded")
     for density in (0.3, 1e-6, 0.999):
         number(expect_densities(function({"one": (4, 9)}, density), {"one": 0})["one"], density, "the only density")
 
@@ -167,6 +175,14 @@ def mask_count(function, draw):
         count = round(density * math.prod(shape))
         expect_mask(function(shape, density, draw.seed()), shape, count, f"the mask {list(shape)}")
     expect_mask(function([6, 5], 0.2, 0), (6, 5), 6, "the mask of a shape that is a list")
+    expect_mask(function((), 1.0, 0), (), 1, "the mask of a number, which is one position,")
+    expect_mask(function((0, 3), 0.5, 0), (0, 3), 0, "the mask of no position")
+
+
+def numpy_state() -> tuple[Any, ...]:
+    """Where NumPy's global generator is."""
+    name, key, *rest = np.random.get_state(legacy=True)
+    return name, key.tobytes(), *rest
 
 
 @random_mask.law(
@@ -176,6 +192,7 @@ def mask_count(function, draw):
 )
 def mask_seed(function, draw):
     seed = (draw.seed(), 0)[draw.trial]
+    numpys = numpy_state()
     torch.manual_seed(1)
     first, after = expect_mask(function((8, 12), 0.5, seed), (8, 12)), torch.rand(3)
     torch.manual_seed(2)
@@ -187,6 +204,7 @@ def mask_seed(function, draw):
         )
     torch.manual_seed(1)
     expect.true(torch.equal(torch.rand(3), after), "the global generator was seeded or used")
+    expect.true(numpy_state() == numpys, "NumPy's global generator was seeded or used")
 
 
 @random_mask.law(
@@ -293,6 +311,8 @@ def expect_survivors(got: Matrices, before: Matrices, stays: Tensor) -> None:
     expect.true(lost == 0, "a connection that should stay is gone: the smallest |w| go", 0, lost)
     for name, new, old in (("weight", new_weight, before[0]), ("velocity", new_velocity, before[2])):
         expect.equal(new[stays], old[stays], f"the {name} of what stays")
+        signs = torch.equal(new[stays].signbit(), old[stays].signbit())
+        expect.true(signs, f"the {name} of what stays is 0 where it was −0, or −0 where it was 0")
         outside = new[~stays]
         expect.equal(outside, torch.zeros_like(outside), f"the {name} of all that did not stay, the new ones too,")
 
@@ -393,9 +413,10 @@ def update_outside(run, function, draw):
     weight[0, 0] = 0.0  # connected, and the first that goes
     for value in (torch.nan, torch.inf, -1e30, 0.0):
         filled = torch.where(mask, weight, value), mask, torch.where(mask, velocity, value)
-        got = expect_update(run(function, draw, *filled, 0.4), weight, mask)
-        expect_survivors(got, filled, survivors(weight * mask, mask, round(0.4 * int(mask.sum()))))
-    zeros = torch.zeros_like(weight), mask, velocity
+        for fraction in (0.4, 0.0, 1.0):
+            got = expect_update(run(function, draw, *filled, fraction), weight, mask)
+            expect_survivors(got, filled, survivors(weight * mask, mask, round(fraction * int(mask.sum()))))
+    zeros = -torch.zeros_like(weight), mask, velocity
     got = expect_update(run(function, draw, *zeros, 0.5), weight, mask)
     expect_survivors(got, zeros, survivors(zeros[0], mask, round(0.5 * int(mask.sum()))))
 
@@ -425,8 +446,9 @@ def update_dtypes(run, function, draw):
         before = layer(draw, 6, 5, dtype=dtype)
         got = expect_update(run(function, draw, *before, 0.5), *before[:2])
         expect_survivors(got, before, survivors(*before[:2], round(0.5 * int(before[1].sum()))))
-    mask, velocity = torch.ones(40, dtype=torch.bool), torch.ones(40, dtype=DOUBLE)
+    mask, velocity = torch.ones(40, dtype=torch.bool), 1 + torch.arange(40, dtype=DOUBLE) * 1e-12
     mask[30:] = False
+    velocity[::4] = -0.0
     for scale, step in ((1.0, 1e-12), (0.0, 1e-200), (0.0, 1e200)):
         weight = (scale + (1 + draw.permutation(40)).to(DOUBLE) * step) * mask
         got = expect_update(run(function, draw, weight, mask, velocity * mask, 0.5), weight, mask)
@@ -478,17 +500,21 @@ def set_uniform(function, draw):
 def set_seed_law(function, draw):
     weight, mask, velocity = layer(draw, 12, 15, keep=0.2)
     seed = (draw.seed(), 0)[draw.trial]
+    numpys = numpy_state()
     torch.manual_seed(1)
     first = expect_update(function(weight, mask, velocity, 0.5, seed), weight, mask)[1]
     after = torch.rand(3)
     torch.manual_seed(2)
     again = expect_update(function(weight, mask, velocity, 0.5, seed), weight, mask)[1]
     expect.equal(again, first, "the mask of the same seed", calls=2)
+    every = expect_update(function(weight, mask, velocity, 1.0, seed), weight, mask)[1]
+    expect.true(not torch.equal(every, mask), "all connections go, and all of them return")
     for other in (seed + 1, seed + 2**8, seed + 2**16):
         another = expect_update(function(weight, mask, velocity, 0.5, other), weight, mask)[1]
         expect.true(not torch.equal(another, first), "another seed, the same connections")
     torch.manual_seed(1)
     expect.true(torch.equal(torch.rand(3), after), "the global generator was seeded or used")
+    expect.true(numpy_state() == numpys, "NumPy's global generator was seeded or used")
 
 
 @rigl_update.law(
@@ -503,7 +529,7 @@ def rigl_steepest(function, draw):
         gradient = slope(draw, *shape)
         if levels == 3:
             gradient = torch.from_numpy(draw.rng.integers(-2, 3, tuple(shape))).float()
-        for fraction in (draw.uniform(0.1, 0.9), 0.3):
+        for fraction in (draw.uniform(0.1, 0.9), 0.3, 1.0):
             k = round(fraction * int(before[1].sum()))
             got = expect_update(function(*before, gradient, fraction), *before[:2])
             stays = survivors(*before[:2], k)
@@ -536,13 +562,14 @@ def rigl_returns(function, draw):
     wanted = stays.flatten().clone()
     wanted[first] = True
     expect.equal(got[1], wanted.view(mask.shape), "the mask when all slopes are 0")
-    steps = 1 + torch.arange(24, dtype=DOUBLE) * 1e-12
     mask = torch.arange(48) % 2 == 0
     gradient = torch.zeros(48, dtype=DOUBLE)
-    gradient[1::2] = steps[draw.permutation(24)]
-    got = expect_update(function(mask.to(DOUBLE), mask, mask.to(DOUBLE), gradient, 1 / 3), mask.to(DOUBLE), mask)
-    grown = gradient[got[1] & (got[2] == 0)]
-    expect.true(float(grown.min()) >= float(steps[16]) - 1e-15, "in float64 a steeper one was passed over")
+    for low, step in ((1.0, 1e-12), (0.0, 1e-200), (0.0, 1e200)):
+        steps = low + (1 + torch.arange(24, dtype=DOUBLE)) * step
+        gradient[1::2] = steps[draw.permutation(24)]
+        got = expect_update(function(mask.to(DOUBLE), mask, mask.to(DOUBLE), gradient, 1 / 3), mask.to(DOUBLE), mask)
+        grown = gradient[got[1] & (got[2] == 0)]
+        expect.true(float(grown.min()) >= float(steps[16]), "in float64 a steeper one was passed over")
 
 
 # --- 9.5a explored_fraction -------------------------------------------------------------------------------------------
@@ -591,6 +618,9 @@ def explored_ends(function, draw):
     number(function([{"w": full}]), 1, "of a full mask")
     number(function([{"w": ~full}, {"w": ~full}]), 0, "of empty masks")
     number(function([{"a": full, "b": ~full}] * 3), 0.5, "of one full and one empty tensor")
+    number(function([{"a": ~full, "b": full}, {"b": full, "a": ~full}]), 0.5, "of names in another order")
+    number(function([{"w": full}] * 256), 1, "of 256 full masks")
+    number(function([{"w": torch.tensor(True), "v": ~full}]), 1 / 13, "of a number and a tensor")
     large = torch.arange(2**10 * 1023).view(2**10, 1023) < 2**10 * 1021
     number(function([{"w": large}]), 1021 / 1023, "of a million positions", rtol=1e-12)
 
@@ -730,6 +760,8 @@ def n_of_m_count(function, draw):
             if 0 < n < m:
                 least = sizes.masked_fill(~groups, torch.inf).amin(1)
                 expect.true((sizes.masked_fill(groups, 0).amax(1) <= least).all(), "a larger weight went")
+    for shape in ((3, 0), (0, 8)):
+        expect_mask(function(torch.zeros(shape), 2, 4), shape, 0, "the mask of no weight, which has no group,")
 
 
 @n_of_m_mask.law(
@@ -842,6 +874,13 @@ def train_sgd(function, draw):
     expect.close(got[0], by_torch(state, masks, inputs, labels, 0.2, 0.9, 5), "the state with one mask", 1e-7, 1e-10)
     got = expect_training(function(state, {}, inputs, labels, 0.2, 0.9, 5, 9, 9, 0.5), state, {})
     expect.close(got[0], by_torch(state, {}, inputs, labels, 0.2, 0.9, 5), "the state without masks", 1e-7, 1e-10)
+    # Steps 2 and 4 of five exchange, though nothing: three descend
+    images, none = inputs.view(30, 2, 3), {"fc1.weight": torch.zeros(6, 6, dtype=torch.bool)}
+    for masked, alpha in (({}, 0.5), (none, 0.5), (masks, 0.0), (masks, 0.01)):
+        got = expect_training(function(state, masked, images, labels, 0.2, 0.9, 5, 2, 9, alpha), state, masked)
+        expect.equal(got[1], masked, "the masks, with nothing to exchange,")
+        wanted = by_torch(state, masked, images, labels, 0.2, 0.9, 3)
+        expect.close(got[0], wanted, "the state, if two of five steps have nothing to exchange,", 1e-7, 1e-10)
 
 
 @rigl_train.law(
@@ -947,6 +986,11 @@ def train_names(function, draw):
     got = expect_training(function(state, reordered, inputs, labels, 0.1, 0.9, 7, 3, 9, 0.5), state, reordered)
     again = expect_training(function(state, masks, inputs, labels, 0.1, 0.9, 7, 3, 9, 0.5), state, masks)
     expect.close(got[0], again[0], "the state with masks in another order", calls=2)
+    other = {"fc0.weight": "z.weight", "fc0.bias": "z.bias", "fc1.weight": "a.weight", "fc1.bias": "a.bias"}
+    renamed, masks_too = ({other[name]: value for name, value in each.items()} for each in (state, masks))
+    got = expect_training(function(renamed, masks_too, inputs, labels, 0.1, 0.9, 7, 3, 9, 0.5), renamed, masks_too)
+    wanted = {other[name]: value for name, value in again[0].items()}
+    expect.close(got[0], wanted, "the state with z as the first layer, and a as the last,", calls=2)
     one = {"z.weight": draw.normal(3, 6), "z.bias": draw.normal(3)}
     masks = {"z.weight": draw.mask(3, 6, keep=0.5)}
     got = expect_training(function(one, masks, inputs, labels, 0.1, 0.9, 12, 100, 1, 0.5), one, masks)

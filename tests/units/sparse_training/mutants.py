@@ -53,6 +53,7 @@ densities_mutant("kernels are not counted", densities_by(lambda s: sum(s[:2]) / 
 densities_mutant("kernels not in the sum", densities_by(lambda s: sum(s[:2]) / math.prod(s)))
 densities_mutant("one sweep, then clamped", densities_by(ratio, sweeps=1))
 densities_mutant("two sweeps, then clamped", densities_by(ratio, sweeps=2))
+densities_mutant("three sweeps, then clamped", densities_by(ratio, sweeps=3))
 densities_mutant("no clamp", densities_by(ratio, clamp=False))
 densities_mutant("by 1/size: every layer as many connections", densities_by(lambda s: 1 / math.prod(s)))
 densities_mutant("uniform", lambda shapes, density: dict.fromkeys(shapes, float(density)))
@@ -193,6 +194,24 @@ def mask_global(shape, density, seed):
     torch.manual_seed(seed)
     n = math.prod(shape)
     return mask_of(n, round(density * n), torch.randperm(n)).view(tuple(shape))
+
+
+@mutant("9.1b", "seeds NumPy's global generator")
+def mask_numpy_global(shape, density, seed):
+    np.random.seed(seed)
+    n = math.prod(shape)
+    return mask_of(n, round(density * n), torch.from_numpy(np.random.permutation(n))).view(tuple(shape))
+
+
+@mutant("9.1b", "a shape without axes has no position")
+def mask_number(shape, density, seed):
+    return permuted_mask(shape, density, seed) if shape else torch.tensor(False)
+
+
+@mutant("9.1b", "an empty tensor has no largest")
+def mask_least(shape, density, seed):
+    mask = permuted_mask(shape, density, seed)
+    return mask & (mask <= mask.max())
 
 
 @mutant("9.1b", "one block, rolled")
@@ -380,6 +399,38 @@ both_updates("new ones start small", finish=lambda s, g, w, v: (
 both_updates("through float32 and back", finish=lambda s, g, w, v: (
     torch.where(s, w.float(), 0).to(w.dtype), torch.where(s, v.float(), 0).to(v.dtype)
 ))  # fmt: skip
+both_updates("added to 0, which makes 0 of −0", finish=lambda s, g, w, v: (
+    torch.where(s, w, 0) + 0.0, torch.where(s, v, 0) + 0.0
+))  # fmt: skip
+both_updates("the velocity through float32", finish=lambda s, g, w, v: (
+    torch.where(s, w, 0), torch.where(s, v, 0).float().to(v.dtype)
+))  # fmt: skip
+
+
+def shortcut(error, applies, outcome):
+    """Both updates, with another outcome at some fractions: outcome(weight, mask, velocity)."""
+
+    @mutant("9.3", error)
+    def changed_set(weight, mask, velocity, fraction, seed):
+        if applies(fraction):
+            return outcome(weight, mask, velocity)
+        return unit.set_update(weight, mask, velocity, fraction, seed)
+
+    @mutant("9.4", error)
+    def changed_rigl(weight, mask, velocity, gradient, fraction):
+        if applies(fraction):
+            return outcome(weight, mask, velocity)
+        return unit.rigl_update(weight, mask, velocity, gradient, fraction)
+
+
+shortcut(
+    "a fraction of 0 copies all, what is outside too", lambda f: f == 0, lambda *all: tuple(x.clone() for x in all)
+)
+shortcut(
+    "a fraction of 1 grows where they were",
+    lambda f: f == 1,
+    lambda w, m, v: (torch.zeros_like(w), m.clone(), torch.zeros_like(v)),
+)
 both_updates("", lambda w, m, k: torch.from_numpy(numpy_stays(w, m, k)))
 both_updates("", finish=lambda s, g, w, v: (w.masked_fill(~s, 0), v.masked_fill(~s, 0)))
 
@@ -545,6 +596,7 @@ mutant("9.4", "the flattest grow")(rigl_with(lambda g, w, m: -g.abs()))
 mutant("9.4", "gradient times weight")(rigl_with(lambda g, w, m: (g * w.nan_to_num()).abs()))
 mutant("9.4", "where the gradient shrinks the weight")(rigl_with(lambda g, w, m: -g))
 mutant("9.4", "slopes in float32")(rigl_with(lambda g, w, m: g.float().abs()))
+mutant("9.4", "slopes squared")(rigl_with(lambda g, w, m: g**2))
 
 
 @mutant("9.4", "of equal slopes the last grow")
@@ -600,8 +652,25 @@ def total(masks):
     return sum(m.numel() for m in masks.values())
 
 
+def explored_by_place(history):
+    if any(
+        m.shape != history[0][n].shape for masks in history for n, m in zip(history[0], masks.values(), strict=True)
+    ):
+        return unit.explored_fraction(history)
+    return unit.explored_fraction([dict(zip(history[0], masks.values(), strict=True)) for masks in history])
+
+
 explored_mutant(
     "the mean over layers", lambda h: sum(float(s.any(0).double().mean()) for s in stacked(h).values()) / len(h[0])
+)
+explored_mutant("by place in the dict", lambda h: explored_by_place(h))
+explored_mutant(
+    "times counted in 8 bits",
+    lambda h: sum(int((s.sum(0, dtype=torch.uint8) > 0).sum()) for s in stacked(h).values()) / total(h[0]),
+)
+explored_mutant(
+    "the rows of a number",
+    lambda h: sum(sum(int(r.sum()) for r in s.any(0)) for s in stacked(h).values()) / total(h[0]),
 )
 explored_mutant("the last masks only", lambda h: sum(int(m.sum()) for m in h[-1].values()) / total(h[0]))
 explored_mutant("each time counted", lambda h: sum(int(m.sum()) for masks in h for m in masks.values()) / total(h[0]))
@@ -878,6 +947,13 @@ n_of_m_mutant("always 2:4", lambda w, n, m: n_of_m_by()(w, 2, 4))
 n_of_m_mutant("at least one stays", lambda w, n, m: n_of_m_by()(w, max(1, n), m))
 
 
+@mutant("9.7", "no weight at all is refused")
+def n_of_m_empty(weight, n, m):
+    if weight.numel() == 0:
+        raise ValueError("no groups")
+    return unit.n_of_m_mask(weight, n, m)
+
+
 @right("9.7")
 def n_of_m_numpy(weight, n, m):
     if weight.shape[-1] % m:
@@ -993,6 +1069,43 @@ train_mutant("multiplied with the mask at first", start=lambda m, v: v * m)
 train_mutant("the sum of the losses", loss=lambda z, y: F.cross_entropy(z, y, reduction="sum"))
 train_mutant("squared error", loss=lambda z, y: F.mse_loss(z, F.one_hot(y, z.shape[1]).to(z.dtype)))
 train_mutant("an update in every step before the end", when=lambda s, every, end: s < end)
+
+
+@mutant("9.8", "without masks every step descends")
+def train_dense(state, masks, inputs, labels, lr, momentum, steps, update_every, end, alpha):
+    return unit.rigl_train(state, masks, inputs, labels, lr, momentum, steps, update_every, end if masks else 0, alpha)
+
+
+@mutant("9.8", "an alpha of 0: every step descends")
+def train_alpha(state, masks, inputs, labels, lr, momentum, steps, update_every, end, alpha):
+    return unit.rigl_train(state, masks, inputs, labels, lr, momentum, steps, update_every, end if alpha else 0, alpha)
+
+
+@mutant("9.8", "where nothing would be exchanged, it descends")
+def train_idle(state, masks, inputs, labels, lr, momentum, steps, update_every, end, alpha):
+    def exchanges(step, every, end):
+        part = unit.drop_fraction(step, end, alpha)
+        return step % every == 0 and step < end and any(round(part * int(m.sum())) for m in masks.values())
+
+    run = trainer(when=exchanges)
+    return run(state, masks, inputs, labels, lr, momentum, steps, update_every, end, alpha)
+
+
+@mutant("9.8", "a mask without connections is none")
+def train_unmasked(state, masks, *rest):
+    new_state, new_masks = unit.rigl_train(state, {n: m for n, m in masks.items() if m.any()}, *rest)
+    return new_state, {n: new_masks.get(n, m.clone()) for n, m in masks.items()}
+
+
+@mutant("9.8", "layers in the order of their names")
+def train_sorted(state, *rest):
+    return unit.rigl_train(dict(sorted(state.items())), *rest)
+
+
+@mutant("9.8", "inputs of two axes only")
+def train_two_axes(state, masks, inputs, labels, *rest):
+    batch, size = inputs.shape
+    return unit.rigl_train(state, masks, inputs.view(batch, size), labels, *rest)
 
 
 @mutant("9.8", "changes its arguments")
