@@ -9,6 +9,8 @@ import torch
 from course_utils import regroup
 from tests.checks.catalogue import mutant, right
 
+EQUIVALENT = {"block_matmul: torch.tensor(columns) -> columns": "a list is as good an index"}
+
 # --- 8.1a filter_scores -----------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,20 @@ from tests.checks.catalogue import mutant, right
 EQUIVALENT: dict[str, str] = {
     "random_mask: list(shape) -> shape": "`view` takes any sequence",
     "set_update: (~stays).nonzero().flatten() -> (~stays).nonzero()": "as indices of one axis a column is as good",
+    "erdos_renyi_densities: 0.0 -> 0.5": "ε is not used where no layer is free",
+    "erdos_renyi_densities: shares[name] >= 1 -> shares[name] > 1": "a share of exactly 1 is 1 either way",
+    "explored_fraction: 1 -> 0": "the first masks are joined with themselves",
+    "cubic_sparsity: step <= begin -> step < begin": "at the beginning the formula gives the initial sparsity",
+    "n_of_m_mask: 1 -> 0": "the message of the ValueError names another axis",
+    "n_of_m_mask: groups.sort(dim=1, descending=True, stable=True) -> groups.sort(descending=True, stable=True)": (
+        "the last axis is torch's default"
+    ),
+    "rigl_train: 0 -> -1": "the velocity outside the masks: nothing that counts reads it",
+    "rigl_train: 0 -> 1": "as above",
+    "rigl_train: True -> False": "strict=False, with as many gradients as tensors",
+    "rigl_train: zip(state, torch.autograd.grad(loss, leaves.values()), strict=True) -> "
+    "zip(state, torch.autograd.grad(loss, leaves.values()))": "as above",
+    "rigl_train: value.detach() -> value": "the state has no history in any step",
 }
 
 
@@ -292,6 +306,7 @@ fraction_mutant("a whole period", lambda s, e, a: a / 2 * (1 + math.cos(2 * math
 fraction_mutant("a sine", lambda s, e, a: a / 2 * (1 + math.sin(math.pi * s / e)) if s < e else 0.0)
 fraction_mutant("degrees", lambda s, e, a: a / 2 * (1 + math.cos(180 * s / e)) if s < e else 0.0)
 fraction_mutant("the wrong sign", lambda s, e, a: a / 2 * (1 - cosine(s, e)) if s < e else 0.0)
+fraction_mutant("what is tiny is 0", lambda s, e, a: round(a / 2 * (1 + cosine(s, e)), 6) if s < e else 0.0)
 fraction_mutant("α of 0 is taken for missing", lambda s, e, a: (a or 0.3) / 2 * (1 + cosine(s, e)) if s < e else 0.0)
 fraction_mutant("steps from 1", lambda s, e, a: a / 2 * (1 + cosine(s - 1, e)) if s < e else 0.0)
 fraction_mutant("integer division", lambda s, e, a: a / 2 * (1 + math.cos(math.pi * (s // e))) if s < e else 0.0)
@@ -848,6 +863,11 @@ cubic_mutant("clamped from 0.01 on", lambda s, b, e, f, i: max(0.01, unit.cubic_
 cubic_mutant("never falls", lambda s, b, e, f, i: max(i, unit.cubic_sparsity(s, b, e, f, i)))
 
 
+@mutant("9.6", "nothing before step 0")
+def cubic_from_zero(step, begin, end, final, initial=0.0):
+    return unit.cubic_sparsity(step, begin, end, final, initial) if step > 0 else initial
+
+
 @mutant("9.6", "an initial of 0 is taken for missing")
 def cubic_falsy(step, begin, end, final, initial=0.0):
     return unit.cubic_sparsity(step, begin, end, final or 0.9, initial)
@@ -1047,6 +1067,11 @@ def by_set(weight, mask, velocity, gradient, fraction):
 def keeps_velocity(weight, mask, velocity, gradient, fraction):
     new_weight, new_mask, _ = unit.rigl_update(weight, mask, velocity, gradient, fraction)
     return new_weight, new_mask, torch.where(new_mask, velocity, 0)
+
+
+@mutant("9.8", "a momentum of at most 0.9")
+def train_cut_momentum(state, masks, inputs, labels, lr, momentum, steps, update_every, end, alpha):
+    return unit.rigl_train(state, masks, inputs, labels, lr, min(momentum, 0.9), steps, update_every, end, alpha)
 
 
 train_mutant("descends while it rewires", both=True)
