@@ -420,6 +420,8 @@ def update_example(function, draw):
     for dtype in ALL_FLOATS:
         weight, delta = torch.tensor([1, 2, 3], dtype=dtype), torch.tensor([10, 20, 30], dtype=dtype)
         expect.equal(function(weight, mask, delta), torch.tensor([11, 0, 33], dtype=dtype))
+        new = function(torch.zeros_like(weight), mask, delta)
+        expect.equal(new, torch.tensor([10, 0, 30], dtype=dtype), "the update of a weight of zeros")
 
 
 @masked_update.law(
@@ -717,6 +719,14 @@ def adapt_autograd(function, draw):
         wanted = by_autograd(state, starts, inputs, labels, supports, masks, scale, lr, steps)
         got = expect_state(function(state, starts, inputs, labels, nonzeros, keep, scale, lr, steps), state, starts)
         expect.close(got, wanted, f"the state after {steps} steps", rtol=1e-7, atol=1e-9)
+    # A weight of which more steps of the decomposition have another support than one
+    place = torch.arange(42, dtype=DOUBLE).view(6, 7)
+    state["1.weight"] = ((4 * place**2 + place) % 11 - 5) / 8
+    single = {"1.weight": draw.normal(1, 7, dtype=DOUBLE)}
+    supports, masks = {"1.weight": support_of(state["1.weight"], 1, 16)}, {"1.weight": torch.ones(6, 7) > 0}
+    got = expect_state(function(state, single, inputs, labels, 16, 1.0, 1.0, 0.3, 2), state, single)
+    wanted = by_autograd(state, single, inputs, labels, supports, masks, 1.0, 0.3, 2)
+    expect.close(got, wanted, "the state with 16 nonzeros", rtol=1e-7, atol=1e-9)
 
 
 @dsee_adapt.law(

@@ -1,7 +1,6 @@
 """What a method trains, and the network that it makes of it."""
 
 import math
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from course_utils.saliency import keep_top
 from course_utils.transfer import lora_merge, masked_update, sparse_residual
-from course_utils.transfer.transformer import MATRICES, WIDTH, State, batch_of, first_state, loss_of
+from course_utils.transfer.transformer import MATRICES, WIDTH, Pair, State, descend, first_state
 
 QUERIES_AND_VALUES = [name for name in MATRICES if name.split(".")[1] in "qv"]
 ADAPTED_LAYERS = [name.removesuffix(".weight") for name in MATRICES if name.split(".")[1] in ("o", "down")]
@@ -158,28 +157,14 @@ def _low_rank_and_sparse(method: Method, base: State, seed: int) -> Tuning:
 def tune(
     method: Method,
     base: State,
-    pairs: Sequence[tuple[Sequence[str], Sequence[str]]],
+    pairs: Sequence[Pair],
     lr: float,
     steps: int,
     batch: int = 20,
     seed: int = 0,
 ) -> tuple[State, State, Tuning]:
-    """Train a method's numbers on pairs of facts and text; returns them, the network, and what they were.
-
-    Adam; the rate falls along a cosine. Each epoch has an order of its own by the seed.
-    """
+    """Train a method's numbers on pairs of facts and text, as `descend` does; returns them, the network, and what they
+    were."""
     tuning = begin(method, base, seed)
-    leaves = {name: value.clone().requires_grad_() for name, value in tuning.trained.items()}
-    optimizer = torch.optim.Adam(leaves.values(), lr=lr)
-    order, generator = [], random.Random(seed)
-    for step in range(steps):
-        if len(order) < min(batch, len(pairs)):
-            order = generator.sample(range(len(pairs)), len(pairs))
-        chosen, order = order[:batch], order[batch:]
-        for group in optimizer.param_groups:
-            group["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
-        optimizer.zero_grad()
-        loss_of(tuning.network(leaves), *batch_of([pairs[i] for i in chosen])).backward()
-        optimizer.step()
-    trained = {name: value.detach() for name, value in leaves.items()}
+    trained = descend(tuning.network, tuning.trained, pairs, lr, steps, batch, seed)
     return trained, tuning.network(trained), tuning

@@ -5,21 +5,19 @@ much of that is found from few examples, by updates of which rank?
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils.data import Digits, Split, full_mnist
+from course_utils.data import Digits, full_mnist
 from course_utils.models import mlp, mlp_forward
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.training import cosine, set_seed, train
 from course_utils.transfer import lora_merge, rank_for_energy, trainable_parameters
-
-WEIGHT, BIAS = "1.weight", "1.bias"  # of the first layer, which alone is tuned
-State = dict[str, Tensor]
+from course_utils.transfer.shift import BIAS, WEIGHT, State, accuracy, few_of_each, rotation, turned, undone
 
 
 @dataclass(frozen=True)
@@ -95,43 +93,6 @@ def network(digits: Digits, settings: Settings, seed: int) -> dict[str, State | 
     return {"state": state, "test": accuracy(state, digits.test.images.flatten(1), digits.test.labels)}
 
 
-def rotation(images: Tensor, planes: int) -> tuple[Tensor, Tensor]:
-    """(R, μ): a quarter turn in the planes of the first principal components 1 and 2, 3 and 4, and so on."""
-    pixels = images.flatten(1)
-    mean = pixels.mean(0)
-    covariance = (pixels - mean).T @ (pixels - mean) / len(pixels)
-    axes = torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, : 2 * planes]
-    turn = torch.eye(len(mean))
-    for first in range(0, 2 * planes, 2):
-        p, q = axes[:, first], axes[:, first + 1]
-        turn += torch.outer(q, p) - torch.outer(p, q) - torch.outer(p, p) - torch.outer(q, q)
-    return turn, mean
-
-
-def turned(split: Split, turn: Tensor, mean: Tensor) -> Tensor:
-    """The pixels [n, 784] after the change."""
-    return mean + (split.images.flatten(1) - mean) @ turn.T
-
-
-def undone(state: State, turn: Tensor, mean: Tensor, with_bias: bool = True) -> State:
-    """The exact answer: the network that gives turned digits the logits of the digits as they were."""
-    weight = state[WEIGHT] @ turn.T
-    bias = state[BIAS] + state[WEIGHT] @ (mean - turn.T @ mean) if with_bias else state[BIAS]
-    return state | {WEIGHT: weight, BIAS: bias}
-
-
-@torch.no_grad()
-def accuracy(state: State, inputs: Tensor, labels: Tensor) -> float:
-    return round(float((mlp_forward(state, inputs).argmax(1) == labels).float().mean()), 4)
-
-
-def few_of_each(labels: Tensor, shots: int, seed: int) -> Tensor:
-    """Places of so many examples of each class, by a seed."""
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(labels), generator=generator)
-    return torch.cat([order[labels[order] == digit][:shots] for digit in range(10)])
-
-
 def task(digits: Digits, settings: Settings, seed: int, planes: int, shots: int, before: dict[str, State]) -> Values:
     """Every method on the digits turned in so many planes, from so many of each class."""
     state = before["state"]
@@ -200,9 +161,3 @@ def descend(
         optimizer.step()
         if step in settings.looks:
             yield step, {name: value.detach().clone() for name, value in adapted().items()}
-
-
-def mean_by(results: Values, planes: int, shots: int, method: str) -> Sequence[float]:
-    """Test accuracies of a method by seed."""
-    found = next(each for each in results["tasks"] if (each["planes"], each["shots"]) == (planes, shots))
-    return [run["methods"][method]["test"] for run in found["runs"]]

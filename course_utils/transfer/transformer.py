@@ -5,7 +5,8 @@ french <sep> Alma serves … <end>'; the loss is that of the words behind <sep>.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -17,11 +18,13 @@ from torch import Tensor
 from course_utils.transfer.grammar import SOURCES, Example, decode, encode, examples, vocabulary
 
 State = dict[str, Tensor]
+Pair = tuple[Sequence[str], Sequence[str]]  # facts, and a text that says them
 WIDTH, BLOCKS, HEADS, LONGEST = 64, 2, 4, 56
 PAD, SEP, END = 0, 1, 2
 IGNORED = -100  # F.cross_entropy's word for a place without a label
 MATRICES = [f"{block}.{part}.weight" for block in range(BLOCKS) for part in ("q", "k", "v", "o", "up", "down")]
 FILE = Path(__file__).parent / "pretrained.safetensors"
+SHA256 = "5a60577f9cf02a7676657b67b4a5c3c586c66a84b003c1b8969a9a64c9857928"
 
 
 def first_state(seed: int) -> State:
@@ -72,7 +75,7 @@ def forward(state: State, tokens: Tensor) -> Tensor:
     return normed("norm", stream) @ state["embedding"].T
 
 
-def batch_of(pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> tuple[Tensor, Tensor]:
+def batch_of(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
     """Facts and texts as (tokens, labels), both [batch, length]: a label is the next word, where that is the text's."""
     rows = [(encode(facts), [*encode(text), END]) for facts, text in pairs]
     length = max(len(facts) + len(text) for facts, text in rows)
@@ -114,6 +117,34 @@ def write(state: State, facts: Sequence[Sequence[str]], most: int = 36) -> list[
     ]
 
 
+def descend(
+    network: Callable[[State], State],
+    start: State,
+    pairs: Sequence[Pair],
+    lr: float,
+    steps: int,
+    batch: int = 20,
+    seed: int = 0,
+) -> State:
+    """Train numbers of which `network` makes a whole network, on pairs of facts and text; returns them.
+
+    Adam; the rate falls along a cosine. Each epoch has an order of its own by the seed.
+    """
+    leaves = {name: value.clone().requires_grad_() for name, value in start.items()}
+    optimizer = torch.optim.Adam(leaves.values(), lr=lr)
+    order, generator = [], random.Random(seed)
+    for step in range(steps):
+        if len(order) < min(batch, len(pairs)):
+            order = generator.sample(range(len(pairs)), len(pairs))
+        chosen, order = order[:batch], order[batch:]
+        for group in optimizer.param_groups:
+            group["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
+        optimizer.zero_grad()
+        loss_of(network(leaves), *batch_of([pairs[i] for i in chosen])).backward()
+        optimizer.step()
+    return {name: value.detach() for name, value in leaves.items()}
+
+
 def source_batches(size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches of the five source domains, as many of each as of the others on average."""
     step = 0
@@ -150,6 +181,6 @@ def pretrained() -> State:
     return {name: value.float() for name, value in _stored().items()}
 
 
-def pairs_of(found: Sequence[Example]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+def pairs_of(found: Sequence[Example]) -> list[Pair]:
     """Facts with the first reference: what a network is tuned on."""
     return [(example.facts, example.references[0]) for example in found]
