@@ -31,11 +31,11 @@ def test_every_word_of_the_first_target_is_seen_before_and_fifteen_of_the_second
 @pytest.mark.parametrize("domain", [*grammar.SOURCES, *grammar.TARGETS])
 def test_texts_say_all_facts_that_they_are_given_and_no_other(domain):
     for example in texts(domain):
-        values = set(example.facts[1::2])
+        values = set(example.facts[1::2]) | ({"night"} if domain == "hotel" else set())  # 'a night is cheap'
         others = {v for slot in grammar.VALUES.values() for v in slot} | set(grammar.NAMES)
         others |= set(grammar.NEW_WORDS.values()) - {"playhouse", "seat", "stages", "spectators", "patrons", "critics"}
         for text in example.references:
-            assert values <= set(text), text
+            assert set(example.facts[1::2]) <= set(text), text
             assert not (set(text) & others) - values, text
             assert text[-1] == "." and not any(a in ",;." and b in ",;" for a, b in pairwise(text))
     assert texts(domain) == texts(domain) != texts(domain, seed=6)
