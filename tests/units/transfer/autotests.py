@@ -96,7 +96,7 @@ def adapt_hidden(function, draw):
     expect.close(got, transfer.dsee_adapt(state, starts, inputs, labels, *settings), "the state", rtol=1e-6, atol=1e-8)
 
 
-AUTOTESTS: dict[str, list[Law]] = {
+LAWS: dict[str, list[Law]] = {
     "11.1a": [svd_hidden], "11.1b": [energy_hidden], "11.2a": [forward_hidden], "11.2b": [merge_hidden],
     "11.3": [residual_hidden], "11.4": [update_hidden], "11.5": [count_hidden], "11.6": [step_hidden],
     "11.7": [adapt_hidden],
