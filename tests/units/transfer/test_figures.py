@@ -90,9 +90,10 @@ def test_five_points_are_asked_of_a_rank_with_a_tenth_of_the_numbers():
     """Rank 64 is better and has too many."""
     assert figures.chosen_rank(SAME, 1, 5) == "r 2"
     said = verdicts(results({}), shifted([0.8] * 3, [0.7] * 3, held=[0.79] * 3))
-    assert said["1 planes, 5 of each class: r 2 is above full"] == "yes, in all 3"
-    assert said["1 planes, 5 of each class: r 2 is above full, held"] == "no"
-    assert verdicts(results({}), shifted([0.74] * 3, [0.7] * 3))["3 planes, 5 of each class: r 2 is above full"] == "no"
+    assert said["turned in 1, 5 of each class: r 2 is 5 points above full"] == "yes, in all 3"
+    assert said["turned in 1, 5 of each class: r 2 is 5 points above full, held"] == "no"
+    less = verdicts(results({}), shifted([0.74] * 3, [0.7] * 3))
+    assert less["turned in 3, 5 of each class: r 2 is 5 points above full"] == "no"
 
 
 def test_the_sizes_are_compared_one_by_one():
