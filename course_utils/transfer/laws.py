@@ -157,6 +157,7 @@ def energy_edges(function, draw):
     for share in (0.0, 0.5, 1.0):
         expect_rank(function(torch.zeros(3), share), 0, f"the rank of zeros for {share}")
     expect_rank(function(torch.tensor([0.0, 0, 3, 0]), 1.0), 1, "the rank of one value among zeros")
+    expect_rank(function(torch.tensor([0.25]), 0.5), 1, "the rank of a single value")
 
 
 @rank_for_energy.law(
@@ -652,6 +653,13 @@ def adapt_pruned(function, draw):
         masks = largest({name: state[name] for name in starts}, keep)
         for name, mask in masks.items():
             expect.equal(got[name], torch.where(mask, state[name], 0), f"state[{name!r}] at keep_fraction {keep}")
+    equal = {name: value.sign() for name, value in state.items()}
+    backwards = dict(reversed(starts.items()))
+    got = expect_state(function(equal, backwards, inputs, labels, 3, 0.4, 1.0, 0.1, 0), equal, starts)
+    for name, mask in largest({name: equal[name] for name in backwards}, 0.4).items():
+        expect.equal(
+            got[name], torch.where(mask, equal[name], 0), f"state[{name!r}] of equals, in the order of starts,"
+        )
 
 
 @dsee_adapt.law(
@@ -741,6 +749,8 @@ def adapt_low_rank(function, draw):
     for name in starts:
         singular = np.linalg.svd((got[name] - state[name]).numpy(), compute_uv=False)
         expect.true(singular[2:].sum() < 1e-9, f"the update of {name!r} has a rank above 2", got=singular.tolist())
+    images = expect_state(function(state, starts, inputs[:, None], labels, 0, 1.0, 1.0, 0.3, 3), state, starts)
+    expect.close(images, got, "the state for inputs [20, 1, 5]", rtol=1e-7, atol=1e-9, calls=2)
     name = draw.choice(["1.weight", "2.weight"])
     single = {name: draw.normal(1, state[name].shape[1], dtype=DOUBLE)}
     supports = {name: support_of(state[name], 1, 5)}

@@ -817,6 +817,12 @@ def in_other_ways(error):
     return mutant("11.7", error)
 
 
+@in_other_ways("of equals the first in the order of the state")
+def adapt_state_order(state, starts, inputs, labels, nonzeros, keep_fraction, scale, lr, steps):
+    starts = {name: starts[name] for name in state if name in starts}
+    return transfer.dsee_adapt(state, starts, inputs, labels, nonzeros, keep_fraction, scale, lr, steps)
+
+
 @in_other_ways("one step too few")
 def adapt_too_few(state, starts, inputs, labels, nonzeros, keep_fraction, scale, lr, steps):
     return transfer.dsee_adapt(state, starts, inputs, labels, nonzeros, keep_fraction, scale, lr, max(0, steps - 1))
