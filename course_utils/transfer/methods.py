@@ -35,9 +35,9 @@ SLOW, MIDDLE, FAST = (1e-3, 3e-3, 1e-2), (3e-3, 1e-2, 3e-2), (1e-2, 3e-2, 1e-1)
 METHODS = {
     "full": Method("full", SLOW),
     "from scratch": Method("scratch", SLOW),
-    "biases and norms": Method("bias", FAST),
-    "head (tied embedding)": Method("head", MIDDLE),
-    "adapters": Method("adapter", MIDDLE, rank=17),
+    "biases and norms": Method("bias", (*FAST, 0.3)),
+    "head (tied embedding)": Method("head", (*MIDDLE, 0.1)),
+    "adapters": Method("adapter", (*MIDDLE, 0.1), rank=17),
     "LoRA on q and v": Method("lora", FAST, rank=18, matrices=tuple(QUERIES_AND_VALUES)),
     "LoRA": Method("lora", FAST, rank=4),
     "LoRA, r 1": Method("lora", FAST, rank=1),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from course_utils import plots
-from course_utils.transfer import figures, reproduce
+from course_utils.transfer import figures, reproduce, widgets
 from course_utils.transfer.methods import METHODS
 
 SEEDS = 3
@@ -132,3 +132,14 @@ def test_every_table_and_drawing_can_be_made(monkeypatch):
     for table in (figures.methods_table(found), figures.files_table(found), figures.published_table(found),
                   figures.shift_table(SAME, 1), figures.shift_table(SAME, 3)):  # fmt: skip
         assert len(table.rows) > 3
+
+
+def test_the_explorer_follows_its_controls(monkeypatch):
+    monkeypatch.setattr(plots, "show", lambda figure, alt: plots.plt.close(figure))
+    matrix, rank, image = widgets.budget_explorer(results({})).children
+    pictures = {image.value}
+    for value in (0, rank.max):
+        rank.value = value
+        pictures.add(image.value)
+    matrix.value = matrix.options[1]
+    assert len(pictures | {image.value}) == 4

@@ -42,7 +42,7 @@ def test_a_tiny_transfer_is_stored(tmp_path, monkeypatch):
     results = reproduce.run(1, tmp_path, settings=tiny)
     assert json.loads((tmp_path / "transfer.json").read_text()) == json.loads(json.dumps(results))
     rows = {(row["target"], row["examples"], row["method"]): row for row in results["rows"]}
-    assert len(rows) == 6 and all(len(row["runs"]) == 1 and len(row["rates"]) == 3 for row in rows.values())
+    assert len(rows) == 6 and all(len(row["runs"]) == 1 and len(row["rates"]) >= 3 for row in rows.values())
     full, dsee = rows["known words", 9, "full"]["runs"][0], rows["known words", 9, "DSEE, half of W"]["runs"][0]
     assert full["trainable"] == results["network"]["parameters"] and dsee["trainable"] == 9216 + 12 * 16
     assert full["zeros"] == 0 and dsee["zeros"] == 98304 // 2
