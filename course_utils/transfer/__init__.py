@@ -32,7 +32,7 @@ def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     the matrix of this rank with the least squared error. Signs of columns and rows are free.
     """
     if not 1 <= rank <= min(matrix.shape):
-        raise ValueError(f"A matrix {list(matrix.shape)} has no part of rank {rank}: take 1 to {min(matrix.shape)}.")
+        raise ValueError(f"Of a matrix {list(matrix.shape)} take ranks from 1 on, not {rank}.")
     u, s, v = torch.linalg.svd(matrix, full_matrices=False)
     return u[:, :rank], s[:rank], v[:rank]
 

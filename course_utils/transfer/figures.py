@@ -1,6 +1,7 @@
 """Tables and figures of lecture 11 and of its lab."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,10 @@ def heat(axis: Axes, matrix: Tensor, title: str, most: float | None = None) -> N
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def counted(planes: int) -> str:
+    return f"{planes} plane" + "s" * (planes != 1)
 
 
 # --- lecture: drawings ------------------------------------------------------------------------------------------------
@@ -204,7 +209,7 @@ def turned_digits() -> None:
         for axis, image in zip(row, images, strict=True):
             axis.imshow(image, cmap="gray_r", vmin=-0.3, vmax=1)
             blank(axis, "")
-        row[0].set_ylabel(f"{planes} planes", fontsize=9)
+        row[0].set_ylabel(counted(planes), fontsize=9)
     plots.show(
         figure,
         "Three rows of the same eight digits. In the first they are as they were; in the second, turned in one "
@@ -241,7 +246,7 @@ def rank_curves(results: Results) -> None:
         axis.set(
             xlabel="rank of the update",
             ylabel="test accuracy (%)",
-            title=f"{planes} planes: rank {2 * planes} is exact",
+            title=f"{counted(planes)}: rank {2 * planes} is exact",
         )
     np.atleast_1d(axes)[0].legend(fontsize=8)
     plots.show(
@@ -322,6 +327,14 @@ def methods_table(results: Results) -> plots.Table:
             ]
         )
     return plots.Table(["method", "trained", "of all", "BLEU", "NIST", "zeros", "rate", "processor"], rows)
+
+
+def first_texts(results: Results, width: int = 78) -> None:
+    """Print two lists of facts, with a reference and what the network writes before it is tuned."""
+    limits = results["limits"]["known words"]
+    for number in range(2):
+        for name, key in (("facts", "first facts"), ("reference", "first references"), ("untuned", "first texts")):
+            print(f"{name:11} {textwrap.fill(limits[key][number], width, subsequent_indent=' ' * 12)}")
 
 
 def methods_figure(results: Results) -> None:
@@ -405,26 +418,25 @@ def files_table(results: Results) -> plots.Table:
 
 def files_figure(results: Results) -> None:
     """Draw BLEU over the bytes of a task's file."""
+    (_, whole, full), *files = files_of(results)
     figure, axis = plots.new_figure(width=7.4, height=3.8)
-    for number, (name, size, found) in enumerate(files_of(results)):
-        place = number % len(plots.COLOURS)
-        axis.plot(
-            [size] * len(found),
-            found,
-            linestyle="",
-            marker=plots.MARKERS[place],
-            color=plots.COLOURS[place],
-            label=name,
-        )
-    axis.axvline(results["network"]["bytes"] / 100, color="#777777", linestyle=":", linewidth=1.5, marker="")
+    for (name, size, found), marker, colour in zip(files, plots.MARKERS, plots.COLOURS, strict=True):
+        axis.plot([size] * len(found), found, linestyle="", marker=marker, color=colour, label=name)
+    axis.axhline(np.mean(full), color=plots.COLOURS[0], linestyle="--", linewidth=1.2, marker="")
+    axis.text(1150, np.mean(full) + 1, f"full tuning, {whole:,} bytes", fontsize=8)
+    axis.axvline(whole / 100, color="#777777", linestyle=":", linewidth=1.5, marker="")
     axis.set_xscale("log")
+    axis.set_xticks([1000, 2000, 5000, 10000], ["1,000", "2,000", "5,000", "10,000"])
+    axis.minorticks_off()
     axis.set(xlabel="bytes of the task's file (dotted: 1% of full)", ylabel="test BLEU")
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     plots.show(
         figure,
-        "Test BLEU over the bytes of a task's file on a logarithmic axis, with three dots for each kind of file. "
-        "The whole "
-        "network is far to the right; the others crowd around a dotted line at one hundredth of its bytes.",
+        "Test BLEU over the bytes of a task's file on a logarithmic axis, with a dot for each seed of each kind "
+        "of file. A "
+        "dotted line is at one hundredth of full tuning's bytes, a dashed one at its BLEU. LoRA's files of six "
+        "bits come "
+        "near that and are right of the dotted line; those of four bits are left of it and lower.",
     )
 
 
@@ -484,7 +496,7 @@ def claims_table(results: Results, shift: Results) -> plots.Table:
             ours = accuracies(shift, planes, shots, rank)
             for rival in ("full", "full, held"):
                 margins = [a - b for a, b in zip(ours, accuracies(shift, planes, shots, rival), strict=True)]
-                claim = f"turned in {planes}, {shots} of each class: {rank} is 5 points above {rival}"
+                claim = f"{counted(planes)}, {shots} of each class: {rank} is 5 points above {rival}"
                 found = f"{mean_and_range(margins, 1)} points"
                 add(claim, "goal" if shots == 5 else "asked here", found, [margin - 5 for margin in margins])
     compare("LoRA is better than full tuning", "Hu 2021, table 3: +2.2", "LoRA", "full")
