@@ -451,6 +451,7 @@ def spectrum_figure(results: Results) -> None:
         style = {"color": plots.COLOURS[number], "linestyle": plots.LINES[number], "marker": ""}
         axis.plot(range(1, len(share) + 1), share, label=name, **style)
     axis.axhline(90, color="#999999", linestyle="-", linewidth=0.8, marker="")
+    axis.set_xticks([1, 4, *range(10, 70, 10)])
     axis.set(xlabel="rank", ylabel="share of the squares (%)", title="first layer of the first block's MLP, 256 × 64")
     axis.legend(fontsize=9)
     plots.show(
@@ -547,6 +548,7 @@ def spectra(curves: Mapping[str, Tensor]) -> None:
     for number, (name, values) in enumerate(curves.items()):
         axis.plot(range(1, len(values) + 1), values, label=name, marker="", linestyle=plots.LINES[number])
     axis.set_yscale("log")
+    axis.set_xticks([1, 5, 10, 15, 20])
     axis.set(xlabel="place", ylabel="singular value")
     axis.legend(fontsize=9)
     plots.show(figure, f"Falling curves of singular values on a logarithmic axis: {', '.join(curves)}.")
