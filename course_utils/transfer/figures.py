@@ -423,7 +423,7 @@ def files_figure(results: Results) -> None:
     for (name, size, found), marker, colour in zip(files, plots.MARKERS, plots.COLOURS, strict=True):
         axis.plot([size] * len(found), found, linestyle="", marker=marker, color=colour, label=name)
     axis.axhline(np.mean(full), color=plots.COLOURS[0], linestyle="--", linewidth=1.2, marker="")
-    axis.text(1150, np.mean(full) + 1, f"full tuning, {whole:,} bytes", fontsize=8)
+    axis.text(1150, np.mean(full) + 2, f"full tuning, {whole:,} bytes", fontsize=8)
     axis.axvline(whole / 100, color="#777777", linestyle=":", linewidth=1.5, marker="")
     axis.set_xscale("log")
     axis.set_xticks([1000, 2000, 5000, 10000], ["1,000", "2,000", "5,000", "10,000"])
@@ -509,7 +509,7 @@ def claims_table(results: Results, shift: Results) -> plots.Table:
     compare("without half of W, DSEE is better than LoRA", "Chen 2023", "DSEE, half of W", "LoRA, half of W")
     compare(
         "S₂'s places from W are better than random ones",
-        "Chen 2023",
+        "asked here",
         "DSEE, half of W",
         "DSEE, half of W, random support",
     )
