@@ -674,8 +674,6 @@ def adapt_sparse(function, draw):
         masks = largest({name: state[name] for name in starts}, keep)
         for name, mask in masks.items():
             expect.true(not got[name][~mask].any(), f"state[{name!r}] is not 0 outside its mask", got=got[name])
-        moved = [bool((got[name] != state[name])[mask].any()) for name, mask in masks.items()]
-        expect.true(any(moved), "no adapted weight changes under its mask")
 
 
 def by_autograd(
@@ -761,15 +759,15 @@ def adapt_low_rank(function, draw):
 
 
 def clusters(draw: Draw, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs [count, 10] around the corners of a triangle in the plane of the first two axes, labels, and the turn that
-    moves every corner to where another class was."""
+    """Inputs [count, 10] around the corners of a triangle in the plane of the first two axes, labels, and a turn in it
+    that moves every corner nearer to where another class was."""
     corners = torch.zeros(3, 10)
     for corner in range(3):
         angle = 2 * math.pi * corner / 3
         corners[corner, 0], corners[corner, 1] = 3 * math.cos(angle), 3 * math.sin(angle)
     labels = draw.labels(count, 3)
     turn = torch.eye(10)
-    angle = 2 * math.pi / 3
+    angle = 2 * math.pi * 75 / 360
     turn[:2, :2] = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     return corners[labels] + 0.5 * draw.normal(count, 10), labels, turn
 
@@ -783,7 +781,9 @@ def clusters(draw: Draw, count: int) -> tuple[Tensor, Tensor, Tensor]:
 def adapt_turned(function, draw):
     seen, labels, turn = clusters(draw, 60)
     unseen, truth, _ = clusters(draw, 200)
-    first = torch.cat([torch.eye(10)[:2], -torch.eye(10)[:2], 0.2 * draw.normal(12, 10)]) + 0.1 * draw.normal(16, 10)
+    first = 0.1 * draw.normal(16, 10)
+    # Large in the plane on both axes: the masks leave these to be turned
+    first[:, :2] += torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]]).repeat(4, 1)
     state = {
         "0.weight": first,
         "0.bias": torch.full((16,), 0.1),
