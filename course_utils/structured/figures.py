@@ -391,8 +391,8 @@ def descent_curves(results: Results) -> None:
         axis.set(
             title=f"{way}: {results['runs'][0][way]['dead']} of 50 are 0", xlabel="part of the epoch", yscale="log"
         )
-        axis.set(ylim=(1e-4, 1), ylabel="norm of a filter of conv2")
-        axis.set_yticks([1e-4, 0.001, 0.01, 0.1, 1], ["0.0001", "0.001", "0.01", "0.1", "1"])
+        axis.set(ylim=(1e-5, 1), ylabel="norm of a filter of conv2")
+        axis.set_yticks([1e-5, 1e-4, 0.001, 0.01, 0.1, 1], ["0.00001", "0.0001", "0.001", "0.01", "0.1", "1"])
     plots.show(
         figure,
         "Fifty lines, the norms of the second convolution's filters over an epoch, logarithmic, twice. With proximal "
