@@ -151,6 +151,19 @@ def curves_table(curves: Mapping[str, Any]) -> plots.Table:
     return plots.Table(columns, rows, seeds=[row[1] for row in rows])
 
 
+def curves_words(curves: Mapping[str, Any]) -> str:
+    """Which networks end below another one, in every seed."""
+    lines = []
+    for rival in ("dense", "dense, wide", "switch"):
+        below = [
+            name
+            for name in curves["runs"]
+            if name != rival and (found := pairs(curves, name, rival)) and all(a < b for a, b in found)
+        ]
+        lines.append(f"Below {rival} in every seed: {'; '.join(below) or 'none'}.")
+    return "\n".join(lines)
+
+
 def goal_words(curves: Mapping[str, Any]) -> str:
     """Whether switch reached the goal, in every seed."""
     found, goal = to_dense(curves, "switch"), curves["goal"]

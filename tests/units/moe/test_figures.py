@@ -69,3 +69,15 @@ def test_the_router_is_seen_as_it_chooses():
     probabilities = router_probabilities(model, "ab")
     assert probabilities.shape == (2, 4)
     assert torch.equal(probabilities.argmax(1), model.moe_layers()[0].routing.experts)
+
+
+def test_words_name_who_is_below_in_every_seed():
+    def rows(*perplexities: float) -> list[dict]:
+        return [{"seed": seed, "perplexity": value} for seed, value in enumerate(perplexities)]
+
+    curves = {"runs": {"dense": rows(3.0, 2.0), "switch": rows(2.0, 1.9), "hash": rows(1.0, 2.5)}}
+    assert figures.curves_words(curves).splitlines() == [
+        "Below dense in every seed: switch.",
+        "Below dense, wide in every seed: none.",
+        "Below switch in every seed: none.",
+    ]
