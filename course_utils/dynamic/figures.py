@@ -244,24 +244,21 @@ def race_figure(results: Mapping[str, Any]) -> None:
     runs = results["exits"]
     figure, axis = plots.new_figure(width=8.5, height=4.4)
     listed: list[str] = []
+    without = [*(s for s in runs[0]["race"] if s.startswith("no exit")), fastest(runs[0]), FULL]
     groups = {
-        "no exit": [*(s for s in runs[0]["race"] if s.startswith("no exit")), fastest(runs[0]), FULL],
-        "exits in front": [CASCADE, ALONE],
-        "exit in the trunk": [TRUNK],
+        "no exit": {s.removeprefix("no exit: ").replace("full network, ", "full, "): s for s in without},
+        **{s.removesuffix(", compiled"): {s.removesuffix(", compiled"): s} for s in (CASCADE, ALONE, TRUNK)},
     }
     for number, (name, systems) in enumerate(groups.items(), start=1):
         style = {"linestyle": "", "marker": plots.MARKERS[number], "color": plots.COLOURS[number], "alpha": 0.7}
-        for place, system in enumerate(systems):
+        for place, (label, system) in enumerate(systems.items()):
             x, y = [microseconds(run, system) for run in runs], wrong(runs, system)
             axis.plot(x, y, **style, markersize=7, label=name if place == 0 else None)
-            label = system.removeprefix("no exit: ").removesuffix(", compiled").replace("full network, ", "full, ")
             listed.append(f"{label}: {', '.join(f'{a:.0f} µs, {b} errors' for a, b in zip(x, y, strict=True))}")
-            below = name != "no exit"
-            at = (min(x) if below else float(np.median(x))), (min(y) if below else max(y))
-            side = "right" if system == fastest(runs[0]) else "center"
-            axis.annotate(
-                label, at, xytext=(0, -15 if below else 8), textcoords="offset points", fontsize=8, ha=side
-            )  # fmt: skip
+            if name == "no exit":
+                side = "right" if system == fastest(runs[0]) else "center"
+                at = float(np.median(x)), max(y)
+                axis.annotate(label, at, xytext=(0, 8), textcoords="offset points", fontsize=8, ha=side)
     axis.set(xscale="log", xlabel="microseconds an image (one at a time, one thread)", ylabel="test errors of 10,000")
     axis.set_xticks([5, 10, 20, 50, 100, 200, 500], ["5", "10", "20", "50", "100", "200", "500"])
     axis.set_title("Errors against time, a point for each seed")
