@@ -33,7 +33,7 @@ class Settings:
     looks: tuple[int, ...] = (12, 25, 50, 100)  # steps at which to stop, one of which is chosen
     batch: int = 200
     low_rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2)
-    full_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)
+    full_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2)
     pulls: tuple[float, ...] = (1e-2, 1e-1)  # times |ΔW|², for full tuning that is held near its start
     validation: int = 1000
 
