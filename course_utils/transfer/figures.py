@@ -307,7 +307,7 @@ def methods_of(results: Results) -> list[str]:
 
 
 def methods_table(results: Results) -> plots.Table:
-    """The deck's table in miniature."""
+    """The deck's table in miniature; loss: of the training examples, after training."""
     whole = results["network"]["parameters"]
     rows = []
     for method in methods_of(results):
@@ -323,10 +323,11 @@ def methods_table(results: Results) -> plots.Table:
                 mean_and_range([run["nist"] for run in runs], 2),
                 f"{100 * runs[0]['zeros'] / sum(math.prod(s) for s in results['network']['matrices']):.0f}%",
                 f"{runs[0]['rate']:g}",
+                f"{np.mean([run['train_loss'] for run in runs]):.2f}",
                 f"{np.median([run['seconds'] for run in runs]):.1f} s",
             ]
         )
-    return plots.Table(["method", "trained", "of all", "BLEU", "NIST", "zeros", "rate", "processor"], rows)
+    return plots.Table(["method", "trained", "of all", "BLEU", "NIST", "zeros", "rate", "loss", "processor"], rows)
 
 
 def first_texts(results: Results, width: int = 78) -> None:

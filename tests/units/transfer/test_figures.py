@@ -21,7 +21,7 @@ def results(bleu: dict[str, list[float]], file_bytes: int = 4000, file_bleu: flo
     plan += [("new words", 100, name) for name in reproduce.ON_NEW_WORDS]
     for target, size, name in plan:
         runs = [
-            {"rate": 0.01, "trainable": 9216, "seconds": 1.0, "zeros": 0, "bleu": value, "nist": 8.0}
+            {"rate": 0.01, "trainable": 9216, "seconds": 1.0, "zeros": 0, "bleu": value, "nist": 8.0, "train_loss": 0.1}
             for value in bleu.get(f"{name}/{target}/{size}", bleu.get(name, [60.0] * SEEDS))
         ]
         if name in reproduce.IN_A_FILE:
