@@ -671,8 +671,7 @@ def adapt_sparse(function, draw):
     state, starts, inputs, labels = problem(draw)
     for keep in (0.5, 0.2):
         got = expect_state(function(state, starts, inputs, labels, 3, keep, 0.8, 0.3, 3), state, starts)
-        masks = largest({name: state[name] for name in starts}, keep)
-        for name, mask in masks.items():
+        for name, mask in largest({name: state[name] for name in starts}, keep).items():
             expect.true(not got[name][~mask].any(), f"state[{name!r}] is not 0 outside its mask", got=got[name])
 
 
@@ -759,15 +758,15 @@ def adapt_low_rank(function, draw):
 
 
 def clusters(draw: Draw, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs [count, 10] around the corners of a triangle in the plane of the first two axes, labels, and a turn in it
-    that moves every corner nearer to where another class was."""
+    """Inputs [count, 10] around the corners of a triangle in the plane of the first two axes, labels, and the turn that
+    moves every corner to where another class was."""
     corners = torch.zeros(3, 10)
     for corner in range(3):
         angle = 2 * math.pi * corner / 3
         corners[corner, 0], corners[corner, 1] = 3 * math.cos(angle), 3 * math.sin(angle)
     labels = draw.labels(count, 3)
     turn = torch.eye(10)
-    angle = 2 * math.pi * 75 / 360
+    angle = 2 * math.pi / 3
     turn[:2, :2] = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     return corners[labels] + 0.5 * draw.normal(count, 10), labels, turn
 
@@ -781,20 +780,18 @@ def clusters(draw: Draw, count: int) -> tuple[Tensor, Tensor, Tensor]:
 def adapt_turned(function, draw):
     seen, labels, turn = clusters(draw, 60)
     unseen, truth, _ = clusters(draw, 200)
-    first = 0.1 * draw.normal(16, 10)
-    # Large in the plane on both axes: the masks leave these to be turned
-    first[:, :2] += torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]]).repeat(4, 1)
+    first = torch.cat([torch.eye(10)[:2], -torch.eye(10)[:2], 0.2 * draw.normal(44, 10)]) + 0.1 * draw.normal(48, 10)
     state = {
         "0.weight": first,
-        "0.bias": torch.full((16,), 0.1),
-        "1.weight": torch.zeros(3, 16),
+        "0.bias": torch.full((48,), 0.1),
+        "1.weight": torch.zeros(3, 48),
         "1.bias": torch.zeros(3),
     }
     for _ in range(60):  # the network before: its last layer learns the three classes
         leaf = state["1.weight"].requires_grad_()
         loss = F.cross_entropy(mlp_forward(state, seen), labels)
         state["1.weight"] = (leaf - 0.5 * torch.autograd.grad(loss, leaf)[0]).detach()
-    starts = {"0.weight": 0.3 * draw.normal(2, 10)}
+    starts = {"0.weight": 0.5 * torch.eye(10)[:2] + 0.1 * draw.normal(2, 10)}  # it reads the plane
     turned = seen @ turn.T
     got = expect_state(function(state, starts, turned, labels, 8, 0.5, 1.0, 0.5, 60), state, starts)
     before = float((mlp_forward(state, unseen @ turn.T).argmax(1) == truth).float().mean())
