@@ -27,6 +27,10 @@ PAPER = {
 }
 
 
+NAMES = ("dense", "small dense", "bird", "random")
+CLEAN = ("dense", "bird")  # trained with right labels too
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the experiment fixes beforehand; chosen on the validation digits of seed 0."""
@@ -38,11 +42,12 @@ class Settings:
     plain_epochs: int = 10
     epochs: int = 80
     lr: float = 1e-3  # of Adam
-    keep: tuple[float, ...] = (0.1, 0.03)
-    compared: float = 0.1
+    keep: float = 0.1
     narrow: tuple[int, int, int] = (4, 8, 40)  # a dense network with a tenth of the weights
     look_every: int = 4  # epochs
     look_steps: int = 10
+    looked_at: int = 250  # validation digits
+    tested: int = 500  # test digits
     steps: int = 20  # of the attack that counts
     restarts: int = 2  # the first from the image itself
     harder: tuple[int, int, int] = (100, 5, 200)  # steps, restarts, test digits
@@ -53,23 +58,13 @@ def load(digits: Digits | None, settings: Settings) -> Digits:
     return digits or embedded_digits()
 
 
-def names(settings: Settings) -> list[str]:
-    """Of the networks that are trained with wrong labels."""
-    masked = [f"{kind} {keep}" for keep in settings.keep for kind in ("bird", "random")]
-    return ["dense", "small dense", *masked]
-
-
-def clean_names(settings: Settings) -> list[str]:
-    return ["dense", f"bird {settings.compared}", f"random {settings.compared}"]
-
-
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
     """For each seed every network, with wrong labels and without."""
     work = []
     for seed in range(seeds):
         here = partial(Piece, group="networks", seed=seed)
-        work += [here(f"seed {seed}/noisy/{name}", train, (name, True, seed)) for name in names(settings)]
-        work += [here(f"seed {seed}/clean/{name}", train, (name, False, seed)) for name in clean_names(settings)]
+        work += [here(f"seed {seed}/noisy/{name}", train, (name, True, seed)) for name in NAMES]
+        work += [here(f"seed {seed}/clean/{name}", train, (name, False, seed)) for name in CLEAN]
     return work
 
 
@@ -85,8 +80,8 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
         "runs": [
             {
                 "seed": seed,
-                "noisy": {name: done[f"seed {seed}/noisy/{name}"] for name in names(settings)},
-                "clean": {name: done[f"seed {seed}/clean/{name}"] for name in clean_names(settings)},
+                "noisy": {name: done[f"seed {seed}/noisy/{name}"] for name in NAMES},
+                "clean": {name: done[f"seed {seed}/clean/{name}"] for name in CLEAN},
             }
             for seed in done.seeds("networks")
         ],
@@ -96,13 +91,10 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
 run = Experiment("robustness", Settings, load, pieces, collect).run
 
 
-def masks_for(name: str, model: torch.nn.Module, seed: int) -> Masks:
-    kind, _, keep = name.partition(" ")
-    if kind == "bird":
-        return largest(model, float(keep))
-    if kind == "random":
-        return at_random(model, float(keep), seed)
-    return {}
+def masks_for(name: str, model: torch.nn.Module, keep: float, seed: int) -> Masks:
+    if name == "bird":
+        return largest(model, keep)
+    return at_random(model, keep, seed) if name == "random" else {}
 
 
 def train(digits: Digits, settings: Settings, name: str, noisy: bool, seed: int) -> Values:
@@ -116,17 +108,19 @@ def train(digits: Digits, settings: Settings, name: str, noisy: bool, seed: int)
     optimizer = torch.optim.Adam(model.parameters(), settings.lr)
     for _ in range(settings.plain_epochs):
         train_epoch(model, split, optimizer, generator, 0.0, 0, {})
-    masks = masks_for(name, model, seed)
+    validation = digits.validation.subset(slice(0, settings.looked_at))
+    test = digits.test.subset(slice(0, settings.tested))
+    masks = masks_for(name, model, settings.keep, seed)
     apply_masks(model, masks)
     optimizer = torch.optim.Adam(model.parameters(), settings.lr)
     trained, looked, best, best_epoch, best_state = [], {}, -1.0, 0, {}
     for epoch in range(1, settings.epochs + 1):
         trained.append(train_epoch(model, split, optimizer, generator, settings.epsilon, settings.attack_steps, masks))
         if epoch % settings.look_every == 0 or epoch == settings.epochs:
-            looked[epoch] = robust_accuracy(model, digits.validation, settings.epsilon, settings.look_steps)
+            looked[epoch] = robust_accuracy(model, validation, settings.epsilon, settings.look_steps)
             if looked[epoch] > best:
                 best, best_epoch, best_state = looked[epoch], epoch, copy.deepcopy(model.state_dict())
-    final = judged(model, digits.test, settings) | {"checks": checks(model, digits.test, settings)}
+    final = judged(model, test, settings) | {"checks": checks(model, test, settings)}
     kept = density(model)
     model.load_state_dict(best_state)
     return {
@@ -136,7 +130,7 @@ def train(digits: Digits, settings: Settings, name: str, noisy: bool, seed: int)
         "epochs": list(looked),
         "validation": [round(value, 4) for value in looked.values()],
         "final": final,
-        "stopped": judged(model, digits.test, settings) | {"epoch": best_epoch},
+        "stopped": judged(model, test, settings) | {"epoch": best_epoch},
     }
 
 
