@@ -40,7 +40,7 @@ class Settings:
     epsilon: float = 0.1
     attack_steps: int = 3  # in training
     plain_epochs: int = 10
-    epochs: int = 80
+    epochs: int = 64
     lr: float = 1e-3  # of Adam
     keep: float = 0.1
     narrow: tuple[int, int, int] = (4, 8, 40)  # a dense network with a tenth of the weights

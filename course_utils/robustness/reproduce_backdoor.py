@@ -38,14 +38,14 @@ class Settings:
 
     target: int = 0
     fraction: float = 0.01  # of the training digits
-    epochs: int = 15
+    epochs: int = 12
     keep: tuple[float, ...] = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
     searched: float = 0.1  # the part kept at which Neural Cleanse looks too
-    images: int = 50  # that Neural Cleanse has
-    cleanse_steps: int = 150
+    images: int = 40  # that Neural Cleanse has
+    cleanse_steps: int = 120
     cleanse_weight: float = 0.01
-    rounds: int = 16  # of iterative pruning
-    each: float = 0.7  # what a round keeps
+    rounds: int = 11  # of iterative pruning
+    each: float = 0.6  # what a round keeps
     round_epochs: int = 3
     more: float = 0.8  # Trojan score: kept of a ticket
     tune_epochs: int = 1  # and trained so long

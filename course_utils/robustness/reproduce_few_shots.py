@@ -29,7 +29,7 @@ TASKS = ("other writers", "clothes")
 class Settings:
     """What the experiment fixes beforehand."""
 
-    epochs: int = 20
+    epochs: int = 16
     lr: float = 1e-3  # of Adam
     sizes: tuple[int, ...] = (784, 300, 100, 10)
     keep: float = 0.1
@@ -80,7 +80,7 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
     }
 
 
-run = Experiment("shift", Settings, load, pieces, collect).run
+run = Experiment("few_shots", Settings, load, pieces, collect).run
 
 
 def pretrained(digits: Digits, settings: Settings, name: str, seed: int) -> tuple[nn.Sequential, dict]:
@@ -88,7 +88,7 @@ def pretrained(digits: Digits, settings: Settings, name: str, seed: int) -> tupl
     set_seed(seed)
     model = mlp(*settings.sizes)
     half = settings.epochs // 2
-    common = {"lr": settings.lr, "batch_size": 50, "progress": False}
+    common = {"lr": settings.lr, "batch_size": 100, "progress": False}
     train(model, digits.train, epochs=half, seed=seed, **common)
     drawn = {"largest": lambda: largest(model, settings.keep), "random": lambda: at_random(model, settings.keep, seed)}
     masks = drawn[name]() if name in drawn else {}
