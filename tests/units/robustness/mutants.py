@@ -243,7 +243,7 @@ def l2_double(perturbed, clean, epsilon):
 @right("12.1b")
 def l2_indices(perturbed, clean, epsilon):
     out, difference = perturbed.clone(), perturbed - clean
-    length = torch.tensor([float(d.double().norm()) for d in difference])
+    length = torch.tensor([float(d.double().norm()) for d in difference], dtype=torch.float64)
     for i in (length > epsilon).nonzero().flatten().tolist():
         out[i] = clean[i] + difference[i] * (epsilon / float(length[i]))
     return out.clamp(0, 1)
@@ -462,11 +462,6 @@ def last_of_equals(s, e, sigma, a):
     return (top, radius(p, sigma)) if p > 0.5 else (-1, 0.0)
 
 
-def at_half(s, e, sigma, a):
-    p = exact(int(e[s.argmax()]), int(e.sum()), a)
-    return (int(s.argmax()), radius(p, sigma)) if p >= 0.5 else (-1, 0.0)
-
-
 def two_sided(s, e, sigma, a):
     p = exact(int(e[s.argmax()]), int(e.sum()), a)
     upper = 1 - p
@@ -497,7 +492,6 @@ certificate(
 )
 certificate("abstains with the class", lambda s, e, g, a: (int(s.argmax()), robustness.certify(s, e, g, a)[1]))
 certificate("the last of equals", last_of_equals)
-certificate("p = ½ is enough", at_half)
 certificate("the runner-up's bound halved", two_sided)
 certificate("α/2", lambda s, e, g, a: robustness.certify(s, e, g, a / 2))
 certificate(
