@@ -46,8 +46,8 @@ def backdoor_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
     return explorer(
         draw,
         {"kept": slider},
-        "At a tenth of the weights. Poisoned: bars for the digits that are right, for those with the trigger that go to "
-        "the target, nearly all, and for those without it, hardly any; a map of the first layer with a bright "
+        "At a tenth of the weights. Poisoned: bars for the digits that are right, for those with the trigger that go "
+        "to the target, nearly all, and for those without it, hardly any; a map of the first layer with a bright "
         "checkerboard of five pixels near the corner. Clean: as many right, hardly any to the target, and no "
         "checkerboard.",
     )
@@ -91,7 +91,7 @@ def epsilon_explorer(networks: Mapping[str, nn.Sequential], split: Split) -> ipy
     return explorer(
         draw,
         controls,
-        "At ε = 0.01: a digit, the same attacked, which looks no different, and the ten logits, clean and attacked close "
-        "together, each in a grey bar that is its interval. Bars of other classes reach above the dotted line, the "
-        "lower end of the label's.",
+        "At ε = 0.01: a digit, the same attacked, which looks no different, and the ten logits, clean and attacked "
+        "close together, each in a grey bar that is its interval. Bars of other classes reach above the dotted line, "
+        "the lower end of the label's.",
     )
