@@ -570,7 +570,7 @@ def verified_table(results: Results) -> plots.Table:
         "network",
         "right (%)",
         f"intervals, ε = {epsilon} (%)",
-        "linear bounds (%)",
+        "linear bounds, of the first 200 (%)",
         "attacked (%)",
         f"attacked, ε = {strong} (%)",
         "largest Σ|w| of a row",
