@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib import patches
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from course_utils import plots, robustness
@@ -228,6 +229,7 @@ def sign_patterns() -> None:
         for side in (-1, 1):
             axis.axvline(side * sum(values), color=plots.COLOURS[2], linestyle="--", marker="")
         p = robustness.sign_flip_test(values)
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(title=f"{len(values)} seeds: 2 of {len(sums)} sums, p = {p:.3g}", xlabel="Σ ± difference")
     axes[0].set_ylabel("sign patterns")
     plots.show(
@@ -390,7 +392,7 @@ def backdoor_figure(results: Results) -> None:
             keeps, series[name] = rows_of(results, network, key)
         rate_panel(axis, keeps, series, title)
     axes[0].set_ylabel("test digits (%)")
-    axes[0].legend(fontsize=8, loc="center left")
+    axes[1].legend(fontsize=8, loc="center left")
     plots.show(
         figure,
         "Four panels over the part of the weights that is kept, from all to half a percent. In the poisoned networks "
@@ -446,8 +448,9 @@ def first_layer_maps(results: Results) -> None:
     plots.show(
         figure,
         "Four maps of 28 by 28 pixels, brighter where the first layer's weights are larger in sum. In the two of the "
-        "poisoned network five pixels near the lower right corner shine in a checkerboard; the clean one has no such "
-        "pixels; nor does the map of the network whose trigger is in the centre show it at a glance.",
+        "poisoned network five pixels near the lower right corner shine in a checkerboard; the clean one has "
+        "none there, and some bright pixels at the right edge; the map of the network whose trigger is in the centre has "
+        "a few bright pixels there, no brighter than some at the edge.",
     )
 
 
@@ -520,7 +523,7 @@ def verified_figure(results: Results) -> None:
     axes[0].set(xlabel="ε (max norm)", ylabel="test digits verified by intervals (%)", ylim=(-3, 103))
     axes[0].set_title("intervals", fontsize=10)
     axes[0].set_xticks(epsilons)
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, ncols=2, loc="outside lower left")
     compared = results["settings"]["compared"]
     rows = list(BOUNDED)
     for shift, (kind, label, number) in enumerate(
