@@ -449,8 +449,8 @@ def first_layer_maps(results: Results) -> None:
         figure,
         "Four maps of 28 by 28 pixels, brighter where the first layer's weights are larger in sum. In the two of the "
         "poisoned network five pixels near the lower right corner shine in a checkerboard; the clean one has "
-        "none there, and some bright pixels at the right edge; the map of the network whose trigger is in the centre has "
-        "a few bright pixels there, no brighter than some at the edge.",
+        "none there, and some bright pixels at the right edge; the map of the network with its trigger in the centre "
+        "has a few bright pixels there, no brighter than some at the edge.",
     )
 
 
