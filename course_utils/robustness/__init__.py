@@ -51,8 +51,8 @@ def project_l2(perturbed: Tensor, clean: Tensor, epsilon: float) -> Tensor:
     difference = perturbed - clean
     flat = difference.reshape(len(difference), math.prod(difference.shape[1:]))
     length = flat.norm(dim=1).view(-1, *[1] * (difference.dim() - 1))
-    # A length of 0 never stands below the line: it is not longer than ε
-    shortened = clean + difference * (epsilon / length.clamp(min=epsilon or 1.0))
+    # Where the length is 0 this is no number, and is not used
+    shortened = clean + difference * (epsilon / length)
     return torch.where(length > epsilon, shortened, perturbed).clamp(0, 1)
 
 
@@ -86,7 +86,9 @@ def interval_linear(
     over its box.
     """
     up, down = weight.clamp(min=0), weight.clamp(max=0)
-    return F.linear(lower, up, bias) + F.linear(upper, down), (F.linear(upper, up, bias) + F.linear(lower, down))
+    least = F.linear(lower, up, bias) + F.linear(upper, down)
+    greatest = F.linear(upper, up, bias) + F.linear(lower, down)
+    return least, greatest
 
 
 def margin_bounds(
@@ -100,8 +102,8 @@ def margin_bounds(
 
     lower ≤ upper: boxes of the last layer's inputs, [batch, in]. weight [classes, in], bias
     [classes]; labels [batch], int64. Returns [batch, classes]: the exact minimum of z_label −
-    z_k over the box, 0 at the label itself. The difference is merged into the layer first, z_
-    label − z_k = (w_label − w_k)·x + b_label − b_k: an input that raises both counts once.
+    z_k over the box, 0 at the label itself. The difference is merged into the layer first,
+    z_label − z_k = (w_label − w_k)·x + b_label − b_k: an input that raises both counts once.
     An example whose other entries are all above 0 is verified.
     """
     rows = weight[labels].unsqueeze(1) - weight  # [batch, classes, in]

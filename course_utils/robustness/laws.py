@@ -132,6 +132,8 @@ def l2_example(function, draw):
     wanted = torch.tensor([[[0.5 + 0.6 * 0.8, 1.0]], [[0.62, 0.34]], [[0.5, 0.5]]])
     perturbed[0] = torch.tensor([[0.5 + 3.0, 0.5 + 4.0]])
     expect.close(function(perturbed, clean, 0.8), wanted, "the result where a pixel would pass 1")
+    below = function(torch.tensor([[-3.0, 0.5]]), torch.tensor([[0.1, 0.5]]), 0.3)
+    expect.close(below, torch.tensor([[0.0, 0.5]]), "the result where a pixel would pass 0")
 
 
 @project_l2.law(

@@ -12,7 +12,23 @@ from course_utils import robustness
 from course_utils.models import mlp_forward
 from tests.checks.catalogue import mutant, right
 
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT = {
+    "project_l2: length > epsilon -> length >= epsilon": "of length ε: shortened to ε",
+    "margin_bounds: rows > 0 -> rows >= 0": "0 times either end of a box is 0",
+    "lower_confidence_bound: 1 -> 2": "one term more, which is 0: 1/(−1)! is",
+    "lower_confidence_bound: float(terms.exp().sum()) -> terms.exp().sum()": "a tensor is compared as its number is",
+    "lower_confidence_bound: float(trials) -> trials": "made a float64 in the same line",
+    "lower_confidence_bound: tail(middle) < alpha -> tail(middle) <= alpha": "the last bit, if at all",
+    "certify: estimation_counts.tolist() -> estimation_counts": "counted as whole numbers all the same",
+    "certify: p <= 0.5 -> p < 0.5": "a bound that is ½ to the last bit: no right solution can be held to that",
+    "sign_flip_test: 1 -> 2": "every sum twice: the same share",
+    "sign_flip_test: float(d) -> d": "made a float64 in the same line",
+    "few_shot: len(of_class) -> of_class": "in the message only",
+    "adversarial_train: True -> False": "strict=False, with as many gradients as leaves",
+    "adversarial_train: zip(leaves.items(), gradients, strict=True) -> zip(leaves.items(), gradients)": "as above",
+    "adversarial_train: list(leaves.values()) -> leaves.values()": "autograd takes both",
+    "adversarial_train: value.detach() -> value": "the state is in no graph, and its tensors are new",
+}
 
 # --- 12.1a project_linf, 12.2 pgd_step --------------------------------------------------------------------------------
 
