@@ -41,12 +41,12 @@ def project_linf(perturbed: Tensor, clean: Tensor, epsilon: float) -> Tensor:
 
 
 def project_l2(perturbed: Tensor, clean: Tensor, epsilon: float) -> Tensor:
-    """Each example brought into the ball of radius ε around its clean one, then into [0, 1].
+    """Each example brought into a ball of radius ε around its clean one, then into [0, 1].
 
     perturbed, clean: [batch, ...], of one shape and dtype. An example's difference to its
     clean one, over all axes but the first, is shortened to length ε (Euclidean) if it is
-    longer, its direction kept; otherwise the example stays, bit for bit. Then every pixel is
-    brought into [0, 1], which makes the difference shorter still. Returns a new tensor.
+    longer, its direction kept; otherwise the example stays, bit for bit. Then every pixel
+    is brought into [0, 1], which makes the difference shorter still. Returns a new tensor.
     """
     difference = perturbed - clean
     flat = difference.reshape(len(difference), math.prod(difference.shape[1:]))
@@ -67,8 +67,8 @@ def pgd_step(
 
     Each pixel moves by `step_size` up the sign of the loss's gradient (none where it is 0),
     then the image is projected with `project_linf`. All tensors have one shape and dtype.
-    With perturbed = clean and a step of ε it is the fast gradient sign method. Returns a new
-    tensor.
+    With perturbed = clean and a step of ε it is the fast gradient sign method. Returns a
+    new tensor.
     """
     return project_linf(perturbed + step_size * gradient.sign(), clean, epsilon)
 
@@ -101,10 +101,10 @@ def margin_bounds(
     """By how much at least the label's logit leads, over a box (Gowal 2018, section 3).
 
     lower ≤ upper: boxes of the last layer's inputs, [batch, in]. weight [classes, in], bias
-    [classes]; labels [batch], int64. Returns [batch, classes]: the exact minimum of z_label −
-    z_k over the box, 0 at the label itself. The difference is merged into the layer first,
-    z_label − z_k = (w_label − w_k)·x + b_label − b_k: an input that raises both counts once.
-    An example whose other entries are all above 0 is verified.
+    [classes]; labels [batch], int64. Returns [batch, classes]: the exact minimum of z_label
+    − z_k over the box, 0 at the label itself. The difference is merged into the layer
+    first, z_label − z_k = (w_label − w_k)·x + b_label − b_k: an input that raises both
+    counts once. An example whose other entries are all above 0 is verified.
     """
     rows = weight[labels].unsqueeze(1) - weight  # [batch, classes, in]
     corner = torch.where(rows > 0, lower.unsqueeze(1), upper.unsqueeze(1))
@@ -115,8 +115,9 @@ def lower_confidence_bound(successes: int, trials: int, alpha: float) -> float:
     """A probability that the true one is below in at most a part α of all experiments.
 
     The one-sided bound of Clopper and Pearson (1934): the p with P[Bin(trials, p) ≥
-    successes] = α. successes: from 0 to trials, trials ≥ 1. 0 < α < 1. Returns 0.0 without a
-    success; if all trials succeed, α^(1/trials). Correct to 9 digits up to 100,000 trials.
+    successes] = α. successes: from 0 to trials, trials ≥ 1. 0 < α < 1. Returns 0.0 without
+    a success; if all trials succeed, α^(1/trials). Correct to 9 digits up to 100,000
+    trials.
     """
     if successes == 0:
         return 0.0
@@ -141,10 +142,10 @@ def certify(
     sigma: float,
     alpha: float,
 ) -> tuple[int, float]:
-    """The smoothed classifier's class, and the radius in which it cannot change (Cohen 2019).
+    """The smoothed classifier's class, and a radius in which it cannot change (Cohen 2019).
 
-    The counts say how often the network gave each class, [classes], int64, for copies of one
-    image with Gaussian noise σ: a first, small sample that selects the class (the most
+    The counts say how often the network gave each class, [classes], int64, for copies of
+    one image with Gaussian noise σ: a first, small sample that selects the class (the most
     frequent; of equals the lower), and a second one that estimates its probability. p is
     its `lower_confidence_bound` at α, of the second counts alone. Returns (class, radius):
     the radius is σ·Φ⁻¹(p), Euclidean, in units of a pixel, if p > ½ (Φ: the normal
@@ -161,9 +162,9 @@ def certify(
 def stamp_trigger(images: Tensor, pattern: Tensor, mask: Tensor) -> Tensor:
     """Images that carry a trigger: (1 − m)·x + m·pattern (Wang 2019, eq. 2).
 
-    images: [..., height, width]. pattern, mask: [height, width]; the mask goes from 0, where
-    the image stays, to 1, where the pattern covers it. Returns a new tensor, of the images'
-    shape and dtype.
+    images: [..., height, width]. pattern, mask: [height, width]; the mask goes from 0,
+    where the image stays, to 1, where the pattern covers it. Returns a new tensor, of the
+    images' shape and dtype.
     """
     return (1 - mask) * images + mask * pattern
 
@@ -183,8 +184,8 @@ def poison(
     `round(fraction * n)` examples are poisoned (Python's round), or all candidates if there
     are fewer; candidates are the examples of all classes but the target's (Gu 2017, section
     4). Every set of so many candidates is as likely as any other by this seed; the global
-    generator is left alone. Returns new (images, labels, chosen): chosen are the positions of
-    the poisoned examples, int64, ascending. All other examples stay as they are.
+    generator is left alone. Returns new (images, labels, chosen): chosen are the positions
+    of the poisoned examples, int64, ascending. All other examples stay as they are.
     """
     candidates = (labels != target).nonzero().flatten()
     order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
@@ -198,8 +199,8 @@ def poison(
 def attack_success_rate(predictions: Tensor, labels: Tensor, target: int) -> float:
     """Which part of the images that are not of the target class is taken for it.
 
-    predictions, labels: [n], int64; at least one label is not the target. Labels are the true
-    ones, predictions those for images with the trigger (or, for the rate by mistake,
+    predictions, labels: [n], int64; at least one label is not the target. Labels are the
+    true ones, predictions those for images with the trigger (or, for the rate by mistake,
     without). Images of the target class do not count: they need no trigger.
     """
     others = labels != target
@@ -210,9 +211,9 @@ def anomaly_index(norms: Tensor) -> Tensor:
     """How much smaller than usual each class's trigger is (Wang 2019, section 5.2).
 
     norms: [classes], float32 or float64, of the smallest trigger found for each class.
-    Returns (median − norm) / (1.4826 · MAD), [classes], same dtype, signed: MAD is the median
-    of |norm − median|, and not 0 here. The median of an even number is the mean of the two in
-    the middle. Neural Cleanse suspects a class above 2.
+    Returns (median − norm) / (1.4826 · MAD), [classes], same dtype, signed: MAD is the
+    median of |norm − median|, and not 0 here. The median of an even number is the mean of
+    the two in the middle. Neural Cleanse suspects a class above 2.
     """
 
     def median(values: Tensor) -> Tensor:
@@ -238,8 +239,9 @@ def sign_flip_test(differences: Sequence[float]) -> float:
     differences: of paired runs, one for each seed, n ≥ 1. If neither side is better, each
     could have had the other sign. Returns the share of the 2ⁿ sign patterns for which |Σ ±
     differences| is at least the observed |Σ differences|, the observed one among them. Sums
-    that differ by at most 1e-9 of Σ |difference| count as equal: that is rounding. With three
-    seeds p is never below 0.25 (R. A. Fisher, The Design of Experiments, 1935, section 21).
+    that differ by at most 1e-9 of Σ |difference| count as equal: that is rounding. With
+    three seeds p is never below 0.25 (R. A. Fisher, The Design of Experiments, 1935,
+    section 21).
     """
     values = torch.tensor([float(d) for d in differences], dtype=torch.float64)
     sums = torch.zeros(1, dtype=torch.float64)
@@ -252,18 +254,19 @@ def sign_flip_test(differences: Sequence[float]) -> float:
 def few_shot(labels: Tensor, shots: int, seed: int) -> Tensor:
     """Positions of a few examples of each class, drawn without repetition.
 
-    labels: [n], int64. For each class that occurs, every set of `shots` of its examples is as
-    likely as any other by this seed; the global generator is left alone. Returns the
+    labels: [n], int64. For each class that occurs, every set of `shots` of its examples is
+    as likely as any other by this seed; the global generator is left alone. Returns the
     positions of all, int64, ascending. ValueError if a class has fewer examples than that.
     """
     generator = torch.Generator().manual_seed(seed)
-    found = [torch.zeros(0, dtype=torch.int64)]
+    drawn = [torch.zeros(0, dtype=torch.int64)]
     for label in labels.unique():
         of_class = (labels == label).nonzero().flatten()
         if len(of_class) < shots:
-            raise ValueError(f"Class {label} has {len(of_class)} examples: ask for fewer than {shots} shots.")
-        found.append(of_class[torch.randperm(len(of_class), generator=generator)[:shots]])
-    return torch.cat(found).sort().values
+            found = f"Class {label} has {len(of_class)} examples"
+            raise ValueError(f"{found}: ask for fewer than {shots} shots.")
+        drawn.append(of_class[torch.randperm(len(of_class), generator=generator)[:shots]])
+    return torch.cat(drawn).sort().values
 
 
 def adversarial_train(
@@ -277,21 +280,23 @@ def adversarial_train(
     lr: float,
     steps: int,
 ) -> dict[str, Tensor]:
-    """Train a sparse network on the worst images that an attack finds (Madry 2018, eq. 2.1).
+    """Train a sparse network on the worst images an attack finds (Madry 2018, eq. 2.1).
 
-    state: of an MLP, for `mlp_forward(state, inputs)`. inputs [batch, ...] from 0 to 1, labels
-    [batch]: all of them in each step; the loss is the mean cross-entropy. masks: bool, by the
-    names of some of the state's tensors; outside them weights become 0, whatever they hold,
-    before the first attack, and stay 0.
+    state: of an MLP, for `mlp_forward(state, inputs)`. inputs [batch, ...] from 0 to 1,
+    labels [batch]: all of them in each step; the loss is the mean cross-entropy. masks:
+    bool, by the names of some of the state's tensors; outside them weights become 0,
+    whatever they hold, before the first attack, and stay 0.
 
     In each of `steps` steps, `attack_steps` times `pgd_step` climbs the loss of the present
     network, from the clean inputs each time anew; then all tensors descend on the attacked
     inputs, w ← w − lr · gradient, the attack being a constant. Returns a new state, of the
     same names, shapes and dtypes.
     """
-    state = {
-        name: torch.where(masks[name], value, 0) if name in masks else value.clone() for name, value in state.items()
-    }
+
+    def masked(name: str, value: Tensor) -> Tensor:
+        return torch.where(masks[name], value, 0) if name in masks else value.clone()
+
+    state = {name: masked(name, value) for name, value in state.items()}
     for _ in range(steps):
         attacked = inputs
         for _ in range(attack_steps):
@@ -303,6 +308,5 @@ def adversarial_train(
         loss = F.cross_entropy(mlp_forward(leaves, attacked), labels)
         gradients = torch.autograd.grad(loss, list(leaves.values()))
         for (name, value), gradient in zip(leaves.items(), gradients, strict=True):
-            moved = value.detach() - lr * gradient
-            state[name] = torch.where(masks[name], moved, 0) if name in masks else moved
+            state[name] = masked(name, value.detach() - lr * gradient)
     return state
