@@ -392,7 +392,7 @@ def backdoor_figure(results: Results) -> None:
             keeps, series[name] = rows_of(results, network, key)
         rate_panel(axis, keeps, series, title)
     axes[0].set_ylabel("test digits (%)")
-    axes[1].legend(fontsize=8, loc="center left")
+    axes[1].legend(fontsize=8, loc=(0.02, 0.1))
     plots.show(
         figure,
         "Four panels over the part of the weights that is kept, from all to half a percent. In the poisoned networks "
