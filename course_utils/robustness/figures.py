@@ -81,10 +81,10 @@ def attack_paths() -> None:
     """Draw an attack in the max norm and one in the Euclidean norm, step by step, on an image of two pixels."""
     axis_values = torch.linspace(0, 1, 101)
     grid = torch.stack(torch.meshgrid(axis_values, axis_values, indexing="xy"), dim=2)
-    figure, axes = plots.new_figure(1, 2, width=8.4, height=4)
+    figure, axes = plots.new_figure(1, 2, width=7, height=3.4)
     clean, epsilon = torch.tensor([[0.32, 0.5]]), 0.22
     for axis, name in zip(axes, ("max norm: a box", "Euclidean norm: a disc"), strict=True):
-        axis.contourf(axis_values, axis_values, bent_loss(grid), levels=12, cmap="Blues", alpha=0.7)
+        axis.contourf(axis_values, axis_values, bent_loss(grid), levels=6, cmap="Blues", alpha=0.7)
         axis.contour(axis_values, axis_values, bent_loss(grid), levels=[0.5], colors="black", linewidths=1.5)
         path = [clean]
         for _ in range(5):
@@ -438,7 +438,7 @@ def rounds_figure(results: Results) -> None:
 
 def first_layer_maps(results: Results) -> None:
     """Draw the first layer's Σ|w| by pixel: poisoned and clean, whole and pruned (first seed)."""
-    figure, axes = plots.new_figure(1, 4, width=9.8, height=2.9)
+    figure, axes = plots.new_figure(1, 4, width=9, height=2.7)
     panels = [("MLP, corner", 1.0), ("MLP, corner", 0.1), ("MLP, clean", 1.0), ("MLP, centre", 1.0)]
     names = {"MLP, corner": "poisoned", "MLP, clean": "clean", "MLP, centre": "trigger in the centre"}
     for axis, (network, keep) in zip(axes, panels, strict=True):
@@ -515,7 +515,7 @@ def bound_of(results: Results, name: str, kind: str, epsilon: float) -> list[flo
 
 def verified_figure(results: Results) -> None:
     """Draw what intervals verify over ε for all networks; and at one ε what linear bounds and an attack say."""
-    figure, axes = plots.new_figure(1, 2, width=9.8, height=4)
+    figure, axes = plots.new_figure(1, 2, width=9, height=3.8)
     epsilons = results["settings"]["epsilons"]
     for number, (name, label) in enumerate(BOUNDED.items()):
         values = np.array([bound_of(results, name, "intervals", e) for e in epsilons]).T
@@ -600,7 +600,8 @@ def smoothing_figure(results: Results) -> None:
     plots.show(
         figure,
         "The part of the test digits that is certified at least to a radius, falling from about nine tenths at 0 to "
-        "nothing at 1.25, where the sample ends; the lines of the networks lie close together.",
+        "nothing at 1.25, where the sample ends; dense and the largest fifth lie on each other, and the random mask and the "
+        "small dense network lie together below.",
     )
 
 

@@ -27,7 +27,7 @@ def backdoor_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
     keeps = [row["keep"] for row in choices["poisoned"]]
 
     def draw(kept: float) -> Figure:
-        figure, axes = plots.new_figure(1, 4, width=11, height=3.2)
+        figure, axes = plots.new_figure(1, 4, width=10, height=2.9)
         at = keeps.index(kept)
         for number, (name, rows) in enumerate(choices.items()):
             row = rows[at]
@@ -67,7 +67,7 @@ def epsilon_explorer(networks: Mapping[str, nn.Sequential], split: Split) -> ipy
             layers = layers_of(model)
             lower, upper = hidden_box([*layers, layers[-1]], *image_box(image, epsilon))[-1]
             before, after = model(image)[0], model(attacked)[0]
-        figure, axes = plots.new_figure(1, 3, width=10, height=3.4)
+        figure, axes = plots.new_figure(1, 3, width=9, height=3)
         picture(axes[0], image[0, 0], f"a {int(label)}", vmin=0, vmax=1)
         picture(axes[1], attacked[0, 0], f"attacked: taken for {int(after.argmax())}", vmin=0, vmax=1)
         classes = np.arange(10)
