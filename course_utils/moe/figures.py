@@ -170,7 +170,7 @@ def goal_words(curves: Mapping[str, Any]) -> str:
     reached = sum(ratio <= goal for ratio in found)
     shown = ", ".join(f"{ratio:.3f}" for ratio in found)
     verdict = "reached" if reached == len(found) else f"reached in {reached} of {len(found)} seeds, so not reached"
-    return f"switch by dense: {shown}. Goal, at most {goal} in every seed: {verdict}."
+    return f"switch by dense: {shown}.\nGoal, at most {goal} in every seed: {verdict}."
 
 
 def _microseconds(part: Mapping[str, Any]) -> dict[str, np.ndarray]:
