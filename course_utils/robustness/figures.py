@@ -600,8 +600,8 @@ def smoothing_figure(results: Results) -> None:
     plots.show(
         figure,
         "The part of the test digits that is certified at least to a radius, falling from about nine tenths at 0 to "
-        "nothing at 1.25, where the sample ends; dense and the largest fifth lie on each other, and the random mask and the "
-        "small dense network lie together below.",
+        "nothing at 1.25, where the sample ends; dense and the largest fifth lie on each other, the random mask "
+        "and the small dense network together below.",
     )
 
 
