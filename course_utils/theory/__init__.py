@@ -242,18 +242,18 @@ def ramanujan_gap(mask: Tensor) -> float:
 def iterative_mean_difference(mask: Tensor) -> float:
     """IMDB: the mean gap over regular parts of a mask (after the program of Hoang 2023).
 
-    mask: bool, [out, in, ...]; axes after the first are flattened. For each d ≥ 3 for which
-    at least three columns have exactly d entries, take those columns alone, and their
-    `ramanujan_gap` if the mean degrees of both sides are at least 3, rows without an entry
-    dropped. Returns the mean of these gaps, each d counted once; 0.0 if there are none.
+    mask: bool, [out, in, ...]; axes after the first are flattened. For each d ≥ 3 take the
+    columns with exactly d entries alone, and their `ramanujan_gap` if their rows, but those
+    without an entry, have at least 3 entries in the mean (so there are three columns at
+    least). Returns the mean of these gaps, each d counted once; 0.0 if there are none.
     """
     matrix = mask.flatten(1)
     degrees = matrix.sum(0)
     gaps = []
-    for d in degrees.unique().tolist():
+    for d in degrees[degrees >= 3].unique():
         part = matrix[:, degrees == d]
-        rows = int(part.any(1).sum())
-        if d >= 3 and part.shape[1] >= 3 and int(part.sum()) >= 3 * rows:
+        rows = part.any(1).sum()
+        if part.sum() >= 3 * rows:
             gaps.append(ramanujan_gap(part))
     return sum(gaps) / len(gaps) if gaps else 0.0
 

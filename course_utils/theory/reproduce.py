@@ -4,6 +4,7 @@ Approximation: a trained LeNet-300-100 rebuilt by masks alone, and edge-popup. O
 and real descent beside them. Generalization: noisy labels. Topology: which number of a mask tells accuracy.
 """
 
+import itertools
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,6 +26,7 @@ PAPER = {
     "Yang & Wang 2023": "the pruned kernel tends to the limit times a factor, to the limit if rescaled",
 }
 LENET = (784, 300, 100, 10)
+PARTS = ("chosen", "confirmed", "other network")  # of topology
 SGD = partial(torch.optim.SGD, momentum=0.9, weight_decay=1e-4)
 
 
@@ -91,10 +93,10 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
         here = partial(Piece, group="generalization", seed=seed)
         work.append(here(f"seed {seed}/tickets", noisy_tickets, (seed,)))
         work.append(here(f"seed {seed}/controls", noisy_controls, (seed,)))
-        here = partial(Piece, group="topology", seed=seed)
-        for part in ("chosen", "confirmed", "other network"):
-            for density in settings.ranked_densities:
-                work.append(here(f"seed {seed}/{part}/{density}", rank, (seed, part, density)))
+    for part, seed in itertools.product(PARTS, range(seeds)):
+        for density in settings.ranked_densities:
+            name = f"seed {seed}/{part}/{density}"
+            work.append(Piece(name, rank, (seed, part, density), group=part, seed=seed))
     return work
 
 
@@ -106,9 +108,7 @@ def popup_rows(settings: Settings) -> list[tuple[int, str, float]]:
 
 
 def collect(digits: Digits, settings: Settings, done: Done) -> Values:
-    approximation, optimization, generalization, topology = (
-        done.seeds(group) for group in ("approximation", "optimization", "generalization", "topology")
-    )
+    approximation, optimization, generalization = map(done.seeds, ("approximation", "optimization", "generalization"))
     rows = popup_rows(settings)
     return {
         "experiment": "four theorems on sparse networks, each beside what could refute it",
@@ -140,10 +140,12 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
         ],
         "topology": {
             part: {
-                str(density): [row for seed in topology for row in done[f"seed {seed}/{part}/{density}"]["rows"]]
+                str(density): [
+                    row for seed in done.seeds(part) for row in done[f"seed {seed}/{part}/{density}"]["rows"]
+                ]
                 for density in settings.ranked_densities
             }
-            for part in ("chosen", "confirmed", "other network")
+            for part in PARTS
         },
     }
 
