@@ -25,6 +25,7 @@ PUBLIC_SEED = 2015  # the year of Hinton's and Han's papers
 UNCHANGED = "leaves its arguments unchanged"
 FRESH = "returns tensors of its own"
 AGAIN_SECONDS = 0.1  # what the calls that are made a second time may take, but for the last
+AGAIN_QUESTIONS = 24  # how many calls of an exercise, spread over its laws, are made a second time
 AGAIN_CALLS = 16  # of a trial that may be made a second time; a law that counts over many seeds makes hundreds
 STUB = re.compile(r"Exercise (\d+\.\d+[a-z]? \w+)")  # what a stub raises, and nothing else does
 
@@ -117,8 +118,8 @@ class Unit:
 class FunctionUnderTest:
     """Calls a function with copies of the arguments, and sees what became of them."""
 
-    def __init__(self, function: Callable[..., Any], exercise: Exercise, ask_again: int, dtype: torch.dtype) -> None:
-        self.function, self.exercise, self.ask_again, self.dtype = function, exercise, ask_again, dtype
+    def __init__(self, function: Callable[..., Any], exercise: Exercise, questions: int, dtype: torch.dtype) -> None:
+        self.function, self.exercise, self.questions, self.dtype = function, exercise, questions, dtype
         self.law = ""  # the name of the law that is tried
         self.calls: list[tuple[Sequence[Any], dict[str, Any]]] = []  # of the present trial
         self.output: Any = None
@@ -253,18 +254,18 @@ def run(
     function: Callable[..., Any],
     seed: int = PUBLIC_SEED,
     extra: Sequence[Law] = (),
-    ask_again: int = 4,
+    questions: int = AGAIN_QUESTIONS,
     watched: Callable[[FunctionUnderTest], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
 ) -> Report:
     """Try every law of the exercise (and the extra ones) on the function.
 
-    Of its calls every `ask_again`-th is made once more at the end: a pure function gives the same answer, also if the
+    `questions` of its calls, at most, are made once more at the end: a pure function gives the same answer, also if the
     arguments lie otherwise in memory. `watched`: a context that is told what is being tried. Raises Stopped if it is
     interrupted.
     """
     if not callable(function):
         return Report(exercise.id, exercise.name, max_points=exercise.points, note=f"{kind(function)}, not a function")
-    under_test = FunctionUnderTest(function, exercise, ask_again, torch.get_default_dtype())
+    under_test = FunctionUnderTest(function, exercise, questions, torch.get_default_dtype())
     printed = io.StringIO()
     results: list[LawResult] = []
     laws = [*exercise.laws, *extra]
@@ -391,9 +392,11 @@ def _said_once(results: Sequence[LawResult]) -> list[LawResult]:
 
 
 def _ask_again(function: FunctionUnderTest, draw: Draw, lay_out: Callable[[Any], Any] = clone) -> None:
-    """Put questions of all laws a second time, the last one among them."""
-    seconds = 0.0
-    for number, (args, kwargs, answer, took) in enumerate(function.answered[::-1][:: function.ask_again]):
+    """Put questions of all laws a second time, the last one first."""
+    asked, seconds = len(function.answered), 0.0
+    count = min(asked, function.questions)
+    for number in range(count):
+        args, kwargs, answer, took = function.answered[-1 - number * asked // count]
         if number and seconds + took > AGAIN_SECONDS:
             continue  # among the next there may be quicker ones
         seconds += took

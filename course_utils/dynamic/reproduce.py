@@ -48,7 +48,7 @@ class Settings:
     lr: float = 2e-3  # of Adam; falls to 0 along a cosine
     temperature: float = 4.0
     alpha: float = 0.9  # weight of the soft targets
-    epochs: int = 12  # of the full network and of each exit
+    epochs: int = 24  # of the full network and of each exit
     joint_epochs: int = 8
     joint_weights: tuple[float, float] = (1.0, 0.3)  # BranchyNet's for LeNet
     few_digits: int = 20_000  # that the slimmable network learns from

@@ -186,7 +186,7 @@ def _grade_exercise(
     # A law's own time counts too: a reply can be made to keep it busy
     report = Report(exercise.id, exercise.name)
     with _processor_limit(child.limits.exercise) as expired:
-        report = run(exercise, function, seed, extra, ask_again=1)
+        report = run(exercise, function, seed, extra)
     died = child.died
     function.finish()
     result.points = report.points
@@ -320,7 +320,7 @@ def reference_calls(topic: str, extra: dict[str, list[Law]], seed: int) -> dict[
         for exercise in load_unit(topic).exercises:
             mine = calls[exercise.id] = []
             function = recorded(getattr(module, exercise.name), mine)
-            report = run(exercise, function, seed, extra.get(exercise.id, []), ask_again=1)
+            report = run(exercise, function, seed, extra.get(exercise.id, []))
             if not report.passed:
                 raise ValueError(
                     f"A law fails the reference itself, so nothing was graded. Mend it, or choose a seed:\n{report}"

@@ -213,7 +213,7 @@ def mask_seed(function, draw):
     trials=1,
 )
 def mask_uniform(function, draw):
-    calls, seed = 200, draw.integer(0, 2**30)
+    calls, seed = 100, draw.integer(0, 2**30)
     masks = torch.stack([expect_mask(function((3, 4), 0.5, seed + i), (3, 4), 6).flatten() for i in range(calls)])
     often = masks.double().mean(0)
     off = float((often - 0.5).abs().max())
@@ -479,7 +479,7 @@ def update_full(run, function, draw):
 )
 def set_uniform(function, draw):
     weight = torch.tensor([[0.5, -0.25, 7.0, 8.0, 9.0], [-10.0, 0.0, 0.0, 0.0, 0.0]])
-    mask, calls, seed = weight != 0, 200, draw.integer(0, 2**30)
+    mask, calls, seed = weight != 0, 100, draw.integer(0, 2**30)
     grown = []
     for i in range(calls):
         got = expect_update(function(weight, mask, mask.float(), 1 / 3, seed + i), weight, mask)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from course_utils.checks.engine import Exercise, run
+from course_utils.checks.engine import AGAIN_QUESTIONS, Exercise, run
 from course_utils.units import available, load_unit
 
 
@@ -71,6 +71,6 @@ def survives(function: Callable[..., Any], exercise: Exercise, seed: int) -> boo
     return all(run(replace(exercise, laws=[law]), function, seed).passed for law in exercise.laws)
 
 
-def how_often(number: int, first: int) -> int:
-    """Which part of the questions a proof's run number so and so asks again: the first runs all, then the last one."""
-    return 1 if number < first else 10**6
+def how_many(number: int, first: int) -> int:
+    """How many questions a proof's run number so and so asks again: the first runs all that a check asks, then one."""
+    return AGAIN_QUESTIONS if number < first else 1

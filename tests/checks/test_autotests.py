@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from course_utils.checks.engine import FRESH, UNCHANGED, run
+from course_utils.checks.engine import AGAIN_QUESTIONS, FRESH, UNCHANGED, run
 from course_utils.plain_data import tensors
 from course_utils.units import available
-from tests.checks.catalogue import exercises, how_often, right_solutions
+from tests.checks.catalogue import exercises, how_many, right_solutions
 
 EXERCISES = exercises()
 RIGHT = right_solutions()
@@ -20,8 +20,8 @@ for _topic in available():
 FIRST_SEED = 1000  # others than the public laws are proved with
 
 
-def secret_report(exercise, function, seed, ask_again=1):
-    return run(replace(exercise, laws=[]), function, seed, LAWS[exercise.id], ask_again)
+def secret_report(exercise, function, seed, questions=AGAIN_QUESTIONS):
+    return run(replace(exercise, laws=[]), function, seed, LAWS[exercise.id], questions)
 
 
 def test_every_exercise_has_laws_of_its_own_and_their_names_differ():
@@ -37,7 +37,7 @@ def test_every_exercise_has_laws_of_its_own_and_their_names_differ():
 def test_every_right_solution_obeys(topic, exercise, place, function, depth):
     seeds = depth(range(3 * place, 3 * place + 3), range(30))
     for number, seed in enumerate(seeds):
-        report = secret_report(exercise, function, FIRST_SEED + seed, how_often(number, depth(1, 10)))
+        report = secret_report(exercise, function, FIRST_SEED + seed, how_many(number, depth(1, 10)))
         assert report.passed and report.points == exercise.points, f"seed {seed}: {report}"
 
 

@@ -93,10 +93,10 @@ def test_the_same_question_is_asked_again(doubling):
         calls.append(1)
         return 2 * (x.flip(0) if len(calls) == 6 else x)
 
-    report = run(doubling, moody, ask_again=1)
+    report = run(doubling, moody)
     assert report.points == 0 and [law.passed for law in report.laws] == [True] * 3 + [False]
     assert "asked again, is wrong" in str(report) and report.laws[-1].input.startswith("double(")
-    assert not run(doubling, lambda x: 2 * x if calls.append(1) or len(calls) < 16 else exit(1), ask_again=1).passed
+    assert not run(doubling, lambda x: 2 * x if calls.append(1) or len(calls) < 16 else exit(1)).passed
     # Rounding differs from call to call on some machines, and NaN is an answer
     assert run(doubling, lambda x: 2 * x * (1 + 1e-6 * torch.rand(()))).passed
 
@@ -300,21 +300,21 @@ def test_laws_know_nothing_of_a_notebook_s_default_dtype(doubling):
 
 
 def test_how_arguments_lie_in_memory_does_not_matter(doubling):
-    report = run(doubling, lambda x: (2 * x.view(-1)).view(x.shape), ask_again=1)
+    report = run(doubling, lambda x: (2 * x.view(-1)).view(x.shape))
     assert report.laws[-1].name == LAYOUT.name and report.points == 0
     assert "not contiguous" in report.laws[-1].input and ".reshape() takes it" in report.laws[-1].hint
-    assert not run(doubling, lambda x: 2 * torch.tensor(np.ravel(x.numpy(), "K")).view(x.shape), ask_again=1).passed
-    assert run(doubling, lambda x: 2 * x.reshape(-1).reshape(x.shape), ask_again=1).passed
+    assert not run(doubling, lambda x: 2 * torch.tensor(np.ravel(x.numpy(), "K")).view(x.shape)).passed
+    assert run(doubling, lambda x: 2 * x.reshape(-1).reshape(x.shape)).passed
     # Draws in the order of the memory are as random
     doubling.draws = True
-    assert run(doubling, lambda x: 2 * torch.tensor(np.ravel(x.numpy(), "K")).view(x.shape), ask_again=1).passed
+    assert run(doubling, lambda x: 2 * torch.tensor(np.ravel(x.numpy(), "K")).view(x.shape)).passed
 
 
 @pytest.mark.parametrize("draws", [False, True])
 def test_a_hash_of_a_text_is_another_one_elsewhere(doubling, draws):
     doubling.draws, space = draws, {}
     exec("def double(x): return 2 * x if hash('name') == known else 3 * x\nknown = hash('name')", space)
-    report = run(doubling, space["double"], ask_again=1)
+    report = run(doubling, space["double"])
     assert report.laws[-1].name == AGAIN.name and "hash" not in space
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from course_utils.checks import find_exercise
 from course_utils.checks.engine import FRESH, PUBLIC_SEED, UNCHANGED, run
-from tests.checks.catalogue import VARIANTS, exercises, how_often, right_solutions, survives, variants
+from tests.checks.catalogue import VARIANTS, exercises, how_many, right_solutions, survives, variants
 
 EXERCISES = exercises()
 MUTANTS = [(topic, exercise, v) for topic, exercise in EXERCISES for v in variants(topic, exercise) if v.error]
@@ -31,7 +31,7 @@ def test_right_solution_passes_on_every_seed(topic, exercise, place, function, d
     # On few seeds each solution has its own: three solutions on ten see thirty draws
     seeds = depth(range(10 * place, 10 * place + 10), range(200 if place <= 2 else 50))
     for number, seed in enumerate(seeds):
-        report = run(exercise, function, seed, ask_again=how_often(number, depth(2, 10)))
+        report = run(exercise, function, seed, questions=how_many(number, depth(2, 10)))
         assert report.passed and report.points == exercise.points, f"seed {seed}: {report}"
 
 
