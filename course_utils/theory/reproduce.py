@@ -6,6 +6,7 @@ and real descent beside them. Generalization: noisy labels. Topology: which numb
 
 import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ PAPER = {
     "Yang & Wang 2023": "the pruned kernel tends to the limit times a factor, to the limit if rescaled",
 }
 LENET = (784, 300, 100, 10)
+FINER = (12, 14)  # units for each weight, in a second run of the same network: the first ones were not enough
 PARTS = ("chosen", "confirmed", "other network")  # of topology
 SGD = partial(torch.optim.SGD, momentum=0.9, weight_decay=1e-4)
 
@@ -84,6 +86,7 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
         here = partial(Piece, group="approximation", seed=seed)
         work.append(here(f"seed {seed}/sums", sums, (seed,)))
         work.append(here(f"seed {seed}/rebuilt", rebuilt, (seed,)))
+        work.append(here(f"seed {seed}/finer", rebuilt, (seed, FINER)))
         for row in popup_rows(settings):
             work.append(here(f"seed {seed}/popup/{' '.join(map(str, row))}", popup, (seed, *row)))
         here = partial(Piece, group="optimization", seed=seed)
@@ -120,7 +123,7 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
             {
                 "seed": seed,
                 "sums": done[f"seed {seed}/sums"],
-                "rebuilt": done[f"seed {seed}/rebuilt"],
+                "rebuilt": merged(done[f"seed {seed}/rebuilt"], done[f"seed {seed}/finer"]),
                 "popup": [
                     {"width": w, "method": m, "keep": k, **done[f"seed {seed}/popup/{w} {m} {k}"]} for w, m, k in rows
                 ],
@@ -181,7 +184,7 @@ def quartiles(values: Tensor) -> list[float]:
     return [float(f"{value:.4g}") for value in torch.quantile(values, points).tolist()]
 
 
-def rebuilt(digits: Digits, settings: Settings, seed: int) -> Values:
+def rebuilt(digits: Digits, settings: Settings, seed: int, units: Sequence[int] = ()) -> Values:
     """A trained LeNet-300-100; rebuilt by masks of so many random units a weight; by random masks of as many; and with
     its own weights rounded to as many bits as the masks have."""
     set_seed(seed)
@@ -190,21 +193,28 @@ def rebuilt(digits: Digits, settings: Settings, seed: int) -> Values:
           schedule=cosine, progress=False)  # fmt: skip
     state = {name: value.detach().clone() for name, value in model.state_dict().items()}
     found: Values = {"trained": counted(model, digits), "units": {}}
-    for units in settings.units:
+    for count in units or settings.units:
         start = time.process_time()
-        network = supermask.rebuild_network(state, units, seed)
+        network = supermask.rebuild_network(state, count, seed)
         seconds = time.process_time() - start
-        row = {"seconds": round(seconds, 2)}
+        row: Values = {"seconds": round(seconds, 2)}
         made = {
             "masks": network,
-            "random masks": supermask.random_masks(state, units, seed),
-            "rounded": supermask.quantize(state, units),
+            "random masks": supermask.random_masks(state, count, seed),
+            "rounded": supermask.quantize(state, count),
         }
         for name, other in made.items():
             model.load_state_dict(other)
             row[name] = counted(model, digits)
-        found["units"][str(units)] = row
+        found["units"][str(count)] = row
     return found
+
+
+def merged(first: Values, second: Values) -> Values:
+    """Two runs of `rebuilt` of one seed. ValueError if their trained networks differ."""
+    if first["trained"] != second["trained"]:
+        raise ValueError("The trained network differs from run to run: use one thread, and the same machine.")
+    return first | {"units": first["units"] | second["units"]}
 
 
 def counted(model: nn.Module, digits: Digits) -> dict[str, int]:

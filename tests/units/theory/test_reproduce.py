@@ -17,7 +17,8 @@ TINY = experiment.Settings(
 )  # fmt: skip
 
 
-def test_a_tiny_run_answers_all_four_questions(few_digits, tmp_path):
+def test_a_tiny_run_answers_all_four_questions(few_digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "FINER", (4,))
     results = experiment.run(1, tmp_path, few_digits, TINY)
     assert json.loads((tmp_path / "theory.json").read_text()) == json.loads(json.dumps(results))
     assert results["seeds"] == {"asked": 1, "has": 1}
@@ -25,6 +26,7 @@ def test_a_tiny_run_answers_all_four_questions(few_digits, tmp_path):
         results[name] for name in ("approximation", "optimization", "generalization")
     )
     assert approximation["sums"]["3"]["subset"][1] <= approximation["sums"]["3"]["single"][1]
+    assert approximation["rebuilt"]["units"].keys() == {"1", "3", "4"}
     assert approximation["rebuilt"]["units"]["3"].keys() == {"seconds", "masks", "random masks", "rounded"}
     assert {row["method"] for row in approximation["popup"]} == {"trained", "signed", "by size", "random"}
     assert optimization["kernels"]["8"]["0.5"]["rescaled"]["from kernel"][0] == pytest.approx(0, abs=1e-6)
