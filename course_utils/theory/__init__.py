@@ -42,8 +42,8 @@ def subset_sum(values: Tensor, target: float) -> Tensor:
     equally near ones any will do (Pensia 2020).
     """
     sums = torch.zeros(1, dtype=torch.float64)
-    for value in values.double():
-        sums = torch.cat([sums, sums + value])  # the new half has the next bit set
+    for value in values:
+        sums = torch.cat([sums, sums + value])  # float64; the new half has the next bit set
     nearest = (sums - target).abs().argmin()
     return (nearest >> torch.arange(len(values))) % 2 == 1
 
@@ -57,7 +57,7 @@ def prune_to_weight(first: Tensor, second: Tensor, weight: float) -> Tensor:
     a bool mask [n]: on each side the subset whose slope is nearest to `weight`, computed in
     float64. A unit with first_i = 0 is never kept (Pensia 2020).
     """
-    slopes = first.double() * second.double()
+    slopes = first.double() * second
     keep = torch.zeros(len(first), dtype=torch.bool)
     for side in (first > 0, first < 0):
         keep[side] = subset_sum(slopes[side], weight)
@@ -81,7 +81,7 @@ def popup_layer(
     the kept weights. By weight no gradient (Ramanujan 2020, with signed scores).
     """
     kept = round(keep_fraction * scores.numel())
-    largest_first = scores.detach().flatten().sort(descending=True, stable=True).indices
+    largest_first = scores.flatten().sort(descending=True, stable=True).indices
     mask = torch.zeros_like(weight).flatten()
     mask[largest_first[:kept]] = 1
     # The difference is exactly 0, and its gradient by the scores is 1
@@ -233,7 +233,7 @@ def ramanujan_gap(mask: Tensor) -> float:
     matrix = matrix[matrix.any(1)][:, matrix.any(0)]
     if not matrix.numel():
         return 0.0
-    d_in, d_out = float(matrix.sum(0).mean()), float(matrix.sum(1).mean())
+    d_in, d_out = matrix.sum(0).mean(), matrix.sum(1).mean()
     values = torch.linalg.svdvals(matrix)
     second = float(values[1]) if len(values) > 1 else 0.0
     return math.sqrt(d_in - 1) + math.sqrt(d_out - 1) - second
@@ -265,7 +265,7 @@ def synflow_scores(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     of the weights' shapes and dtypes, computed in float64, where R = 1ᵀ |W_L| … |W_1| 1 is
     the sum over all paths of the product of their |w| (Tanaka 2020).
     """
-    sizes = [weight.detach().double().abs() for weight in weights.values()]
+    sizes = [weight.double().abs() for weight in weights.values()]
     into = [torch.ones(sizes[0].shape[1], dtype=torch.float64)]  # flow from the inputs
     out = [torch.ones(len(sizes[-1]), dtype=torch.float64)]  # flow on to the outputs
     for size in sizes[:-1]:
@@ -310,19 +310,18 @@ def mask_report(
     all masked positions the masks and their `effective_masks` keep; 'paths', how many there
     are from inputs to outputs; 'gap', the mean `ramanujan_gap` of the layers; 'trace', the
     mean of the diagonal of the `empirical_ntk`; 'slowest', its smallest eigenvalue over its
-    largest, where one below 0, by rounding, counts as 0 (0.0 if all are 0).
+    largest, where one below 0, by rounding, counts as 0.
     """
     positions = sum(mask.numel() for mask in masks.values())
     effective = effective_masks(masks)
     flow = synflow_scores({name: mask.double() for name, mask in masks.items()})
     kernel = empirical_ntk(state, masks, inputs).double()
     eigenvalues = torch.linalg.eigvalsh(kernel).clamp(min=0)
-    largest = float(eigenvalues[-1])
     return {
         "kept": sum(int(mask.sum()) for mask in masks.values()) / positions,
         "effective": sum(int(mask.sum()) for mask in effective.values()) / positions,
         "paths": float(next(iter(flow.values())).sum()),
         "gap": sum(ramanujan_gap(mask) for mask in masks.values()) / len(masks),
         "trace": float(kernel.diagonal().mean()),
-        "slowest": float(eigenvalues[0]) / largest if largest > 0 else 0.0,
+        "slowest": float(eigenvalues[0] / eigenvalues[-1]),
     }

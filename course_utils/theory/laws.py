@@ -237,13 +237,13 @@ def popup_example(function, draw):
 @popup_layer.law(
     "exactly round(keep · n) weights, from none to all",
     hint="keep_fraction is what stays, not what goes; round() is Python's, which takes 2.5 to 2.",
-    trials=3,
+    trials=2,
 )
 def popup_count(function, draw):
     for rows, columns in ((1, 1), (2, 5), (draw.size(2, 6), draw.size(3, 9))):
         weight, scores = draw.normal(rows, columns), draw.normal(rows, columns)
         inputs = draw.normal(3, columns)
-        for keep in (0.0, 0.25, 0.35, 0.5, 1.0, draw.uniform()):
+        for keep in (0.0, 0.25, 0.35, 1.0, draw.uniform()):
             wanted, _ = with_mask(inputs, weight, scores, round(keep * weight.numel()))
             expect.close(function(inputs, weight, scores, keep), wanted, f"the outputs with keep {keep:.3g}", atol=1e-5)
 
@@ -401,7 +401,7 @@ def ntk_outside(function, draw):
 )
 def ntk_names(function, draw):
     state = network(draw, 4, 3, 2)
-    images = draw.normal(3, 1, 2, 2, dtype=DOUBLE)
+    images = draw.normal(2, 1, 2, 2, dtype=DOUBLE)
     whole = {name: torch.ones_like(value, dtype=torch.bool) for name, value in state.items()}
     free = kernel_by_nudges(state, {}, images)
     expect.close(function(state, {}, images), free, "without masks", rtol=1e-5, atol=1e-7)
@@ -415,7 +415,7 @@ def ntk_names(function, draw):
     single = {name: value.float() for name, value in state.items()}
     expect.close(function(single, masks, images.float()), wanted.float(), "in float32", rtol=1e-3, atol=1e-4)
     nothing = {name: torch.zeros_like(value, dtype=torch.bool) for name, value in state.items()}
-    expect.close(function(state, nothing, images), torch.zeros(3, 3, dtype=DOUBLE), "with nothing left")
+    expect.close(function(state, nothing, images), torch.zeros(2, 2, dtype=DOUBLE), "with nothing left")
 
 
 # --- 13.5 relu_ntk ----------------------------------------------------------------------------------------------------
@@ -792,9 +792,11 @@ def gap_edges(function, draw):
     number(function(single), 2.0, "the gap of one row of 5")
     number(function(single.T), 2.0, "the gap of one column of 5")
     number(function(torch.eye(1, dtype=torch.bool)), 0.0, "the gap of one weight")
+    number(function(torch.eye(2, dtype=torch.bool)), -1.0, "the gap of two weights apart")
+    number(function(blocks((1, 3), (1, 5))), math.sqrt(3) - math.sqrt(3), "the gap of K_{1,3} and K_{1,5}")
     number(function(heawood()[:, :6].reshape(7, 3, 2)), float(function(heawood()[:, :6])), "of a mask [7, 3, 2]")
     number(function(blocks((4, 8)).reshape(4, 2, 2, 2)), math.sqrt(3) + math.sqrt(7), "of a mask [4, 2, 2, 2]")
-    number(function(blocks((300, 2), (2, 300))), 2 * math.sqrt(1200 / 302 - 1) - math.sqrt(600), "of 302 × 302")
+    number(function(blocks((140, 2), (2, 140))), 2 * math.sqrt(560 / 142 - 1) - math.sqrt(280), "of 142 × 142")
 
 
 # --- 13.9b iterative_mean_difference ----------------------------------------------------------------------------------
@@ -1044,6 +1046,9 @@ def whole_example(function, draw):
     wanted = {"kept": 3 / 6, "effective": 2 / 6, "paths": 1.0, "gap": -1 / 2, "trace": 14.5, "slowest": low / high}
     for key, value in wanted.items():
         number(got[key], value, f"report[{key!r}]", rtol=1e-4, atol=1e-6)
+    half = {name: value.bfloat16() for name, value in state.items()}
+    got = expect_keys(function(half, masks, torch.tensor([[1.0, 9.0], [2.0, 9.0]], dtype=torch.bfloat16)))
+    number(got["trace"], 14.5, "report['trace'] of a bfloat16 state", rtol=2e-2)
 
 
 @mask_report.law(
@@ -1070,7 +1075,7 @@ def whole_cut(function, draw):
 
 @mask_report.law(
     "nothing left: all are 0.0, and no NaN; what stands outside the masks does not matter",
-    hint="slowest is 0.0 if all eigenvalues are 0; an eigenvalue below 0 comes of rounding.",
+    hint="The last biases are trained, whatever the masks say. An eigenvalue below 0 comes of rounding: .clamp(min=0).",
     trials=1,
 )
 def whole_empty(function, draw):
@@ -1088,8 +1093,9 @@ def whole_empty(function, draw):
     first, second = (expect_keys(function(each, some, inputs)) for each in (dead, filled))
     for key in KEYS:
         number(second[key], first[key], f"report[{key!r}] with NaN outside the masks", rtol=1e-6)
-    same = expect_keys(function(state, some, inputs[:1].repeat(3, 1)))  # rank 1: two eigenvalues are 0
-    expect.true(0 <= same["slowest"] < 1e-9, "report['slowest'] of three equal inputs", 0.0, same["slowest"])
+    for scale in (1.0, 3.0):  # rank 1: all eigenvalues but one are 0, and rounded to either side of it
+        same = expect_keys(function(state, some, scale * inputs[:1].repeat(5, 1)))["slowest"]
+        expect.true(0 <= same < 1e-9, "report['slowest'] of five equal inputs", 0.0, same)
 
 
 @mask_report.law(

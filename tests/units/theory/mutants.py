@@ -13,7 +13,22 @@ from course_utils.models import mlp_forward
 from tests.checks.catalogue import mutant, right
 
 DOUBLE = torch.float64
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT = {
+    "diagonal_descent: 0 -> -1": "any row has the shape of w",
+    "effective_masks: True -> False": "strict=False, with lists of one length",
+    "effective_masks: zip(masks, reached, leads_on, strict=True) -> zip(masks, reached, leads_on)": "as above",
+    "kernel_descent: torch.eye(len(kernel), dtype=kernel.dtype) -> torch.eye(len(kernel))": "0 and 1 are exact in any "
+    "dtype, and the difference has the wider one",
+    "noisy_labels: labels[changed] + shift -> labels[changed] - shift": "modulo the classes a shift backwards is as "
+    "likely as one forwards",
+    "prune_to_weight: first < 0 -> first <= 0": "a slope of 0 changes no sum, and of equals subset_sum takes the "
+    "first, which is without it",
+    "prune_to_weight: first > 0 -> first >= 0": "as above",
+    "relu_ntk: 0 -> -1": "the angle of an input of zeros, which is multiplied by 0",
+    "relu_ntk: 0 -> 1": "as above",
+    "synflow_scores: True -> False": "strict=False, with lists of one length",
+    "synflow_scores: zip(weights, sizes, into, out, strict=True) -> zip(weights, sizes, into, out)": "as above",
+}
 
 # --- 13.1 subset_sum --------------------------------------------------------------------------------------------------
 
