@@ -17,6 +17,7 @@ from cycler import cycler
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
 # Black first; yellow is left out, as it is too light on white
@@ -67,6 +68,22 @@ def show(figure: Figure, alt: str) -> None:
     display({"image/png": picture.getvalue()}, metadata={"image/png": {"alt": alt}}, raw=True)
     description = f"<details><summary>Figure in words</summary>{html.escape(alt)}</details>"
     display({"text/html": description, "text/plain": f"Figure in words: {alt}"}, raw=True)
+
+
+def box(axis: Axes, x: float, y: float, text: str, colour: str = "white", width: float = 1.5) -> None:
+    """A box with a text, centred at a point."""
+    patch = FancyBboxPatch((x - width / 2, y - 0.32), width, 0.64, boxstyle="round,pad=0.05", fc=colour, ec=COLOURS[0])
+    axis.add_patch(patch)
+    axis.text(x, y, text, ha="center", va="center", fontsize=9)
+
+
+def arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float], width: float = 1.2, text: str = "") -> None:
+    """An arrow, with a text beside its middle."""
+    style = {"arrowstyle": "-|>", "linewidth": width, "color": COLOURS[1], "shrinkA": 0, "shrinkB": 0}
+    axis.annotate("", xy=end, xytext=start, arrowprops=style)
+    if text:  # beside the arrow, however thick it is
+        middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
+        axis.annotate(text, middle, xytext=(4 + width / 2, 3 + width), textcoords="offset points", fontsize=8)
 
 
 def bars(axes: Axes, values: Mapping[str, float], label: str, form: str = "{:.3g}") -> None:

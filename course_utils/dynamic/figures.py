@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import Tensor
 
@@ -30,24 +29,6 @@ def times(factor: float) -> str:
 
 
 # --- lecture: drawings ------------------------------------------------------------------------------------------------
-
-
-def box(axis: Axes, x: float, y: float, text: str, colour: str = "white", width: float = 1.5) -> None:
-    """A box with a text, centred at a point."""
-    patch = FancyBboxPatch(
-        (x - width / 2, y - 0.32), width, 0.64, boxstyle="round,pad=0.05", fc=colour, ec=plots.COLOURS[0]
-    )
-    axis.add_patch(patch)
-    axis.text(x, y, text, ha="center", va="center", fontsize=9)
-
-
-def arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float], width: float = 1.2, text: str = "") -> None:
-    """An arrow, with a text beside its middle."""
-    style = {"arrowstyle": "-|>", "linewidth": width, "color": plots.COLOURS[1], "shrinkA": 0, "shrinkB": 0}
-    axis.annotate("", xy=end, xytext=start, arrowprops=style)
-    if text:  # beside the arrow, however thick it is
-        middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
-        axis.annotate(text, middle, xytext=(4 + width / 2, 3 + width), textcoords="offset points", fontsize=8)
 
 
 def two_kinds() -> None:
@@ -78,15 +59,15 @@ def two_kinds() -> None:
 def cascade_drawing(leave: Sequence[float], names: Sequence[str]) -> None:
     """Draw the way through exits in front of a network. leave: the share that leaves at each, the last included."""
     figure, axis = plots.new_figure(width=9.5, height=2.9)
-    box(axis, 0, 1.5, "digit", width=0.9)
+    plots.box(axis, 0, 1.5, "digit", width=0.9)
     left = 1.0
     for number, (name, share) in enumerate(zip(names, leave, strict=True)):
         x = 2.6 * (number + 1)
-        arrow(axis, (x - 2.05 if number == 0 else x - 1.75, 1.5), (x - 0.85, 1.5), 0.8 + 6 * left, f"{left:.1%}")
-        box(axis, x, 1.5, name, "#cfe3f3")
+        plots.arrow(axis, (x - 2.05 if number == 0 else x - 1.75, 1.5), (x - 0.85, 1.5), 0.8 + 6 * left, f"{left:.1%}")
+        plots.box(axis, x, 1.5, name, "#cfe3f3")
         last = number == len(names) - 1
-        arrow(axis, (x, 1.1), (x, 0.5), 0.8 + 6 * share, f"{share:.1%}" + ("" if last else f": H < T{number}"))
-        box(axis, x, 0.1, "class")
+        plots.arrow(axis, (x, 1.1), (x, 0.5), 0.8 + 6 * share, f"{share:.1%}" + ("" if last else f": H < T{number}"))
+        plots.box(axis, x, 0.1, "class")
         left -= share
     axis.set(xlim=(-0.7, 2.6 * len(names) + 1.3), ylim=(-0.4, 2.1))
     axis.set_axis_off()
@@ -101,21 +82,21 @@ def cascade_drawing(leave: Sequence[float], names: Sequence[str]) -> None:
 def skipnet_drawing() -> None:
     """Draw SkipNet's residual blocks, each with a gate, of which one is closed."""
     figure, axis = plots.new_figure(width=10, height=2.8)
-    box(axis, 0, 0.6, "x", width=0.5)
+    plots.box(axis, 0, 0.6, "x", width=0.5)
     for number, is_open in enumerate((True, False, True)):
         x = 3.2 * number + 1.8
         colour, style = ("#cfe3f3", "-") if is_open else ("#eeeeee", ":")
         patch = FancyBboxPatch((x - 0.75, 0.28), 1.5, 0.64, boxstyle="round,pad=0.05", fc=colour, ec="black", ls=style)
         axis.add_patch(patch)
         axis.text(x, 0.6, f"block {number}", ha="center", va="center", fontsize=9, alpha=1 if is_open else 0.4)
-        box(axis, x - 0.9, 1.6, f"gate {number}: {int(is_open)}", "#fbe3c8", width=1.1)
+        plots.box(axis, x - 0.9, 1.6, f"gate {number}: {int(is_open)}", "#fbe3c8", width=1.1)
         axis.plot(
             [x - 1.5, x - 1.35, x - 1.35], [0.6, 0.6, 1.28], color="black", linewidth=0.8, marker="", linestyle="-"
         )
         plus = x + 1.25
         if is_open:
-            arrow(axis, (x - 1.5, 0.6), (x - 0.82, 0.6), 2)
-            arrow(axis, (x + 0.82, 0.6), (plus - 0.16, 0.6), 2)
+            plots.arrow(axis, (x - 1.5, 0.6), (x - 0.82, 0.6), 2)
+            plots.arrow(axis, (x + 0.82, 0.6), (plus - 0.16, 0.6), 2)
         axis.plot(
             [x - 1.5, x - 1.5, plus, plus], [0.6, -0.25, -0.25, 0.42], color=plots.COLOURS[1], marker="", linestyle="-",
             linewidth=2 if not is_open else 1,

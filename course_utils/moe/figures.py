@@ -91,6 +91,88 @@ def language_map(results: Mapping[str, Any]) -> None:
     )
 
 
+def learning_curves(results: Mapping[str, Any]) -> None:
+    """Draw validation perplexity against training's operations and against its steps, for each network.
+
+    results: what `course reproduce learning_curves` stores. Thin lines are seeds, the thick one is their mean.
+    """
+    figure, (by_work, by_steps) = plots.new_figure(1, 2, width=10, height=4)
+    for number, (name, rows) in enumerate((name, rows) for name, rows in results["runs"].items() if rows):
+        steps = np.array([step for step, _ in rows[0]["curve"]])
+        curves = np.array([[perplexity for _, perplexity in row["curve"]] for row in rows])
+        operations = steps * np.mean([row["flops_a_step"] for row in rows])
+        style = {"color": plots.COLOURS[number], "linestyle": plots.LINES[number]}
+        for axes, xs in ((by_work, operations), (by_steps, steps)):
+            for curve in curves:
+                axes.plot(xs, curve, linewidth=0.5, alpha=0.5, marker="", **style)
+            axes.plot(
+                xs, curves.mean(0), linewidth=1.6, marker=plots.MARKERS[number], markersize=4, label=name, **style
+            )
+    by_work.set(xscale="log", xlabel="operations of training's products", ylabel="validation perplexity")
+    by_steps.set(xlabel="steps")
+    for axes in (by_work, by_steps):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+    by_steps.legend(fontsize=8)
+    plots.show(
+        figure,
+        "Validation perplexity, logarithmic, falling while six networks train: on the left against the operations that "
+        "training took, also logarithmic, on the right against steps. Dense and sparse networks of equal work lie one "
+        "above the other on the left; the dense network of eight times the width lies far to the right of them.",
+    )
+
+
+def pairs(results: Mapping[str, Any], first: str, second: str, key: str = "perplexity") -> list[tuple[float, float]]:
+    """Both networks' numbers for each seed that both have."""
+    a, b = ({row["seed"]: row[key] for row in results["runs"].get(name, [])} for name in (first, second))
+    return [(a[seed], b[seed]) for seed in a if seed in b]
+
+
+def to_dense(curves: Mapping[str, Any], name: str) -> list[float]:
+    """A network's test perplexity by that of the dense one of the same seed, after the last step."""
+    return [perplexity / dense for perplexity, dense in pairs(curves, name, "dense")]
+
+
+def curves_table(curves: Mapping[str, Any]) -> plots.Table:
+    """Test perplexities at the end of the long training, and by the dense network's."""
+    rows = []
+    for name, found in curves["runs"].items():
+        cells = 4 * ["—"]
+        if found:
+            cells = [
+                f"{found[0]['parameters']:,}",
+                f"{np.mean([row['flops_a_step'] for row in found]) / 1e9:.2f}",
+                plots.mean_and_range([row["perplexity"] for row in found], 3),
+                plots.mean_and_range(to_dense(curves, name), 3),
+            ]
+        rows.append([name, len(found), *cells])
+    columns = ["network", "seeds", "parameters", "billion operations a step", "test perplexity", "by dense, same seed"]
+    return plots.Table(columns, rows, seeds=[row[1] for row in rows])
+
+
+def curves_words(curves: Mapping[str, Any]) -> str:
+    """Which networks end below another one, in every seed."""
+    lines = []
+    for rival in ("dense", "dense, wide", "switch"):
+        below = [
+            name
+            for name in curves["runs"]
+            if name != rival and (found := pairs(curves, name, rival)) and all(a < b for a, b in found)
+        ]
+        lines.append(f"Below {rival} in every seed: {'; '.join(below) or 'none'}.")
+    return "\n".join(lines)
+
+
+def goal_words(curves: Mapping[str, Any]) -> str:
+    """Whether switch reached the goal, in every seed."""
+    found, goal = to_dense(curves, "switch"), curves["goal"]
+    reached = sum(ratio <= goal for ratio in found)
+    shown = ", ".join(f"{ratio:.3f}" for ratio in found)
+    verdict = "reached" if reached == len(found) else f"reached in {reached} of {len(found)} seeds, so not reached"
+    return f"switch by dense: {shown}.\nGoal, at most {goal} in every seed: {verdict}."
+
+
 def _microseconds(part: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Lower quartile, median and upper quartile for a token, [3, numbers of experts], by implementation."""
     per_token = [row["milliseconds_per_token"] for row in part["rows"]]
@@ -136,14 +218,10 @@ def race_report(race: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def claims_table(results: Mapping[str, Any], race: Mapping[str, Any]) -> plots.Table:
+def claims_table(results: Mapping[str, Any], race: Mapping[str, Any], curves: Mapping[str, Any]) -> plots.Table:
     """The papers' claims, each with the number of our seeds in which it holds."""
 
-    def pairs(first: str, second: str, key: str = "perplexity") -> list[tuple[float, float]]:
-        """Both networks' numbers for each seed that both have."""
-        a, b = ({row["seed"]: row[key] for row in results["runs"].get(name, [])} for name in (first, second))
-        return [(a[seed], b[seed]) for seed in a if seed in b]
-
+    short, long = (f"{each['settings']['steps']:,}" for each in (results, curves))
     flat = "; ".join(
         f"{name}, {part['tokens']:,} tokens: {'confirmed' if middle.max() <= 1.3 * middle.min() else 'not confirmed'}"
         for part in race["races"]
@@ -151,18 +229,26 @@ def claims_table(results: Mapping[str, Any], race: Mapping[str, Any]) -> plots.T
         if name.startswith("ours")
     )
     claims = {
-        "Without balance losses perplexity is worse (Shazeer: by 4.2)": verdict([a > b for a, b in pairs(NONE, BOTH)]),
-        "Without balance losses max/mean load is at least twice that with both (17.8 and 1.14)": verdict(
-            [a >= 2 * b for a, b in pairs(NONE, BOTH, "max_over_mean")]
+        "Without balance losses perplexity is worse (Shazeer: by 4.2)": verdict(
+            [a > b for a, b in pairs(results, NONE, BOTH)]
         ),
-        "Sparse beats dense at equal work (Fedus)": verdict([a < b for a, b in pairs("switch", "dense")]),
+        "Without balance losses max/mean load is at least twice that with both (17.8 and 1.14)": verdict(
+            [a >= 2 * b for a, b in pairs(results, NONE, BOTH, "max_over_mean")]
+        ),
+        f"Sparse beats dense at equal work (Fedus), {short} steps": verdict(
+            [a < b for a, b in pairs(results, "switch", "dense")]
+        ),
+        f"Sparse beats dense, {long} steps": verdict([a < b for a, b in pairs(curves, "switch", "dense")]),
         "Dense with as many parameters beats sparse, at eight times the work": verdict(
-            [a < b for a, b in pairs("dense, wide", "switch")]
+            [a < b for a, b in pairs(results, "dense, wide", "switch")]
         ),
         "Expert choice balances the load without a loss (Zhou)": "true by construction, so nothing to confirm",
-        "Hash routing is as good as a learned switch (Roller)": verdict([a <= b for a, b in pairs("hash", "switch")]),
+        f"Hash routing is as good as a learned switch (Roller), {short} steps": verdict(
+            [a <= b for a, b in pairs(results, "hash", "switch")]
+        ),
+        f"Hash routing, {long} steps": verdict([a <= b for a, b in pairs(curves, "hash", "switch")]),
         "The switch network's states have a lower effective rank than the dense one's (no paper's claim)": verdict(
-            [a < b for a, b in pairs("switch", "dense", "rank")]
+            [a < b for a, b in pairs(results, "switch", "dense", "rank")]
         ),
         "Time for a token is flat in the number of experts, within 1.3 (4 to 64)": flat,
         "Seven times faster pre-training than T5 (Fedus)": "not testable here: it needs accelerators and a corpus",

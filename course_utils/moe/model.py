@@ -345,11 +345,20 @@ def batch_of(texts: dict[str, Tensor], count: int, length: int, generator: Gener
 
 
 def train_language_model(
-    model: CharTransformer, texts: dict[str, Tensor], *, steps: int, count: int, length: int, lr: float, seed: int
+    model: CharTransformer,
+    texts: dict[str, Tensor],
+    *,
+    steps: int,
+    count: int,
+    length: int,
+    lr: float,
+    seed: int,
+    after_step: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Adam with a cosine schedule; each batch has `count` windows of every language. Changes the model.
 
     A router that draws its experts gets, as its reward, the negative loss of the character that its token predicts.
+    after_step: called with 1, 2, …, and may evaluate the model.
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, betas=(0.9, 0.98))
@@ -357,7 +366,7 @@ def train_language_model(
     model.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # for the routers' noise
-        for _ in range(steps):
+        for step in range(1, steps + 1):
             ids = batch_of(texts, count, length, generator)
             logits, auxiliary = model(ids[:, :-1])
             losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
@@ -373,6 +382,8 @@ def train_language_model(
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
+            after_step(step)
+            model.train()
     model.eval()
 
 

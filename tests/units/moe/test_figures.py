@@ -29,11 +29,24 @@ def test_claims_compare_networks_of_the_same_seed():
     parts = [
         {"experts": n, "milliseconds_per_token": {k: [n * t for t in v] for k, v in times.items()}} for n in (1, 2)
     ]
-    table = figures.claims_table({"runs": runs}, {"races": [{"tokens": 8, "rows": parts}]})
+    results = {"runs": runs, "settings": {"steps": 600}}
+    curves = {"runs": {"switch": [row(0, 3.0)], "dense": [row(0, 2.0)]}, "settings": {"steps": 2400}, "goal": 0.9}
+    table = figures.claims_table(results, {"races": [{"tokens": 8, "rows": parts}]}, curves)
     here = {claim.split(" (")[0]: said for claim, said in table.rows}
     assert here["Sparse beats dense at equal work"] == "confirmed (2 of 2 seeds)"
+    assert here["Sparse beats dense, 2,400 steps"] == "not confirmed (0 of 1 seeds)"
     assert here["Hash routing is as good as a learned switch"] == "not measured yet"
     assert here["Time for a token is flat in the number of experts, within 1.3"].endswith("8 tokens: not confirmed")
+
+
+def test_the_goal_is_one_for_every_seed():
+    def curves(*perplexities: float) -> dict:
+        switch = [{"seed": seed, "perplexity": value} for seed, value in enumerate(perplexities)]
+        dense = [{"seed": seed, "perplexity": 10.0} for seed in range(3)]
+        return {"runs": {"switch": switch, "dense": dense[::-1]}, "goal": 0.93}
+
+    assert figures.goal_words(curves(9.0, 9.3)).endswith("in every seed: reached.")
+    assert figures.goal_words(curves(9.0, 9.31)).endswith("reached in 1 of 2 seeds, so not reached.")
 
 
 def test_a_network_that_was_not_trained_stays_in_the_table():
@@ -56,3 +69,15 @@ def test_the_router_is_seen_as_it_chooses():
     probabilities = router_probabilities(model, "ab")
     assert probabilities.shape == (2, 4)
     assert torch.equal(probabilities.argmax(1), model.moe_layers()[0].routing.experts)
+
+
+def test_words_name_who_is_below_in_every_seed():
+    def rows(*perplexities: float) -> list[dict]:
+        return [{"seed": seed, "perplexity": value} for seed, value in enumerate(perplexities)]
+
+    curves = {"runs": {"dense": rows(3.0, 2.0), "switch": rows(2.0, 1.9), "hash": rows(1.0, 2.5)}}
+    assert figures.curves_words(curves).splitlines() == [
+        "Below dense in every seed: switch.",
+        "Below dense, wide in every seed: none.",
+        "Below switch in every seed: none.",
+    ]
