@@ -529,8 +529,8 @@ def descent_curves(results: Results) -> None:
     plots.show(
         figure,
         "Three panels of the median distance from the targets over the steps of descent, at the least density. In the "
-        "narrow network it leaves the kernel's prediction; in the wide rescaled one the two lie on each other and close to "
-        "the dense network; in the wide network that was not rescaled both hardly move at first.",
+        "narrow network it leaves the kernel's prediction; in the wide rescaled one the two lie on each other and "
+        "close to the dense network; in the wide network that was not rescaled both hardly move at first.",
     )
 
 
