@@ -50,7 +50,7 @@ def height(number: int, count: int) -> float:
 
 def four_questions() -> None:
     """Draw the four questions: can it, how fast, what does it learn, which mask."""
-    figure, axes = plots.new_figure(1, 4, width=11, height=2.6)
+    figure, axes = plots.new_figure(1, 4, width=9.2, height=2.3)
     rng = np.random.RandomState(3)
     edges(axes[0], np.ones((3, 4), dtype=bool))
     edges(axes[0], rng.rand(3, 4) < 0.45, x=1.8)
@@ -260,7 +260,7 @@ def two_graphs() -> None:
     """Draw two K₄,₄ beside Heawood's graph, with their singular values and the bound."""
     from course_utils.theory.laws import blocks, heawood
 
-    figure, axes = plots.new_figure(1, 4, width=11, height=2.9)
+    figure, axes = plots.new_figure(1, 4, width=9, height=2.5)
     for place, (name, mask) in enumerate({"two K₄,₄": blocks((4, 4), (4, 4)), "Heawood": heawood()}.items()):
         edges(axes[2 * place], mask.numpy())
         blank(axes[2 * place], f"{name}: degree {int(mask[0].sum())} everywhere")
@@ -460,7 +460,7 @@ def kernel_exponents(results: Results) -> list[float]:
 
 def kernel_curves(results: Results) -> None:
     """Draw kernel errors against density times width, rescaled and not."""
-    figure, axes = plots.new_figure(1, 2, width=9.5, height=3.6)
+    figure, axes = plots.new_figure(1, 2, width=9, height=3.3)
     rows = kernel_rows(results)
     for density in dict.fromkeys(p for _, p in rows):
         widths = [w for w, p in rows if p == density]
@@ -514,7 +514,7 @@ def descent_curves(results: Results) -> None:
     looks = results["settings"]["looks"]
     widths = list(results["optimization"][0]["kernels"])
     density = list(results["optimization"][0]["kernels"][widths[0]])[-1]
-    figure, axes = plots.new_figure(1, 3, width=11, height=3.4)
+    figure, axes = plots.new_figure(1, 3, width=9.4, height=3.1)
     for axis, (width, way) in zip(axes, ((widths[0], "rescaled"), (widths[-1], "rescaled"), (widths[-1], "unscaled")),
                                   strict=True):  # fmt: skip
         for key, label in (("from targets", "network"), ("kernel from targets", "kernel's prediction")):
@@ -555,7 +555,7 @@ def steps_table(results: Results) -> plots.Table:
 
 def bias_curves(results: Results) -> None:
     """Draw the weights of the first seed's solutions, and L1 norms by scale over all seeds."""
-    figure, axes = plots.new_figure(1, 2, width=10, height=3.4)
+    figure, axes = plots.new_figure(1, 2, width=9, height=3.2)
     run = results["optimization"][0]["bias"]
     scales = [f"{scale:g}" for scale in results["settings"]["scales"]]
     for shift, (name, label) in zip((-0.2, 0.2), ((scales[0], f"from {scales[0]}"), (scales[-1], f"from {scales[-1]}")),
@@ -603,7 +603,7 @@ def noisy(results: Results, kind: str, name: str, when: str, key: str) -> list[f
 
 def noise_curves(results: Results) -> None:
     """Draw test errors and what is memorized against density, for tickets and random masks, last epoch and stopped."""
-    figure, axes = plots.new_figure(1, 2, width=10, height=3.8)
+    figure, axes = plots.new_figure(1, 2, width=9.2, height=3.5)
     first = results["generalization"][0]
     for axis, key in zip(axes, ("test_errors", "memorized"), strict=True):
         for kind, label in (("tickets", "tickets"), ("random", "random masks")):
@@ -717,7 +717,7 @@ def ranking_table(results: Results, which: str, only_connected: bool = False) ->
 
 def ranking_curves(results: Results) -> None:
     """Draw accuracy against the chosen number and against IMDB, at one percent, families by marker."""
-    figure, axes = plots.new_figure(1, 3, width=11, height=3.5)
+    figure, axes = plots.new_figure(1, 3, width=10, height=3.2)
     rows = results["topology"]["confirmed"]["0.01"]
     families = dict.fromkeys(row["family"] for row in rows)
     for axis, name in zip(axes, (chosen_number(results), "layer density", "IMDB"), strict=True):
@@ -740,11 +740,11 @@ def ranking_curves(results: Results) -> None:
 
 
 def shuffle_losses(results: Results) -> dict[str, list[float]]:
-    """Points of accuracy that shuffling inside the layers costs, by density: families and seeds, new seeds."""
+    """Points of accuracy that shuffling inside the layers costs, by density: new seeds, families that have a path."""
     found = {}
     for density, rows in results["topology"]["confirmed"].items():
-        by = {(row["seed"], row["family"], row["shuffled"]): row["accuracy"] for row in rows}
-        found[density] = [by[s, f, False] - by[s, f, True] for s, f, shuffled in by if shuffled]
+        by = {(row["seed"], row["family"], row["shuffled"]): row["accuracy"] for row in connected(rows)}
+        found[density] = [by[s, f, False] - by[s, f, True] for s, f, shuffled in by if shuffled and (s, f, False) in by]
     return found
 
 

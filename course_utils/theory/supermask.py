@@ -15,16 +15,17 @@ CHUNK = 4096  # weights whose sums are held at once
 def rebuild(weight: Tensor, units: int, seed: int) -> tuple[Tensor, Tensor]:
     """A matrix made by pruning random two-layer units, `units` of them for each weight.
 
-    Every weight has units of its own, second · relu(first · x), with first uniform from 0 to 1 and second uniform from
-    −a to a, where a is the largest |weight|. Pixels and ReLU outputs are never negative, so units with first < 0 would
-    never act: the positive side is enough, and each weight becomes the subset sum of first · second that is nearest.
+    Every weight has units of its own, second · relu(first · x), with first uniform from 0
+    to 1 and second from −a to a, where a is the largest |weight|. Inputs are never negative,
+    so units with first < 0 would never act, and one side is enough: each weight becomes the
+    nearest subset sum of its products first · second.
 
-    Returns the matrix that the kept units compute, and how many units are kept of each weight.
+    Returns the matrix that the kept units compute, and how many are kept for each weight.
     """
     generator = Generator().manual_seed(seed)
     scale = float(weight.abs().max())
     rebuilt, kept = [], []
-    bits = (torch.arange(2**units)[:, None] >> torch.arange(units)) % 2
+    bits = torch.arange(2**units)[:, None] >> torch.arange(units) & 1
     for targets in weight.flatten().split(CHUNK):
         first = torch.rand(len(targets), units, generator=generator)
         second = scale * (2 * torch.rand(len(targets), units, generator=generator) - 1)

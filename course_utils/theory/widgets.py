@@ -51,7 +51,7 @@ def graph_explorer() -> ipywidgets.Widget:
             for layer, (a, b) in enumerate(itertools.pairwise(sizes))
         }
         alive = theory.effective_masks(masks)
-        figure, (net, bars) = plots.new_figure(1, 2, width=9, height=3.2)
+        figure, (net, bars) = plots.new_figure(1, 2, width=8, height=2.8)
         for x, name in enumerate(masks):
             figures.edges(net, masks[name].numpy(), x=x, dead=(masks[name] & ~alive[name]).numpy())
         total, used = (sum(int(m.sum()) for m in group.values()) for group in (masks, alive))
@@ -69,12 +69,12 @@ def graph_explorer() -> ipywidgets.Widget:
         return figure
 
     controls = {
-        "density": ipywidgets.IntSlider(value=25, min=5, max=100, step=5, description="kept (%)", layout=WIDE),
+        "density": ipywidgets.IntSlider(value=20, min=5, max=100, step=5, description="kept (%)", layout=WIDE),
         "seed": ipywidgets.IntSlider(value=1, min=0, max=20, description="mask", layout=WIDE),
     }
     return explorer(
         draw,
         controls,
-        "The explorer with a quarter of the weights: on the left a network of three layers, solid edges on paths and "
+        "The explorer with a fifth of the weights: on the left a network of three layers, solid edges on paths and "
         "dashed ones on none; on the right two bars for each layer, the second singular value and the bound.",
     )
