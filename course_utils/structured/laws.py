@@ -108,13 +108,16 @@ def norm_laws(exercise: Exercise, dim: int, example: str, wanted: list[float], o
             close_in(function(weight.to(dtype)), lengths(weight.to(dtype), dim), f"norms in {dtype}")
 
     @exercise.law(
-        "the gradient of a norm is the group divided by its norm; that of a dead group is 0, not NaN",
-        hint="The root of a sum has slope 1/0 at 0. torch.linalg.vector_norm has gradient 0 there.",
+        "the gradient of a norm is the group divided by its norm; a dead group has norm 0 and gradient 0, not NaN",
+        hint="The root of a sum has slope 1/0 at 0; a floor under the root keeps the norm from 0. "
+        "torch.linalg.vector_norm has gradient 0 there.",
         trials=2,
     )
     def norms_gradient(function, draw):
         weight = draw.normal(4, 3, 2, 2, scale=10.0 ** (-5 * draw.trial), dtype=DOUBLE)
         weight[draw.integer(0, 3)], weight[:, draw.integer(0, 2)] = 0, 0
+        dead = lengths(weight, dim) == 0
+        expect.equal(function(weight)[dead], torch.zeros(int(dead.sum()), dtype=DOUBLE), "the norm of a dead group")
         weight.requires_grad_()
         got = expect.gradient(function(weight), weight, "the norms")
         expect.finite(got, "the gradient")
@@ -424,7 +427,7 @@ def cut_same(function, draw):
 
 @remove_filters.law(
     "a filter that is neither dead nor unread must stay: ValueError with its number; so if none is kept",
-    hint="Dead: every weight is exactly 0, not small, not 0 in sum. Unread: so is every next weight for it.",
+    hint="Dead: every weight is exactly 0, not small, not NaN, not 0 in sum. Unread: so is every next weight for it.",
     trials=2,
 )
 def cut_refuses(function, draw):
@@ -432,7 +435,10 @@ def cut_refuses(function, draw):
     for linear in (False, True):
         layers, alive = two_layers(draw, linear, 12)
         for n in (0, int((~alive).nonzero()[-1])):
-            for weights, reads in (((1, -1), (2, -2)), ((tiny, 0), (1, 1)), ((1, 1), (0, tiny))):
+            nan = torch.nan  # of a network that has diverged
+            for weights, reads in (
+                ((1, -1), (2, -2)), ((tiny, 0), (1, 1)), ((1, 1), (0, tiny)), ((nan, 0), (1, 1)), ((1, 1), (0, nan)),
+            ):  # fmt: skip
                 weight, bias, after, after_bias = (part.clone() for part in layers)
                 weight[n], weight[n].view(-1)[1:3] = 0, torch.tensor(weights, dtype=DOUBLE)
                 read = after.view(len(after), 12, -1)

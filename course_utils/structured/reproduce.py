@@ -16,7 +16,7 @@ from course_utils.budget import conv2d_macs, linear_macs
 from course_utils.data import Digits, full_mnist
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.structured.lenet import BATCH, LR, SGD, lenet_of, narrow_lenet, train_group_lasso, widths
-from course_utils.structured.timing import FULL, LAYERS, layer_times, zeros_times
+from course_utils.structured.timing import FULL, LAYERS, layer_times, regular_shape, zeros_times
 from course_utils.training import cosine, cross_entropy, errors, train
 
 PAPER = {
@@ -176,7 +176,9 @@ def descend(digits: Digits, settings: Settings, seed: int, way: str) -> Values:
         second.copy_(structured.proximal_step(second, torch.zeros_like(second), LR, λ2, λ1))
 
     extra = {"after_step": shrink} if way == "proximal" else {"loss": penalised}
-    for part, index in enumerate(order.chunk(settings.parts)):
+    # Whole batches: a last one of few digits pulls at random, and dead filters wake just where we look
+    whole = settings.images // BATCH * BATCH
+    for part, index in enumerate(order.split(whole)[: settings.parts]):
         common = {"batch_size": BATCH, "optimizer": SGD, "jitter": 1, "progress": False}
         train(model, digits.train.subset(index), epochs=1, lr=LR, seed=1000 * seed + part, **common, **extra)
         norms.append([round(norm, 5) for norm in structured.filter_norms(second.detach()).tolist()])
@@ -227,5 +229,4 @@ def time_layers(digits: Digits, settings: Settings, run: int, threads: int) -> V
 def time_zeros(digits: Digits, settings: Settings, run: int, batch: int) -> Values:
     """Milliseconds of conv2 with scattered and with regular zeros, on one thread."""
     rounds = dict(zip(settings.batches, settings.zeros_rounds, strict=False))[batch]
-    shapes = {kept: (round(50 * kept**0.5), round(500 * kept**0.5)) for kept in settings.kept}
-    return {str(kept): zeros_times(kept, rows, columns, batch, rounds) for kept, (rows, columns) in shapes.items()}
+    return {str(kept): zeros_times(kept, *regular_shape(kept), batch, rounds) for kept in settings.kept}

@@ -76,6 +76,11 @@ def lower(images: Tensor) -> Tensor:
     return patches.permute(1, 4, 5, 0, 2, 3).reshape(25 * images.shape[1], -1)
 
 
+def regular_shape(kept: float) -> tuple[int, int]:
+    """In how many of the 50 rows and 500 columns of the second convolution's matrix about so many weights are kept."""
+    return round(50 * kept**0.5), round(500 * kept**0.5)
+
+
 def zeros_calls(kept: float, rows: int, columns: int, batch: int) -> dict[str, Callable[[], Tensor]]:
     """The second convolution with weights that are mostly 0, by the way in which it is computed.
 

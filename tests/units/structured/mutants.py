@@ -34,6 +34,7 @@ def both_norms(error, of_groups):
 
 both_norms("the root of a sum: its gradient at 0 is NaN", lambda g: (g**2).sum(1).sqrt())
 both_norms("an ε under the root", lambda g: ((g**2).sum(1) + 1e-12).sqrt())
+both_norms("a floor under the root: a dead group has a length", lambda g: (g**2).sum(1).clamp(min=1e-30).sqrt())
 both_norms("squared", lambda g: (g**2).sum(1))
 both_norms("L1", lambda g: g.abs().sum(1))
 both_norms("the largest entry", lambda g: g.abs().amax(1) if g.shape[1] else g.sum(1))
@@ -437,6 +438,8 @@ cut_mutant("one constant for all outputs", fold=lambda next_bias, added: next_bi
 cut_mutant("what is alive goes too", refuse=False)
 cut_mutant("dead is small", dead=lambda weight: (weight.flatten(1).abs() < 1e-8).all(1))
 cut_mutant("dead is a sum of 0", dead=lambda weight: weight.flatten(1).sum(1) == 0)
+cut_mutant("NaN is dead", dead=lambda weight: ~(weight.flatten(1).abs().sum(1) > 0))
+cut_mutant("NaN is unread", unread=lambda read: ~(read.abs().sum(2) > 0).any(0))
 cut_mutant("dead is any zero", dead=lambda weight: (weight.flatten(1) == 0).any(1))
 cut_mutant("unread is a sum of 0", unread=lambda read: (read.sum(2) == 0).all(0))
 cut_mutant("unread is small", unread=lambda read: (read.abs() < 1e-8).all(2).all(0))
