@@ -405,7 +405,8 @@ def residual_scales(function, draw):
     whole = draw.normal(3, 4, dtype=DOUBLE)
     low, sparse = expect_parts(function(whole, 3, 12), whole, 3, 12)
     expect.close(low + sparse, whole, "the sum of both parts at full rank", rtol=1e-9, atol=1e-12)
-    refuses(function, whole, 4, 2, what="a rank of 4 for a matrix [3, 4]")
+    for rank in (4, -1):
+        refuses(function, whole, rank, 2, what=f"a rank of {rank} for a matrix [3, 4]")
 
 
 # --- 11.4 masked_update -----------------------------------------------------------------------------------------------
@@ -445,6 +446,9 @@ def update_nan(function, draw):
             expect.true(not got.signbit()[~mask].any(), "−0 outside the mask")
     expect.equal(function(weight, mask | True, delta), weight + delta, "the sum under a full mask")
     expect.equal(function(weight, mask & False, delta), 0 * weight.abs(), "the sum under an empty mask")
+    weight[0, 0] = NAN
+    expect.true(bool(function(weight, mask, delta)[0, 0].isnan()), "a NaN under the mask is hidden", NAN)
+    weight[0, 0] = 1.0
     opposite = function(weight, mask, -weight)
     expect.equal(opposite, 0 * weight.abs(), "W − W")
 
@@ -525,6 +529,7 @@ def count_sum(function, draw):
         expect_count(function([], method, rank, nonzeros), 0, f"the count of {method} without a matrix")
     lora = function([(7, 11)], "lora", rank)
     expect_count(lora, 18 * rank, f"the count of LoRA of rank {rank}")
+    expect_count(function([(3, 5)], "lora", 4), 32, "the count of LoRA, which may be more than full tuning's,")
     expect_count(function([(7, 11)], "adapter", rank), 15 * rank + 7, f"the count of an adapter of {rank} units")
     expect_count(function([(100_000, 100_000)] * 3, "full"), 30_000_000_000, "the count of three large matrices")
 
@@ -598,6 +603,10 @@ def step_support(function, draw):
     spoilt = torch.where(support, gradient, NAN)
     _, _, new = expect_step(function(a, b, sparse * support, support, spoilt, 1.0, 0.5), a, b, sparse)
     expect.true(not new[~support].any(), "sparse is not 0 outside its support, with NaN in the gradient", 0, new)
+    gradient[0, 0] = NAN
+    _, _, new = function(a, b, sparse * support, support, gradient, 1.0, 0.5)
+    expect.true(bool(new[0, 0].isnan()), "a NaN in the gradient on the support is hidden", NAN, new[0, 0])
+    gradient[0, 0] = 1.0
     none = torch.zeros(4, 5, dtype=torch.bool)
     new_a, new_b, new = expect_step(function(a, b, sparse, none, gradient, 1.0, 0.5), a, b, sparse)
     expect.equal(new, torch.zeros(4, 5), "sparse without a support")
@@ -608,14 +617,16 @@ def step_support(function, draw):
 
 
 def problem(draw: Draw, dtype: torch.dtype = DOUBLE, rank: int = 2) -> tuple[Any, ...]:
-    """(state, starts, inputs, labels): 5-7-6-3, the first two layers adapted."""
+    """(state, starts, inputs, labels): 5-7-6-3, the first two layers adapted, the second by one rank more."""
     sizes = (5, 7, 6, 3)
     state = {}
     for number, (inputs, out) in enumerate(pairwise(sizes)):
         # The second layer's weights are larger: masks of each layer apart would be others
         state[f"{number}.weight"] = (1 + 2 * (number == 1)) * draw.normal(out, inputs, scale=0.6, dtype=dtype)
         state[f"{number}.bias"] = draw.normal(out, scale=0.3, dtype=dtype)
-    starts = {f"{number}.weight": draw.normal(rank, sizes[number], scale=0.5, dtype=dtype) for number in (0, 1)}
+    starts = {
+        f"{number}.weight": draw.normal(rank + number, sizes[number], scale=0.5, dtype=dtype) for number in (0, 1)
+    }
     return state, starts, draw.normal(20, 5, dtype=dtype), draw.labels(20, 3)
 
 
@@ -719,7 +730,7 @@ def support_of(weight: Tensor, rank: int, nonzeros: int) -> Tensor:
 def adapt_autograd(function, draw):
     rank, nonzeros = (2, 4) if draw.trial < 2 else (1, 9)
     state, starts, inputs, labels = problem(draw, rank=rank)
-    supports = {name: support_of(state[name], rank, nonzeros) for name in starts}
+    supports = {name: support_of(state[name], len(a), nonzeros) for name, a in starts.items()}
     for keep, scale, lr, steps in ((0.6, 2.0, 0.2, 1), (0.6, 0.5, 0.3, 4), (1.0, 1.0, 0.3, 2)):
         masks = largest({name: state[name] for name in starts}, keep)
         wanted = by_autograd(state, starts, inputs, labels, supports, masks, scale, lr, steps)
@@ -743,9 +754,10 @@ def adapt_autograd(function, draw):
 def adapt_low_rank(function, draw):
     state, starts, inputs, labels = problem(draw)
     got = expect_state(function(state, starts, inputs, labels, 0, 1.0, 1.0, 0.3, 3), state, starts)
-    for name in starts:
+    for name, a in starts.items():
         singular = np.linalg.svd((got[name] - state[name]).numpy(), compute_uv=False)
-        expect.true(singular[2:].sum() < 1e-9, f"the update of {name!r} has a rank above 2", got=singular.tolist())
+        too_high = f"the update of {name!r} has a rank above {len(a)}"
+        expect.true(singular[len(a) :].sum() < 1e-9, too_high, got=singular.tolist())
     images = expect_state(function(state, starts, inputs[:, None], labels, 0, 1.0, 1.0, 0.3, 3), state, starts)
     expect.close(images, got, "the state for inputs [20, 1, 5]", rtol=1e-7, atol=1e-9, calls=2)
     name = draw.choice(["1.weight", "2.weight"])

@@ -438,6 +438,11 @@ def residual_refuses_zero(matrix, rank, nonzeros, steps=1):
     return transfer.sparse_residual(matrix, rank, nonzeros, steps)
 
 
+@mutant("11.3", "a negative rank taken for 0")
+def residual_negative(matrix, rank, nonzeros, steps=1):
+    return transfer.sparse_residual(matrix, max(rank, 0), nonzeros, steps)
+
+
 @mutant("11.3", "too large a rank cut down")
 def residual_cuts_rank(matrix, rank, nonzeros, steps=1):
     return transfer.sparse_residual(matrix, min(rank, *matrix.shape), nonzeros, steps)
@@ -474,7 +479,7 @@ def residual_helpers(matrix, rank, nonzeros, steps=1):
 
 @right("11.3")
 def residual_numpy(matrix, rank, nonzeros, steps=1):
-    if rank > min(matrix.shape):
+    if not 0 <= rank <= min(matrix.shape):
         raise ValueError("no such rank")
     m = matrix.numpy()
     sparse = np.zeros_like(m)
@@ -507,6 +512,7 @@ updates("the update masked, the weight not", lambda w, m, d: w + torch.where(m, 
 updates("a product keeps NaN", lambda w, m, d: (w + d) * m)
 updates("a product keeps −0", lambda w, m, d: torch.nan_to_num((w + d) * m, posinf=3e38, neginf=-3e38))
 updates("NaN is 0 everywhere, infinity is not", lambda w, m, d: torch.nan_to_num((w + d) * m, nan=0.0, posinf=None))
+updates("NaN is 0 everywhere, without −0", lambda w, m, d: torch.nan_to_num((w + d) * m) + 0.0)
 updates("the mask the wrong way round", lambda w, m, d: torch.where(m, 0, w + d))
 updates("the weight alone", lambda w, m, d: torch.where(m, w, 0))
 updates("the weight outside", lambda w, m, d: torch.where(m, w + d, w))
@@ -548,6 +554,7 @@ counts("one factor only", lora=lambda o, i, r, k: r * o)
 counts("both factors as long as the outputs", lora=lambda o, i, r, k: 2 * r * o)
 counts("the product of the factors", lora=lambda o, i, r, k: r * o * i)
 counts("LoRA with nonzeros", lora=lambda o, i, r, k: r * (o + i) + k)
+counts("LoRA never more than full", lora=lambda o, i, r, k: min(r * (o + i), o * i))
 counts("DSEE with places counted", dsee=lambda o, i, r, k: r * (o + i) + 2 * k)
 counts("DSEE without its nonzeros", dsee=lambda o, i, r, k: r * (o + i))
 counts("the adapter without biases", adapter=lambda o, i, r, k: 2 * o * r)
@@ -664,6 +671,12 @@ def step_gradient_masked(a, b, sparse, support, gradient, scale, lr):
 def step_product(a, b, sparse, support, gradient, scale, lr):
     new_a, new_b, _ = transfer.dsee_step(a, b, sparse, support, gradient, scale, lr)
     return new_a, new_b, (sparse - lr * gradient) * support
+
+
+@mutant("11.6", "NaN is 0 on the support too")
+def step_nan_hidden(a, b, sparse, support, gradient, scale, lr):
+    new_a, new_b, _ = transfer.dsee_step(a, b, sparse, support, gradient, scale, lr)
+    return new_a, new_b, torch.nan_to_num(sparse - lr * gradient) * support
 
 
 @mutant("11.6", "no support")
@@ -797,6 +810,7 @@ adapts("support everywhere", support_of=lambda w, m, r, k: torch.ones_like(m))
 adapts("no support", support_of=lambda w, m, r, k: torch.zeros_like(m))
 adapts("two steps of the decomposition", support_of=lambda w, m, r, k: transfer.sparse_residual(w, r, k, 3)[2] != 0)
 adapts("b starts at 0.01", start_b=0.01)
+adapts("support of a rank of 2 for all", support_of=lambda w, m, r, k: transfer.sparse_residual(w, 2, k)[2] != 0)
 adapts("the sum of the losses", loss=lambda logits, labels: F.cross_entropy(logits, labels, reduction="sum"))
 adapts(
     "the squared error", loss=lambda logits, labels: (logits.softmax(1) - F.one_hot(labels, 3)).square().sum(1).mean()
