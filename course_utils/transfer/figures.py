@@ -346,6 +346,8 @@ def methods_figure(results: Results) -> None:
     for name in ("zero-shot", "ceiling"):
         axis.axvline(limits[name]["bleu"], color="#777777", linestyle=":", linewidth=1.5, marker="")
         axis.text(limits[name]["bleu"], -0.75, name, ha="center", fontsize=8)
+    axis.set_xlim(left=0)
+    axis.set_title(f"a sixth domain from {results['settings']['size']} examples, a dot for each seed", pad=12)
     plots.show(
         figure,
         "A row for each method with a dot for each seed and a bar at the mean, on an axis of test BLEU. Dotted "
@@ -367,7 +369,7 @@ def sizes_figure(results: Results) -> None:
     axis.set_xscale("log")
     axis.set_xticks(sizes, list(map(str, sizes)))
     axis.minorticks_off()
-    axis.set(xlabel="examples to tune on", ylabel="test BLEU")
+    axis.set(xlabel="examples to tune on", ylabel="test BLEU", title="a sixth domain, from few examples and more")
     axis.legend(fontsize=9)
     plots.show(
         figure, "Test BLEU over the number of examples, one curve for full tuning and one for LoRA, rising both."
@@ -429,7 +431,7 @@ def files_figure(results: Results) -> None:
     axis.set_xscale("log")
     axis.set_xticks([1000, 2000, 5000, 10000], ["1,000", "2,000", "5,000", "10,000"])
     axis.minorticks_off()
-    axis.set(xlabel="bytes of the task's file (dotted: 1% of full)", ylabel="test BLEU")
+    axis.set(xlabel="bytes of the task's file (dotted: 1% of full)", ylabel="test BLEU", title="what a file is worth")
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     plots.show(
         figure,
@@ -550,7 +552,7 @@ def spectra(curves: Mapping[str, Tensor]) -> None:
         axis.plot(range(1, len(values) + 1), values, label=name, marker="", linestyle=plots.LINES[number])
     axis.set_yscale("log")
     axis.set_xticks([1, 5, 10, 15, 20])
-    axis.set(xlabel="place", ylabel="singular value")
+    axis.set(xlabel="place", ylabel="singular value", title="singular values, by size")
     axis.legend(fontsize=9)
     plots.show(figure, f"Falling curves of singular values on a logarithmic axis: {', '.join(curves)}.")
 
@@ -561,6 +563,8 @@ def budget_curve(errors: Mapping[str, Mapping[int, float]]) -> None:
     for number, (name, by_rank) in enumerate(errors.items()):
         style = {"linestyle": plots.LINES[number], "marker": plots.MARKERS[number]}
         axis.plot(list(by_rank), [100 * error for error in by_rank.values()], label=name, **style)
-    axis.set(xlabel="rank (the rest of the numbers are nonzeros)", ylabel="relative error (%)")
+    axis.set(
+        xlabel="rank (the rest of the numbers are nonzeros)", ylabel="relative error (%)", title="one budget of numbers"
+    )
     axis.legend(fontsize=9)
     plots.show(figure, f"Relative error over the rank, at one budget of numbers: {', '.join(errors)}.")
