@@ -330,6 +330,25 @@ def methods_table(results: Results) -> plots.Table:
     return plots.Table(["method", "trained", "of all", "BLEU", "NIST", "zeros", "rate", "loss", "processor"], rows)
 
 
+def longer_table(results: Results, longer: Results) -> plots.Table:
+    """BLEU and the loss of the training examples after few steps and after more, for the same seeds; whether LoRA in
+    all matrices is better after more. longer: of `course reproduce longer`."""
+    rows = []
+    for row in longer["rows"]:
+        method, seeds = row["method"], len(row["runs"])
+        cells = []
+        for found in (results, longer):
+            runs = row_of(found, method)["runs"][:seeds]
+            bleu = mean_and_range([run["bleu"] for run in runs], 1)
+            cells += [bleu, f"{np.mean([run['train_loss'] for run in runs]):.2f}"]
+        leads = [a - b for a, b in zip(bleus(longer, "LoRA"), bleus(longer, method), strict=True)]
+        rows.append([method, *cells, "—" if method == "LoRA" else verdict(leads)])
+    few, many = (found["settings"]["steps"] for found in (results, longer))
+    return plots.Table(
+        ["method", f"BLEU, {few} steps", "loss", f"BLEU, {many} steps", "loss", "LoRA is better then"], rows
+    )
+
+
 def first_texts(results: Results, width: int = 78) -> None:
     """Print two lists of facts, with a reference and what the network writes before it is tuned."""
     limits = results["limits"]["known words"]

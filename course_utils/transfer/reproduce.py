@@ -6,6 +6,7 @@ seen. Rates are chosen on validation examples with a training set of its own; th
 
 import base64
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from course_utils.saliency import keep_top
 from course_utils.transfer import rank_for_energy
 from course_utils.transfer.files import state_bytes, through_a_file
 from course_utils.transfer.grammar import Example, examples
-from course_utils.transfer.methods import METHODS, tune
+from course_utils.transfer.methods import METHODS, Tuning, tune
 from course_utils.transfer.metrics import bleu, nist
 from course_utils.transfer.transformer import MATRICES, State, batch_of, loss_of, pairs_of, pretrained, write
 
@@ -153,22 +154,7 @@ def at_best_rate(
     task: Task, settings: Settings, target: str, size: int, name: str, seed: int, *tried: Values
 ) -> dict[str, Any]:
     """A method with one training set, at the rate that was best on validation examples."""
-    rate = max(tried, key=lambda each: each["bleu"])["rate"]
-    found, method = examples(target, size, 1, seed=10 + seed), METHODS[name]
-    start = time.process_time()
-    trained, network, tuning = tune(method, task.base, pairs_of(found), rate, settings.steps, settings.batch, seed)
-    seconds = time.process_time() - start
-    with torch.no_grad():
-        losses = [float(loss_of(network, *batch_of(pairs_of(part)))) for part in (found[:100], task.validation[target])]
-    result = {
-        "rate": rate,
-        "trainable": tuning.count(),
-        "seconds": round(seconds, 2),
-        "train_loss": round(losses[0], 4),
-        "validation_loss": round(losses[1], 4),
-        "zeros": sum(int((network[matrix] == 0).sum()) for matrix in MATRICES),
-        **judged(network, task.test[target]),
-    }
+    trained, network, tuning, result = tuned(task, settings, target, size, name, seed, best_rate(tried))
     if name == "full" and size == settings.size:
         updates = {matrix: network[matrix] - task.base[matrix] for matrix in MATRICES}
         result["ranks"] = [rank_for_energy(torch.linalg.svdvals(update), 0.9) for update in updates.values()]
@@ -184,6 +170,33 @@ def at_best_rate(
             again = judged(tuning.network(read), task.test[target])
             result["files"].append({"bits": bits, "bytes": size_in_bytes, **again})
     return result
+
+
+def best_rate(tried: Sequence[Values]) -> float:
+    """Of equals the first."""
+    return max(tried, key=lambda each: each["bleu"])["rate"]
+
+
+def tuned(
+    task: Task, settings: Settings, target: str, size: int, name: str, seed: int, rate: float
+) -> tuple[State, State, Tuning, Values]:
+    """What a method trained on one training set, the network that it makes, the method's numbers, and how it does."""
+    found, method = examples(target, size, 1, seed=10 + seed), METHODS[name]
+    start = time.process_time()
+    trained, network, tuning = tune(method, task.base, pairs_of(found), rate, settings.steps, settings.batch, seed)
+    seconds = time.process_time() - start
+    with torch.no_grad():
+        losses = [float(loss_of(network, *batch_of(pairs_of(part)))) for part in (found[:100], task.validation[target])]
+    result = {
+        "rate": rate,
+        "trainable": tuning.count(),
+        "seconds": round(seconds, 2),
+        "train_loss": round(losses[0], 4),
+        "validation_loss": round(losses[1], 4),
+        "zeros": sum(int((network[matrix] == 0).sum()) for matrix in MATRICES),
+        **judged(network, task.test[target]),
+    }
+    return trained, network, tuning, result
 
 
 def pruned_files(task: Task, settings: Settings, target: str, network: State) -> list[Values]:

@@ -37,7 +37,7 @@ def results(bleu: dict[str, list[float]], file_bytes: int = 4000, file_bleu: flo
     limit = {"zero-shot": {"bleu": 12.0, "nist": 3.0}, "ceiling": {"bleu": 94.0, "nist": 9.0}}
     return {
         "paper": reproduce.PAPER,
-        "settings": {"size": 100, "sizes": [8, 400]},
+        "settings": {"size": 100, "sizes": [8, 400], "steps": 150},
         "network": {"parameters": 115_328, "bytes": 465_000, "matrices": [[64, 64]] * 12},
         "limits": {"known words": limit, "new words": limit},
         "rows": rows,
@@ -107,6 +107,17 @@ def test_the_sizes_are_compared_one_by_one():
         ("known words", 400, "not decided (0 of 3)"),
         ("new words", 100, "yes, in all 3"),
     ]
+
+
+def test_more_steps_are_judged_by_themselves():
+    """LoRA is better after few steps, and not after more."""
+    few = results({"LoRA": [70.0] * 3})
+    more = results({"LoRA": [50.0] * 3, "adapters": [40.0, 60.0, 40.0]}) | {"settings": {"size": 100, "steps": 600}}
+    more["rows"] = [figures.row_of(more, name) for name in ("full", "LoRA", "adapters")]
+    table = figures.longer_table(few, more)
+    assert table.columns[1] == "BLEU, 150 steps" and table.columns[3] == "BLEU, 600 steps"
+    assert [row[-1] for row in table.rows] == ["no", "—", "not decided (2 of 3)"]
+    assert table.rows[1][1].startswith("70.0") and table.rows[1][3].startswith("50.0")
 
 
 def test_bytes_of_places_are_those_of_the_binomial():

@@ -7,7 +7,7 @@ import torch
 
 from course_utils.data import Split
 from course_utils.models import mlp_forward
-from course_utils.transfer import reproduce, reproduce_shift, shift
+from course_utils.transfer import reproduce, reproduce_longer, reproduce_shift, shift
 from course_utils.transfer.methods import METHODS
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -54,6 +54,23 @@ def test_a_tiny_transfer_is_stored(tmp_path, monkeypatch):
         0 < results["limits"]["known words"]["zero-shot"]["bleu"] < results["limits"]["known words"]["ceiling"]["bleu"]
     )
     assert 0 < rows["known words", 9, "LoRA"]["runs"][0]["files"][0]["bytes"] < 6000
+
+
+def test_a_tiny_longer_run_has_the_same_pieces(tmp_path, monkeypatch):
+    """At as many steps it gives what `reproduce transfer` does."""
+    monkeypatch.setattr(reproduce, "METHODS", {"LoRA": METHODS["LoRA"]})
+    for name in ("SWEPT", "ON_NEW_WORDS"):
+        monkeypatch.setattr(reproduce, name, ())
+    monkeypatch.setattr(reproduce_longer, "TRIED", ("LoRA",))
+    tiny = {"size": 6, "steps": 3, "batch": 4, "validation": 2, "test": 2, "references": 2, "bits": (4,)}
+    longer = reproduce_longer.run(1, tmp_path, settings=reproduce_longer.Settings(**tiny))
+    assert json.loads((tmp_path / "longer.json").read_text()) == json.loads(json.dumps(longer))
+    (row,) = reproduce.run(1, tmp_path, settings=reproduce.Settings(**tiny))["rows"]
+    (more,) = longer["rows"]
+    assert more["rates"] == row["rates"]
+    assert {key: value for key, value in row["runs"][0].items() if key not in ("files", "seconds")} == {
+        key: value for key, value in more["runs"][0].items() if key != "seconds"
+    }
 
 
 def test_a_matrix_survives_as_text():
