@@ -750,17 +750,18 @@ def ranking_curves(results: Results) -> None:
             for shuffled in (False, True):
                 dots = [r for r in rows if r["family"] == family and r["shuffled"] == shuffled]
                 colour, marker = plots.COLOURS[number], plots.MARKERS[number]
-                axis.plot([numbers_of(r)[name] for r in dots], [r["accuracy"] for r in dots], linestyle="", color=colour,
-                          marker=marker, fillstyle="none" if shuffled else "full",
-                          label=None if shuffled else family)  # fmt: skip
+                values = [numbers_of(r)[name] for r in dots]
+                axis.plot(values, [r["accuracy"] for r in dots], linestyle="", color=colour, marker=marker,
+                          fillstyle="none" if shuffled else "full", label=None if shuffled else family)  # fmt: skip
         axis.set(xlabel=name, title=f"ρ = {correlation(rows, name):.2f}")
     axes[0].set_ylabel("right on test digits (%)")
     axes[2].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     plots.show(
         figure,
-        "Three panels of accuracy at one percent of the weights against the number chosen, the geometric mean of "
-        "the layer densities and IMDB, a dot for each network. Hollow marks are masks shuffled inside their layers. SynFlow and SNIP masks lie "
-        "on top, uniform random masks at the bottom; shuffled ones lie below their originals.",
+        "Three panels of accuracy at one percent of the weights against the number chosen, the geometric mean of the "
+        "layer densities and IMDB, a dot for each network. Hollow marks are masks shuffled inside their layers. "
+        "SynFlow and SNIP masks lie on top, uniform random masks far below and magnitude masks at the bottom; shuffled "
+        "ones lie below their originals.",
     )
 
 

@@ -1100,7 +1100,7 @@ def report_means(predictions, labels, noisy):
     changed = noisy.ne(labels)
     rows = (predictions[~changed] == labels[~changed], predictions[changed] == noisy[changed])
     rows = (*rows, predictions[changed] == labels[changed])
-    return [row.double().mean().item() if row.numel() else 0.0 for row in rows]
+    return [row.float().mean().item() if row.numel() else 0.0 for row in rows]
 
 
 @right("13.8b")
