@@ -89,6 +89,14 @@ def sum_empty(function, draw):
     for values, target in (([1.0, 2.0], 0.0), ([1.0, 2.0], -5.0), ([-3.0, -1.0], 0.4), ([2.0], 0.9), ([1e-9], 0.0)):
         got = flags(function(torch.tensor(values, dtype=DOUBLE), target), len(values))
         expect.equal(got, torch.zeros(len(values), dtype=torch.bool), f"the mask of {values} for {target:g}")
+
+
+@subset_sum.law(
+    "no numbers have an empty mask",
+    hint="Of no numbers there is one subset. An empty list makes a float tensor: give its dtype, torch.bool.",
+    trials=1,
+)
+def sum_nothing(function, draw):
     flags(function(torch.zeros(0, dtype=DOUBLE), 1.0), 0, "the mask of no numbers")
 
 

@@ -1,0 +1,61 @@
+"""The networks of this unit's experiments, and masks that are drawn once."""
+
+import torch
+from torch import nn
+
+from course_utils.data import CLASSES
+from course_utils.pruning import Masks, weight_names
+from course_utils.saliency import keep_top, magnitude_saliency
+from course_utils.sparse_training import erdos_renyi_densities, random_mask
+from course_utils.training import set_seed
+
+
+def cnn(seed: int, widths: tuple[int, int, int] = (16, 32, 100)) -> nn.Sequential:
+    """Two convolutions 4 × 4 with stride 2 and two linear layers: Wong 2020's network for MNIST (arXiv:2001.03994)."""
+    set_seed(seed)
+    first, second, hidden = widths
+    return nn.Sequential(
+        nn.Conv2d(1, first, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(first, second, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(second * 49, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, CLASSES),
+    )
+
+
+def largest(model: nn.Module, keep: float) -> Masks:
+    """The largest weights of the whole network."""
+    weights = {name: model.get_parameter(name).detach() for name in weight_names(model)}
+    return keep_top({name: magnitude_saliency(weight) for name, weight in weights.items()}, keep)
+
+
+def at_random(model: nn.Module, keep: float, seed: int) -> Masks:
+    """As many weights as `largest` keeps, at random, spread over the layers by ERK."""
+    shapes = {name: tuple(model.get_parameter(name).shape) for name in weight_names(model)}
+    densities = erdos_renyi_densities(shapes, keep)
+    return {
+        name: random_mask(shape, densities[name], 100 * seed + layer)
+        for layer, (name, shape) in enumerate(shapes.items())
+    }
+
+
+def kept(masks: Masks) -> int:
+    return sum(int(mask.sum()) for mask in masks.values())
+
+
+def density(model: nn.Module) -> float:
+    """Which part of the weights is not 0."""
+    weights = [model.get_parameter(name) for name in weight_names(model)]
+    return sum(int((weight != 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
+
+
+def noisy_labels(labels: torch.Tensor, part: float, seed: int) -> torch.Tensor:
+    """Labels of which a part, drawn at random, is moved to another class."""
+    generator = torch.Generator().manual_seed(seed)
+    wrong = torch.randperm(len(labels), generator=generator)[: round(part * len(labels))]
+    noisy = labels.clone()
+    noisy[wrong] = (labels[wrong] + torch.randint(1, CLASSES, (len(wrong),), generator=generator)) % CLASSES
+    return noisy
