@@ -100,11 +100,12 @@ def pruned_weight() -> None:
         style = {"color": BLUE if keep else GREY, "linestyle": "-" if keep else ":", "linewidth": 1.5 if keep else 1}
         axes[1].plot([0, 0.5, 1], [0.5, y, 0.5], marker="", **style)
         axes[1].plot([0.5], [y], marker="o" if i < 3 else "s", color=style["color"], markersize=8)
-        axes[1].text(0.55, y + 0.02, "first > 0" if i < 3 else "first < 0", fontsize=8)
+        label, shift = ("first > 0", 0.045) if i < 3 else ("first < 0", -0.045)  # above the lines, or below
+        axes[1].text(0.5, y + shift, label, ha="center", va="bottom" if i < 3 else "top", fontsize=8)
     axes[1].plot([0, 1], [0.5, 0.5], marker="o", linestyle="", color="black")
     axes[1].text(-0.05, 0.5, "x", ha="right", va="center", fontsize=11)
     axes[1].text(1.05, 0.5, "≈ w · x", va="center", fontsize=11)
-    axes[1].set(xlim=(-0.3, 1.5), ylim=(0, 1))
+    axes[1].set(xlim=(-0.3, 1.5), ylim=(-0.1, 1.1))
     blank(axes[1], "random units in its place: solid ones are kept")
     plots.show(
         figure,
@@ -262,7 +263,7 @@ def two_graphs() -> None:
     """Draw two K₄,₄ beside Heawood's graph, with their singular values and the bound."""
     from course_utils.theory.laws import blocks, heawood
 
-    figure, axes = plots.new_figure(1, 4, width=9, height=2.5)
+    figure, axes = plots.new_figure(1, 4, width=8.4, height=2.3)
     for place, (name, mask) in enumerate({"two K₄,₄": blocks((4, 4), (4, 4)), "Heawood": heawood()}.items()):
         edges(axes[2 * place], mask.numpy())
         blank(axes[2 * place], f"{name}: degree {int(mask[0].sum())} everywhere")
@@ -526,7 +527,7 @@ def descent_curves(results: Results) -> None:
     looks = results["settings"]["looks"]
     widths = list(results["optimization"][0]["kernels"])
     density = list(results["optimization"][0]["kernels"][widths[0]])[-1]
-    figure, axes = plots.new_figure(1, 3, width=9.4, height=3.1)
+    figure, axes = plots.new_figure(1, 3, width=8.8, height=2.9)
     for axis, (width, way) in zip(axes, ((widths[0], "rescaled"), (widths[-1], "rescaled"), (widths[-1], "unscaled")),
                                   strict=True):  # fmt: skip
         for key, label in (("from targets", "network"), ("kernel from targets", "kernel's prediction")):
@@ -567,7 +568,7 @@ def steps_table(results: Results) -> plots.Table:
 
 def bias_curves(results: Results) -> None:
     """Draw the weights of the first seed's solutions, and L1 norms by scale over all seeds."""
-    figure, axes = plots.new_figure(1, 2, width=9, height=3.2)
+    figure, axes = plots.new_figure(1, 2, width=8.4, height=3)
     run = results["optimization"][0]["bias"]
     scales = [f"{scale:g}" for scale in results["settings"]["scales"]]
     for shift, (name, label) in zip((-0.2, 0.2), ((scales[0], f"from {scales[0]}"), (scales[-1], f"from {scales[-1]}")),
@@ -615,7 +616,7 @@ def noisy(results: Results, kind: str, name: str, when: str, key: str) -> list[f
 
 def noise_curves(results: Results) -> None:
     """Draw test errors and what is memorized against density, for tickets and random masks, last epoch and stopped."""
-    figure, axes = plots.new_figure(1, 2, width=9.2, height=3.5)
+    figure, axes = plots.new_figure(1, 2, width=8.6, height=3.2)
     first = results["generalization"][0]
     for axis, key in zip(axes, ("test_errors", "memorized"), strict=True):
         for kind, label in (("tickets", "tickets"), ("random", "random masks")):
