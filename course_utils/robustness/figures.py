@@ -278,7 +278,7 @@ def of_runs(results: Results, labels: str, name: str, *keys: str) -> list[float]
 
 def overfitting_figure(results: Results) -> None:
     """Draw training and validation digits that withstand the attack, epoch by epoch, mean over seeds."""
-    figure, axes = plots.new_figure(1, 2, width=9.5, height=3.6)
+    figure, axes = plots.new_figure(1, 2, width=8.6, height=3.4)
     for axis, labels, title in zip(
         axes, ("noisy", "clean"), ("a fifth of the labels wrong", "labels right"), strict=True
     ):
@@ -383,7 +383,7 @@ def rate_panel(axis: Axes, keeps: Sequence[float], series: Mapping[str, np.ndarr
 
 def backdoor_figure(results: Results) -> None:
     """Draw accuracy, success of the trigger and clean images that go to the target, over what is kept."""
-    figure, axes = plots.new_figure(1, 4, width=11, height=3.4)
+    figure, axes = plots.new_figure(1, 4, width=10, height=3.2)
     panels = ("MLP, corner", "MLP, clean", "CNN, corner", "CNN, clean")
     titles = ("MLP, poisoned", "MLP, clean", "CNN, poisoned", "CNN, clean")
     for axis, network, title in zip(axes, panels, titles, strict=True):
@@ -403,7 +403,7 @@ def backdoor_figure(results: Results) -> None:
 
 def rounds_figure(results: Results) -> None:
     """Draw rates and Trojan score over rounds of pruning with retraining, poisoned beside clean."""
-    figure, axes = plots.new_figure(1, 2, width=9.5, height=3.5)
+    figure, axes = plots.new_figure(1, 2, width=8.6, height=3.3)
     rounds = [run["rounds"] for run in results["runs"]]
     keeps = [row["keep"] for row in rounds[0]["MLP, corner"]]
     values = {
@@ -618,7 +618,7 @@ def smoothing_table(results: Results) -> plots.Table:
 
 def shots_figure(results: Results) -> None:
     """Draw accuracy on other tasks over the number of examples, and on spoiled digits."""
-    figure, axes = plots.new_figure(1, 3, width=10.5, height=3.5)
+    figure, axes = plots.new_figure(1, 3, width=9.5, height=3.2)
     shots = results["settings"]["shots"]
     labels = {"dense": "dense", "largest": "largest 10%", "random": "random 10%", "from scratch": "from scratch"}
     for axis, task in zip(axes, results["runs"][0]["dense"]["tasks"], strict=False):
