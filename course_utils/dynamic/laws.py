@@ -658,7 +658,8 @@ def slim_positions(function, draw):
     weight, bias = numbered(3, 800)
     expect_layer(function(weight, bias, 0.25, 1.0, positions=16), weight[:, :192], bias)
     weight, bias = numbered(4, 12)
-    expect_layer(function(weight, bias, 0.4, 0.5, 4), weight[:2, :4], bias[:2])
+    for fraction, columns in ((0.4, 4), (0.6, 8), (0.1, 4)):  # 1.2, 1.8 and 0.3 channels
+        expect_layer(function(weight, bias, fraction, 0.5, 4), weight[:2, :columns], bias[:2])
 
 
 @slim.law(

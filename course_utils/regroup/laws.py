@@ -391,7 +391,8 @@ def pass_order(function, draw):
     expect.equal(blocks, [([2, 7, 8], [1, 4]), ([0, 3], [5])], "the blocks")
     blocks, _ = split(function, mask, [[3, 0], [8, 2, 7]], 2, 2, 1)
     expect.equal(blocks, [([0, 3], [5]), ([2, 7, 8], [1, 4])], "the blocks with the groups the other way round")
-    for groups in ([[3, 0], [8, 2, 7]], [[], [8, 2, 7], []]):
+    # Rows 0, 3 and 5 have column 5 alone, rows 0 and 3 are too few
+    for groups in ([[0, 3, 5], [8, 2, 7]], [[3, 0], [8, 2, 7]], [[], [8, 2, 7], []]):
         blocks, _ = split(function, mask, groups, 3, 2, 2)
         expect.equal(blocks, [([2, 7, 8], [1, 4])], f"the only block of the groups {groups}")
     full = torch.ones(12, 2, dtype=torch.bool)
@@ -399,6 +400,10 @@ def pass_order(function, draw):
     expect.equal(
         split(function, full, [[row] for row in range(12)], 1, 1, 2), wanted, "the result of twelve equal rows"
     )
+    single = torch.zeros(12, 12, dtype=torch.bool)
+    single[3, 3] = True
+    wanted = [(list(range(12)), [3])], torch.zeros_like(single)
+    expect.equal(split(function, single, [list(range(12))], 12, 1, 1), wanted, "the result of twelve rows, one weight")
     nothing = full[:, :0]
     expect.equal(split(function, nothing, [[0, 1]], 1, 1, 1), ([], nothing), "the result of a mask without columns")
 
@@ -524,7 +529,7 @@ def product_masked(function, draw):
 )
 def product_unread(function, draw):
     inner = torch.tensor([[torch.nan, 1.0], [2.0, 3.0], [torch.inf, 4.0]])
-    got = function(torch.ones(1, 2), inner, [([0, 2], [0, 1]), ([1], [0])])
+    got = function(torch.ones(1, 2), inner, [([0, 2], [0, 1]), ([1], [0]), ([2], [0])])
     expect.close(got, torch.tensor([[torch.nan, 2.0, torch.inf]]), "the product with NaN and infinity in blocks")
     inputs, out = draw.size(4, 30), draw.size(4, 30)
     x, weight, blocks = draw.normal(3, inputs), draw.normal(out, inputs), some_blocks(draw, out, inputs, 3)
@@ -570,6 +575,8 @@ def regroup_once(function, draw):
     expect.equal(got, drawn(".#.#. #.... .#.#. ..... #.... .#.#."), "the mask")
     blocks, _ = split(function, mask, [[[4, 1], [3], [5, 0, 2]]], 2, 2, 1)
     expect.equal(blocks, [([1, 4], [0]), ([0, 2, 5], [1, 3])], "the blocks with the groups in another order")
+    one = split(function, drawn("... ..# ... ... ..."), [[[0, 1, 2, 3, 4]]], 5, 1, 1)
+    expect.equal(one, ([([0, 1, 2, 3, 4], [2])], drawn("..# " * 5)), "the result of five rows, one weight")
     rows, columns = draw.size(5, 30), draw.size(4, 40)
     mask, groups = draw.mask(rows, columns, keep=0.4), some_groups(draw, rows, 3)
     blocks, got = split(function, mask, [groups], 1, 2, 1)
@@ -619,6 +626,12 @@ def regroup_second_pass(function, draw):
     single, passes = torch.eye(12, dtype=torch.bool), [[[row]] for row in range(12)]
     wanted = [([row], [row]) for row in range(12)], single
     expect.equal(split(function, single, passes, 1, 1, 1), wanted, "the result of twelve passes")
+    # In pass 2 all rows are in blocks already; rows 1 and 3 share one column, and that is too few
+    crossed = split(function, drawn("##..##. ##....# ..####. ..##..#"), [[[0, 1], [2, 3]], [[1, 3], [0, 2]]], 2, 2, 2)
+    wanted = [([0, 1], [0, 1]), ([2, 3], [2, 3]), ([0, 2], [4, 5])], drawn("##..##. ##..... ..####. ..##...")
+    expect.equal(crossed, wanted, "the result of rows that are divided anew")
+    small = split(function, drawn("#. #. #. .# .."), [[[0, 1]], [[2], [3, 4]]], 2, 1, 1)
+    expect.equal(small, ([([0, 1], [0]), ([3, 4], [1])], drawn("#. #. .. .# .#")), "the result with a group of one row")
     again = split(function, mask, [[[0, 1], [2]]] * 3, 2, 2, 1)
     expect.equal(again, ([([0, 1], [0, 1])], drawn("##. ##. ...")), "the result of the same groups three times")
 

@@ -4,6 +4,7 @@ Activations are [features, batch]: a feature is a row, so that gathering a block
 block's outputs are rows again. With [batch, features] both jump through memory.
 """
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,9 @@ Milliseconds = dict[str, list[float]]  # median, lower and upper quartile, by wh
 Layer = Callable[[Tensor], Tensor]  # [in, batch] -> [out, batch]
 HIDDEN = ("1", "3")  # the layers of an MLP with two hidden ones that are pruned
 OUTPUT = "5"
+# On a machine that others use too, a wall clock would add their work to long calls rather than to short ones. Windows
+# counts a thread's processor time in ticks of 15 ms, too long for a call.
+clock = time.perf_counter if sys.platform == "win32" else time.thread_time
 
 
 @dataclass(frozen=True)
@@ -201,17 +205,14 @@ def calls(x: Tensor, networks: dict[str, tuple[str, Any]]) -> dict[str, Callable
 
 @torch.inference_mode()
 def alternate(calls: Mapping[str, Callable[[], Any]], repeats: int) -> Milliseconds:
-    """Milliseconds of each call, one after the other, again and again: the processor time of this thread.
-
-    On a machine that others use too, a wall clock would add their work to long calls rather than to short ones.
-    """
+    """Milliseconds of each call, one after the other, again and again: the processor time of this thread."""
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(repeats + 3):
         for name, call in calls.items():
-            start = time.thread_time()
+            start = clock()
             call()
             if number >= 3:
-                samples[name].append(1000 * (time.thread_time() - start))
+                samples[name].append(1000 * (clock() - start))
     return {name: [round(value, 5) for value in latency_summary(taken)] for name, taken in samples.items()}
 
 

@@ -55,6 +55,14 @@ def points(values: Sequence[float], digits: int = 1) -> str:
     return plots.mean_and_range([100 * value for value in values], digits)
 
 
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """'−1.3 (−2.8 to −0.2)': differences, which may be negative: the mean over seeds, the lowest and the highest."""
+    mean, least, most = (
+        f"{value:.{digits}f}".replace("-", "−") for value in (np.mean(values), min(values), max(values))
+    )
+    return f"{mean} ({least} to {most})"
+
+
 def verdict(margins: Sequence[float]) -> str:
     """What the seeds say of a claim. margins: by how much it holds in each, negative where it does not. A 'yes' has the
     exact two-sided p of the sign-flip test beside it, which few seeds cannot make small."""
@@ -699,7 +707,7 @@ def claims_table(robust: Results, backdoors: Results, certified: Results, few: R
     def claim(
         what: str, whose: str, margins: Sequence[float], unit: str = " points", limit: float | None = None
     ) -> None:
-        found = plots.mean_and_range(margins, 1) + unit
+        found = spread(margins) + unit
         rows.append([what, whose, found, verdict(margins if limit is None else beyond(margins, limit))])
 
     # Adversarial
@@ -812,12 +820,12 @@ def claims_table(robust: Results, backdoors: Results, certified: Results, few: R
         [
             "smoothed, its mean certified radius is larger than dense's",
             "Li 2023, other means",
-            plots.mean_and_range(margins, 3),
+            spread(margins, 3),
             verdict(margins),
         ]
     )
     margins = [r["smoothed"]["largest"]["acr"] - r["smoothed"]["random"]["acr"] for r in certified["runs"]]
-    rows.append(["… and than that of a random mask", "control", plots.mean_and_range(margins, 3), verdict(margins)])
+    rows.append(["… and than that of a random mask", "control", spread(margins, 3), verdict(margins)])
 
     # Few shots
     for task in few["runs"][0]["dense"]["tasks"]:
@@ -830,7 +838,7 @@ def claims_table(robust: Results, backdoors: Results, certified: Results, few: R
     claim("digits with noise: sparse does better than dense", "deck", spoiled("noise", "dense"))
     claim("digits with noise: the largest weights do better than random ones", "control", spoiled("noise", "random"))
     claim("moved digits: sparse does better than dense", "deck", spoiled("moved", "dense"))
-    return plots.Table(["claim", "whose", "ours, mean (lowest–highest)", "verdict"], rows)
+    return plots.Table(["claim", "whose", "ours, mean (lowest to highest)", "verdict"], rows)
 
 
 def peaks(runs: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -840,7 +848,7 @@ def peaks(runs: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     margins = [100 * (max(each["MLP, corner"]) - max(each["MLP, clean"])) for each in scores]
     cut = sum(max(each["MLP, corner"]) == each["MLP, corner"][-1] for each in scores)
     said = f"not testable: highest in the last round in {cut} of {len(runs)}" if cut else verdict(margins)
-    return plots.mean_and_range(margins, 1) + " points", said
+    return spread(margins) + " points", said
 
 
 def ticket(row: Mapping[str, float]) -> bool:

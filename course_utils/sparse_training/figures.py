@@ -160,8 +160,7 @@ def erdos_renyi_figure() -> None:
 
 
 def urn() -> None:
-    """Draw the positions of a layer in one update: what stays, what was dropped, what is empty, what was never "
-    "tried."""
+    """Draw the positions of a layer in one update: what stays, was dropped, is empty, or was never tried."""
     figure, axis = plots.new_figure(width=9, height=2.3)
     blocks = (
         (4, KEPT, "", "stay connected"),
@@ -188,9 +187,8 @@ def urn() -> None:
 
 
 def layout() -> None:
-    """Draw how a sparse layer is computed: each connection adds one row of the input, times its weight, to an "
-    "output."""
-    figure, axes = plots.new_figure(1, 3, width=9.5, height=2.6)
+    """Draw how a sparse layer is computed: each connection adds one row of the inputs to an output."""
+    figure, axes = plots.new_figure(1, 3, width=9.5, height=3)
     mask = np.zeros((4, 6), dtype=bool)
     mask[[0, 0, 1, 2, 2, 3], [1, 4, 2, 0, 4, 5]] = True
     for i, j in np.ndindex(4, 6):
@@ -249,7 +247,8 @@ def errors(results: Results, name: str, key: str = "test") -> list[float]:
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    return plots.mean_and_range(values, digits)
+    """The mean over seeds, the lowest and the highest."""
+    return plots.mean_and_range(values, digits).replace("-", "−")
 
 
 def outer_share(frame: np.ndarray) -> float:
@@ -280,8 +279,7 @@ def pixels_figure(results: Results) -> None:
         figure,
         "Three rows of five images of 28 by 28 pixels, brighter where a pixel has more connections. Static: the same "
         "noise all the time. SET and RigL: the noise turns into a bright blob in the middle, where digits have "
-        "ink, and "
-        "the border becomes dark.",
+        "ink, and the border becomes dark; RigL's is there at the second moment already, and brighter.",
     )
 
 
@@ -305,9 +303,9 @@ def methods_figure(results: Results) -> None:
     axis.set_title("at equal steps; all but the first have 5% of its weights", fontsize=10)
     plots.show(
         figure,
-        "Test errors by method, a dot for each seed and a bar at the mean. Which method has fewer errors says "
-        "the table "
-        "below.",
+        "Test errors by method, a dot for each seed and a bar at the mean. Dense lies furthest to the left, gradual "
+        "pruning close to it, then RigL, SET and static connections, each to the left of itself with uniform "
+        "densities; static uniform ones are far to the right, and small dense networks furthest.",
     )
 
 
@@ -408,8 +406,10 @@ def exploration_figure(results: Results) -> None:
     plots.show(
         figure,
         "Two panels. Left, the measured explored fraction over the expected one: SET's points lie on the diagonal, "
-        "RigL's below it. Right, test errors over the explored fraction, for SET, RigL, static, and a dashed line for "
-        "dense.",
+        "RigL's below it, the further the more is explored. Right, test errors over the explored fraction: static "
+        "networks at the left edge, the highest among them; SET's and RigL's points fall from there at first, and then "
+        "lie level, RigL's lower and further left; the seeds of one setting are as far apart as the settings. A dashed "
+        "line for dense lies far below all.",
     )
 
 
@@ -443,11 +443,9 @@ def files_figure(results: Results, unit_03: Mapping[str, Any]) -> None:
     """Draw errors over bytes: RigL's points, ours, and unit 03's file."""
     figure, axis = plots.new_figure(width=8, height=3.9)
     for number, row in enumerate(results["paper"]["rows"]):
-        style = {"color": plots.COLOURS[number], "linestyle": "", "markersize": 8}
-        axis.plot(row["bytes"], row["last"], marker="s", label=f"{row['name']}, at the end", **style)
-        axis.plot(
-            row["bytes"], row["best"], marker="s", fillstyle="none", label=f"{row['name']}, best on test", **style
-        )
+        style = {"color": plots.COLOURS[number], "marker": "sD"[number], "linestyle": "", "markersize": 8}
+        axis.plot(row["bytes"], row["last"], label=f"{row['name']}, at the end", **style)
+        axis.plot(row["bytes"], row["best"], fillstyle="none", label=f"{row['name']}, best on test", **style)
     for number, goal in enumerate(results["files"]["limits"]):
         runs = [run[goal] for run in results["files"]["runs"]]
         axis.plot(
@@ -468,9 +466,9 @@ def files_figure(results: Results, unit_03: Mapping[str, Any]) -> None:
     plots.show(
         figure,
         "Test errors over bytes on a logarithmic axis. The paper's two networks lie to the right, at 16 and 32 "
-        "thousand "
-        "bytes, each with two errors; our files, three seeds of each, and unit 03's lie to the left, below 8,000 "
-        "bytes.",
+        "thousand bytes, each with two errors. Our files, three seeds of each, lie to the left, below 8,000 bytes: "
+        "those for RigL lowest of all, those for RigL+ smaller and further apart. Unit 03's files lie "
+        "above ours for RigL, at nearly as many bytes.",
     )
 
 
@@ -538,7 +536,8 @@ def race_figure(race: Results) -> None:
     plots.show(
         figure,
         "Milliseconds of a training step over sparsity, logarithmic, in two panels. PyTorch's lines, dense and masked, "
-        "are flat; ours and sparselab's fall to the right, ours below sparselab's.",
+        "are flat; ours and sparselab's fall to the right, ours below sparselab's. At 50% both begin above PyTorch's; "
+        "ours crosses them before 80%, sparselab's later.",
     )
 
 
@@ -605,7 +604,7 @@ def claims_table(results: Results, race: Results) -> plots.Table:
             rho = float(spearmanr([np.mean(r) for r, _, _ in own], [np.mean(t) for _, _, t in own]).statistic)
             claim = f"who explores more errs less, {who}{too}"
             said = ordered(rho <= -0.8, [t for _, _, t in own])
-            rows.append([claim, "Liu 2021", f"Spearman's ρ {rho:.2f} of {len(own)}", said])
+            rows.append([claim, "Liu 2021", f"Spearman's ρ {rho:.2f} of {len(own)}".replace("-", "−"), said])
         right, pairs = order_of_pairs(results, static=static)
         said = ordered(right >= 0.9 * pairs, [t for _, _, t in found.values()])
         rows.append([f"the same, pair by pair{too}", "Liu 2021", f"{right} of {pairs} pairs", said])
@@ -669,7 +668,9 @@ def masks_figure(masks: Mapping[str, Tensor]) -> None:
         axis.imshow(counts, cmap="viridis", vmin=0)
         blank(axis, f"{name}: {int((counts == 0).sum())} pixels unread")
     plots.show(
-        figure, "Images of 28 by 28 pixels, brighter where a pixel has more connections, one for each way to train."
+        figure,
+        f"Images of 28 by 28 pixels, brighter where a pixel has more connections: {', '.join(masks)}. Static is noise; "
+        "where connections move, the middle is brighter than the border.",
     )
 
 
@@ -680,4 +681,5 @@ def schedule_figure(curves: Mapping[str, Sequence[float]], label: str) -> None:
         axis.plot(values, label=name, marker="", linestyle=plots.LINES[number])
     axis.set(xlabel="step", ylabel=label)
     axis.legend(fontsize=8)
-    plots.show(figure, f"{label} over steps: {', '.join(curves)}.")
+    ends = "; ".join(f"{name} goes from {values[0]:.2g} to {values[-1]:.2g}" for name, values in curves.items())
+    plots.show(figure, f"The {label} over {len(next(iter(curves.values()))):,} steps: {ends}.")

@@ -1,6 +1,5 @@
 """One step of training, by several programs: forward, backward, momentum."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from course_utils.budget import latency_summary
 from course_utils.models import mlp
+from course_utils.regroup.packing import clock
 from course_utils.sparse_training.network import (
     Network,
     State,
@@ -68,12 +68,12 @@ def contestants(sizes: Sequence[int], sparsity: float, batch: int, seed: int = 0
 
 
 def race(steps: Mapping[str, Step], rounds: int, warmup: int = 3) -> dict[str, list[float]]:
-    """Milliseconds of each step, taken in turn: median, lower and upper quartile."""
+    """Milliseconds of each step, taken in turn, of this thread's processor time: median, lower and upper quartile."""
     samples: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(warmup + rounds):
         for name, step in steps.items():
-            start = time.perf_counter()
+            start = clock()
             step()
             if number >= warmup:
-                samples[name].append((time.perf_counter() - start) * 1000)
+                samples[name].append((clock() - start) * 1000)
     return {name: [round(value, 4) for value in latency_summary(taken)] for name, taken in samples.items()}

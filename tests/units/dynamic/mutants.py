@@ -930,6 +930,13 @@ def slim_columns(weight, bias, in_fraction, out_fraction, positions=1):
     return slimmed(weight, bias, in_fraction, out_fraction)
 
 
+@mutant("6.6", "columns counted, then cut down to whole channels")
+def slim_whole_channels(weight, bias, in_fraction, out_fraction, positions=1):
+    columns = max(positions, round(in_fraction * weight.shape[1]) // positions * positions)
+    small, bias = slimmed(weight, bias, 1, out_fraction, positions)
+    return small[:, :columns].clone(), bias
+
+
 @mutant("6.6", "positions cut, not channels")
 def slim_of_each(weight, bias, in_fraction, out_fraction, positions=1):
     if positions == 1:

@@ -1,7 +1,7 @@
 """Mutants and right variants of unit 08."""
 
 from collections import defaultdict
-from itertools import pairwise
+from itertools import count, pairwise
 
 import numpy as np
 import torch
@@ -594,6 +594,20 @@ def pass_early(mask, groups, b1, t2, b2):
     return one_pass(mask, groups[: [*found, False].index(False)], b1, t2, b2)
 
 
+@mutant("8.3", "ends with the first group of too few columns")
+def pass_early_columns(mask, groups, b1, t2, b2):
+    few = [len(group) >= b1 and not one_pass(mask, [group], b1, t2, b2)[0] for group in groups]
+    return one_pass(mask, groups[: [*few, True].index(True)], b1, t2, b2)
+
+
+@mutant("8.3", "a block that is hardly filled is none")
+def pass_filled(mask, groups, b1, t2, b2):
+    def enough(rows, columns, b1, b2):
+        return len(rows) >= b1 and len(columns) >= b2 and mask[rows][:, columns].float().mean() > 0.1
+
+    return one_pass(mask, groups, b1, t2, b2, enough)
+
+
 @mutant("8.3", "an empty group is an error")
 def pass_empty_group(mask, groups, b1, t2, b2):
     return one_pass(mask, sorted(groups, key=min) and groups, b1, t2, b2)
@@ -892,6 +906,16 @@ def product_ten_blocks(x, weight, blocks):
     return regroup.block_matmul(x, weight, blocks[:10])
 
 
+@mutant("8.4", "what counts no more is multiplied by 0")
+def product_times_zero(x, weight, blocks):
+    y, open_places = x.new_zeros(len(x), len(weight)), torch.ones_like(weight)
+    for rows, columns in blocks:
+        at = torch.tensor(rows)[:, None], torch.tensor(columns)
+        y = y.index_add(1, torch.tensor(rows), x[:, columns] @ (weight[at] * open_places[at]).T)
+        open_places[at] = 0
+    return y
+
+
 @right("8.4")
 def product_gathered(x, weight, blocks):
     covered = covered_by(blocks, weight)
@@ -1068,6 +1092,43 @@ def regroup_too_few(mask, partitions, b1, t2, b2):
         if not found or rest.sum() < b1 * b2:
             break
     return blocks, union(blocks, mask)
+
+
+def regroup_falling(error, thresholds):
+    @mutant("8.5", error)
+    def changed(mask, partitions, b1, t2, b2):
+        number = count()
+        return loop(mask, partitions, b1, t2, b2, lambda rest, groups, *now: (
+            regroup.regroup_pass(rest, groups, *thresholds(next(number), *now))
+        ))  # fmt: skip
+
+
+regroup_falling("b1 falls from pass to pass", lambda number, b1, t2, b2: (max(1, b1 - number), t2, b2))
+regroup_falling("b2 falls from pass to pass", lambda number, b1, t2, b2: (b1, t2, max(1, b2 - number)))
+
+
+@mutant("8.5", "rows that are all in blocks are not searched again")
+def regroup_used_rows(mask, partitions, b1, t2, b2):
+    def step(rest, groups, *thresholds):
+        used = (rest != mask).any(dim=1).tolist()
+        return regroup.regroup_pass(rest, [g for g in groups if not all(used[row] for row in g)], *thresholds)
+
+    return loop(mask, partitions, b1, t2, b2, step=step)
+
+
+@mutant("8.5", "a pass ends with the first group of too few columns")
+def regroup_early_columns(mask, partitions, b1, t2, b2):
+    return loop(mask, partitions, b1, t2, b2, step=pass_early_columns)
+
+
+@mutant("8.5", "a block that is hardly filled is none")
+def regroup_well_filled(mask, partitions, b1, t2, b2):
+    def step(rest, groups, b1, t2, b2):
+        return one_pass(rest, groups, b1, t2, b2, lambda r, c, b1, b2: (
+            len(r) >= b1 and len(c) >= b2 and rest[r][:, c].float().mean() > 0.3
+        ))  # fmt: skip
+
+    return loop(mask, partitions, b1, t2, b2, step=step)
 
 
 @right("8.5")

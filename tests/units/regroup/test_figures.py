@@ -19,6 +19,18 @@ def test_a_claim_holds_in_every_seed(truths, said):
     assert figures.in_seeds(truths) == said
 
 
+@pytest.mark.parametrize(
+    ("margins", "said"),
+    [
+        ([0.1, 0.2, 0.3], "0.20 (0.10–0.30) points fewer"),
+        ([-0.1, 0.2, 0.2], "0.10 (−0.10–0.20) points fewer"),
+        ([-0.1, -0.2, -0.3], "0.20 (0.10–0.30) points more"),
+    ],
+)
+def test_points_are_more_if_no_seed_has_fewer(margins, said):
+    assert figures.points_fewer(margins) == said
+
+
 def results(regrouped: dict[float, list[int]], ticket: int = 50, dense: int = 20) -> dict:
     """Results of seeds with so many errors of 1,000, by area; the ticket is round 1."""
     runs = []

@@ -191,6 +191,12 @@ mask_mutant("half rounds up", lambda s, d, seed: permuted_mask(s, d, seed, int(d
 mask_mutant(
     "rounded in float32", lambda s, d, seed: permuted_mask(s, d, seed, int(torch.tensor(d * math.prod(s)).round()))
 )
+mask_mutant("at least one", lambda s, d, seed: (
+    permuted_mask(s, d, seed, max(int(d > 0), round(d * math.prod(s))))
+))  # fmt: skip
+mask_mutant("all only at density 1", lambda s, d, seed: (
+    permuted_mask(s, d, seed, min(round(d * math.prod(s)), math.prod(s) - (d < 1)))
+))  # fmt: skip
 mask_mutant("True means pruned", lambda s, d, seed: ~permuted_mask(s, d, seed))
 mask_mutant("the seed is ignored", lambda s, d, seed: permuted_mask(s, d, torch.seed() % 2**31))
 mask_mutant("always the same seed", lambda s, d, seed: permuted_mask(s, d, 0))
@@ -386,6 +392,8 @@ both_updates("int() cuts off", count=lambda f, m: int(f * int(m.sum())))
 both_updates("rounded in float32", count=lambda f, m: int((f * m.sum()).round()))
 both_updates("at least one", count=lambda f, m: max(1, round(f * int(m.sum()))) if m.any() else 0)
 both_updates("never all", count=lambda f, m: min(round(f * int(m.sum())), max(0, int(m.sum()) - 1)))
+both_updates("at least one, but at 0", count=lambda f, m: max(int(f > 0 and m.any()), round(f * int(m.sum()))))
+both_updates("all only at 1", count=lambda f, m: min(round(f * int(m.sum())), int(m.sum()) - int(f < 1 and m.any())))
 both_updates("signed weights", lambda w, m, k: positions(w, m, k, w))
 both_updates("the largest go", lambda w, m, k: positions(w, m, k, -w.abs()))
 both_updates("of equals the first go", lambda w, m, k: positions(w, m, k, last=False))
@@ -1084,6 +1092,8 @@ train_mutant("never rewires", update=unwired)
 train_mutant("grows at random", update=by_set)
 train_mutant("grows by the masked gradient", gradient=lambda m, g: torch.where(m, g, 0))
 train_mutant("the first layer only", rewired=lambda masks: list(masks)[:1])
+train_mutant("a full tensor does not exchange", rewired=lambda masks: [n for n in masks if not masks[n].all()])
+train_mutant("a tensor of one axis does not exchange", rewired=lambda masks: [n for n in masks if masks[n].dim() > 1])
 train_mutant("weights leak out of the mask", hold=lambda m, v: v)
 train_mutant("new connections keep an old velocity", update=keeps_velocity)
 train_mutant("no momentum", descend=lambda v, m, g: g)
