@@ -775,7 +775,7 @@ def claims_table(robust: Results, backdoors: Results, certified: Results, few: R
         ]
     )
     steps = [at(r, "MLP, corner", 1.0)["step"] - at(r, "MLP, clean", 1.0)["step"] for r in runs]
-    claim("they stand out more than the heaviest five of a clean network", "control", steps, unit="")
+    claim("the fifth outweighs the sixth by a larger factor than in a clean network", "control", steps, unit="")
 
     # Certified
     epsilon = certified["settings"]["compared"]
@@ -830,7 +830,8 @@ def claims_table(robust: Results, backdoors: Results, certified: Results, few: R
     # Few shots
     for task in few["runs"][0]["dense"]["tasks"]:
         margins = [100 * (r["largest"]["tasks"][task]["5"] - r["dense"]["tasks"][task]["5"]) for r in few["runs"]]
-        claim(f"five examples of each class, {task}: sparse does better than dense", "deck", margins)
+        tuned = f"five examples of each class, {few['settings']['steps']} steps, {task}"
+        claim(f"{tuned}: sparse does better than dense", "deck", margins)
 
     def spoiled(way: str, against: str) -> list[float]:
         return [100 * (r["largest"]["spoiled"][way] - r[against]["spoiled"][way]) for r in few["runs"]]
