@@ -780,18 +780,18 @@ def clusters(draw: Draw, count: int) -> tuple[Tensor, Tensor, Tensor]:
 def adapt_turned(function, draw):
     seen, labels, turn = clusters(draw, 60)
     unseen, truth, _ = clusters(draw, 200)
-    first = torch.cat([torch.eye(10)[:2], -torch.eye(10)[:2], 0.2 * draw.normal(28, 10)]) + 0.1 * draw.normal(32, 10)
+    first = torch.cat([torch.eye(10)[:2], -torch.eye(10)[:2], 0.2 * draw.normal(44, 10)]) + 0.1 * draw.normal(48, 10)
     state = {
         "0.weight": first,
-        "0.bias": torch.full((32,), 0.1),
-        "1.weight": torch.zeros(3, 32),
+        "0.bias": torch.full((48,), 0.1),
+        "1.weight": torch.zeros(3, 48),
         "1.bias": torch.zeros(3),
     }
     for _ in range(60):  # the network before: its last layer learns the three classes
         leaf = state["1.weight"].requires_grad_()
         loss = F.cross_entropy(mlp_forward(state, seen), labels)
         state["1.weight"] = (leaf - 0.5 * torch.autograd.grad(loss, leaf)[0]).detach()
-    starts = {"0.weight": 0.3 * draw.normal(2, 10)}
+    starts = {"0.weight": 0.5 * torch.eye(10)[:2] + 0.1 * draw.normal(2, 10)}  # it reads the plane
     turned = seen @ turn.T
     got = expect_state(function(state, starts, turned, labels, 8, 0.5, 1.0, 0.5, 60), state, starts)
     before = float((mlp_forward(state, unseen @ turn.T).argmax(1) == truth).float().mean())

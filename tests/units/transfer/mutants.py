@@ -13,7 +13,6 @@ EQUIVALENT = {
     "truncated_svd: False -> True": "more vectors, which are cut off again",
     "truncated_svd: torch.linalg.svd(matrix, full_matrices=False) -> torch.linalg.svd(matrix)": "as above",
     "truncated_svd: list(matrix.shape) -> matrix.shape": "the message says torch.Size([3, 5])",
-    "truncated_svd: min(matrix.shape) -> matrix.shape": "in the message only",
     "rank_for_energy: 0 -> -1": "the only axis is the last one",
     "dsee_adapt: True -> False": "strict=False, with as many gradients as weights",
     "dsee_adapt: zip(starts, torch.autograd.grad(loss, leaves), strict=True) -> "
