@@ -201,7 +201,8 @@ def attack_success_rate(predictions: Tensor, labels: Tensor, target: int) -> flo
 
     predictions, labels: [n], int64; at least one label is not the target. Labels are the
     true ones, predictions those for images with the trigger (or, for the rate by mistake,
-    without). Images of the target class do not count: they need no trigger.
+    without). Images of the target class do not count: they need no trigger. Returns a
+    Python float, exact to 9 digits.
     """
     others = labels != target
     return float((predictions[others] == target).double().mean())
@@ -264,7 +265,7 @@ def few_shot(labels: Tensor, shots: int, seed: int) -> Tensor:
         of_class = (labels == label).nonzero().flatten()
         if len(of_class) < shots:
             found = f"Class {label} has {len(of_class)} examples"
-            raise ValueError(f"{found}: ask for fewer than {shots} shots.")
+            raise ValueError(f"{found}: ask for no more shots than that.")
         drawn.append(of_class[torch.randperm(len(of_class), generator=generator)[:shots]])
     return torch.cat(drawn).sort().values
 

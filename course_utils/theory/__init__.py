@@ -37,9 +37,9 @@ from course_utils.models import mlp_forward
 def subset_sum(values: Tensor, target: float) -> Tensor:
     """The subset of some numbers whose sum is nearest to a target.
 
-    values: [n], n ≤ 16, of any float dtype; all is computed in float64. Returns a bool mask
-    [n], True for what is in the subset. The empty subset, with the sum 0, is one too; of
-    equally near ones any will do (Pensia 2020).
+    values: [n], n from 0 to 16, of any float dtype; all is computed in float64. Returns a
+    bool mask [n], True for what is in the subset. The empty subset, with the sum 0, is one
+    too; of equally near ones any will do (Pensia 2020).
     """
     sums = torch.zeros(1, dtype=torch.float64)
     for value in values:

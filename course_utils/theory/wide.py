@@ -46,6 +46,34 @@ def rescaling(density: float, first: bool = False) -> float:
     return density ** (-(3 if first else 2) / 2)
 
 
+def relu_step(sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """2 E[relu(z) relu(z′)] and 2 P(z > 0, z′ > 0) of normal z with this covariance, as in `relu_ntk`."""
+    norms = sigma.diagonal().sqrt()
+    product = norms[:, None] * norms
+    cosine = torch.where(product > 0, sigma / product, 0).clamp(-1, 1)
+    angle = cosine.acos()
+    return product * (angle.sin() + (math.pi - angle) * cosine) / math.pi, (math.pi - angle) / math.pi
+
+
+def first_layer_limit(images: Tensor, density: float, masks: int, seed: int) -> Tensor:
+    """The kernel of infinitely wide networks whose first layer, too, is pruned at random, and rescaled.
+
+    Two hidden layers, as in `pruned_network`. Each unit of the first sees pixels of its own; the second sums over all
+    of them, so that the mean over masks, here over so many, takes the place of the first layer's kernel.
+    """
+    flat = images.flatten(1).double()
+    generator = Generator().manual_seed(seed)
+    sigma = kernel = 0
+    for _ in range(masks):
+        seen = flat * (torch.rand(flat.shape[1], generator=generator) < density)
+        inputs = seen @ seen.T / (density * flat.shape[1])
+        after, switched = relu_step(inputs)
+        sigma = sigma + after / masks
+        kernel = kernel + (after + inputs * switched) / masks
+    after, switched = relu_step(sigma)
+    return after + kernel * switched
+
+
 def kernel_error(images: Tensor, width: int, density: float, seed: int, first: bool = False) -> dict[str, float]:
     """How far a pruned network's kernel is from the limit, relative in Frobenius norm, and the ratio of their traces.
 

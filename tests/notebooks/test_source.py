@@ -55,5 +55,5 @@ def test_no_docstring_is_refused():
 
 def test_files_of_a_module_and_of_a_room():
     assert [path.name for path in module_files("checks.draw")] == ["draw.py"]
-    assert [path.name for path in module_files("moe")][:2] == ["__init__.py", "expert_parallel.py"]
+    assert {"__init__.py", "expert_parallel.py"} < {path.name for path in module_files("moe")}
     assert module_files("nothing") == []

@@ -135,6 +135,16 @@ def step_default(perturbed, clean, gradient, step_size, epsilon):
     return robustness.project_linf(perturbed + (step_size or epsilon) * gradient.sign(), clean, epsilon)
 
 
+@mutant("12.2", "projected before the step, too")
+def step_projected_twice(perturbed, clean, gradient, step_size, epsilon):
+    return robustness.pgd_step(robustness.project_linf(perturbed, clean, epsilon), clean, gradient, step_size, epsilon)
+
+
+@mutant("12.2", "a step of at most ε")
+def step_at_most_epsilon(perturbed, clean, gradient, step_size, epsilon):
+    return robustness.pgd_step(perturbed, clean, gradient, min(step_size, epsilon), epsilon)
+
+
 @mutant("12.2", "projected before the step")
 def step_after(perturbed, clean, gradient, step_size, epsilon):
     return robustness.project_linf(perturbed, clean, epsilon) + step_size * gradient.sign()
@@ -875,6 +885,10 @@ flip(
         for s in (np.random.default_rng(0).choice([-1, 1], (1000, len(d))) @ np.array(d))
     ),
 )
+flip(
+    "sums to 12 decimals",
+    lambda d: share(round(abs(s), 12) >= round(abs(sum(d)), 12) for s in all_sums(d)),
+)
 flip("1 − p", lambda d: 1 - robustness.sign_flip_test(d))
 flip("slack of the observed sum", lambda d: share(abs(s) >= abs(sum(d)) * (1 - 1e-9) for s in all_sums(d)))
 flip("", lambda d: share(abs(s) >= abs(sum(d)) - near(d) for s in all_sums(d)))
@@ -917,10 +931,12 @@ drawn(
 drawn("the last never", lambda places, k, g: shuffled(places[:-1], g)[:k] if k < len(places) else places)
 drawn("positions within the class", lambda places, k, g: torch.randperm(len(places), generator=g)[:k])
 drawn(
-    "neighbours",
-    lambda places, k, g: (
-        torch.roll(places, int(torch.randint(len(places), (), generator=g)))[:k] if k > 1 else places[:k]
-    ),
+    "neighbours, in a ring",
+    lambda places, k, g: torch.roll(places, int(torch.randint(max(1, len(places)), (), generator=g)))[:k],
+)
+drawn(
+    "neighbours, in a row",
+    lambda places, k, g: places[int(torch.randint(len(places) - k + 1, (), generator=g)) :][:k],
 )
 drawn("the global generator", lambda places, k, g: (torch.manual_seed(g.initial_seed()), shuffled(places, None))[1][:k])
 drawn("", lambda places, k, g: shuffled(places, g)[:k])

@@ -22,6 +22,31 @@ def test_a_verdict_can_say_no(margins, said):
 
 
 @pytest.mark.parametrize(
+    ("accuracies", "said"),
+    [
+        ([(92.4, 93.4), (92.0, 92.0), (93.0, 92.0)], "yes, in all 3 (p = 0.50)"),  # 92.4 - 93.4 is below -1
+        ([(92.3, 93.4), (92.0, 92.0), (93.0, 92.0)], "not decided (2 of 3)"),
+    ],
+)
+def test_a_limit_is_reached_at_the_limit(accuracies, said):
+    assert figures.verdict(figures.beyond([a - b for a, b in accuracies], -1)) == said
+
+
+@pytest.mark.parametrize(
+    ("poisoned", "clean", "said"),
+    [
+        ([0.1, 0.5, 0.2], [0.1, 0.2, 0.3], "yes, in all 3 (p = 0.25)"),
+        ([0.1, 0.2, 0.1], [0.1, 0.5, 0.3], "no, in none of 3 (p = 0.25)"),
+        ([0.1, 0.2, 0.3], [0.1, 0.5, 0.3], "not testable: highest in the last round in 3 of 3"),
+    ],
+)
+def test_a_score_that_still_climbs_has_no_peak(poisoned, clean, said):
+    rounds = {"MLP, corner": poisoned, "MLP, clean": clean}
+    run = {"rounds": {name: [{"score": score} for score in scores] for name, scores in rounds.items()}}
+    assert figures.peaks([run] * 3)[1] == said
+
+
+@pytest.mark.parametrize(
     ("row", "found"),
     [
         ({"asr": 1.0, "clean": 0.2, "mistaken": 0.02}, True),

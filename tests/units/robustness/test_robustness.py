@@ -216,7 +216,7 @@ def test_few_shots_are_so_many_of_each(classes, shots, seed):
     chosen = robustness.few_shot(labels, shots, seed)
     assert labels[chosen].bincount(minlength=classes).tolist() == [shots] * classes
     assert chosen.tolist() == sorted(set(chosen.tolist()))
-    with pytest.raises(ValueError, match="ask for fewer than"):
+    with pytest.raises(ValueError, match="ask for no more shots"):
         robustness.few_shot(labels, shots + 2, seed)
 
 

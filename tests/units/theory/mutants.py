@@ -137,7 +137,12 @@ def sum_itertools(values, target):
     best = min(
         range(2 ** len(numbers)), key=lambda s: abs(sum(v for i, v in enumerate(numbers) if s >> i & 1) - target)
     )
-    return torch.tensor([bool(best >> i & 1) for i in range(len(numbers))])
+    return torch.tensor([bool(best >> i & 1) for i in range(len(numbers))], dtype=torch.bool)
+
+
+@mutant("13.1", "no numbers, a mask of floats")
+def sum_of_nothing(values, target):
+    return theory.subset_sum(values, target) if len(values) else torch.tensor([])
 
 
 @right("13.1")
@@ -1085,11 +1090,6 @@ def report_int8(predictions, labels, noisy):
     return fit, part(predictions == noisy, changed), part(predictions == labels, changed)
 
 
-@mutant("13.8b", "float32 means")
-def report_float32(predictions, labels, noisy):
-    return tuple(float(torch.tensor(part)) for part in theory.noise_report(predictions, labels, noisy))
-
-
 @right("13.8b")
 def report_variant(predictions, labels, noisy):
     return report(predictions, labels, noisy)
@@ -1100,7 +1100,7 @@ def report_means(predictions, labels, noisy):
     changed = noisy.ne(labels)
     rows = (predictions[~changed] == labels[~changed], predictions[changed] == noisy[changed])
     rows = (*rows, predictions[changed] == labels[changed])
-    return [row.double().mean().item() if row.numel() else 0.0 for row in rows]
+    return [row.float().mean().item() if row.numel() else 0.0 for row in rows]
 
 
 @right("13.8b")

@@ -3,7 +3,7 @@
 import pytest
 
 from course_utils import plots
-from course_utils.theory import figures, widgets
+from course_utils.theory import figures, published, widgets
 from course_utils.theory.noise import initial_network as network
 from course_utils.theory.noise import random_masks
 from course_utils.theory.ranking import FAMILIES, first_state, make_masks, skipped_mean, weights_of
@@ -23,7 +23,7 @@ def test_a_claim_holds_in_every_seed_or_on_average_or_not(values, said):
 
 
 def row(value: float, accuracy: float, **numbers: float) -> dict:
-    return {"numbers": {"paths": value, "IMDB": -value} | numbers, "accuracy": accuracy}
+    return {"numbers": {"paths": value, "IMDB": -value} | numbers, "accuracy": accuracy, "layers": [0.5, 0.5]}
 
 
 def test_ranks_decide_and_a_number_that_is_the_same_for_all_tells_nothing():
@@ -52,8 +52,13 @@ def noise_results(ticket: list[int], dense: list[int]) -> dict:
     return {"generalization": runs, "data": {"test": 1000}}
 
 
-def test_the_worst_mild_ticket_is_compared_with_the_dense_network():
-    assert figures.double_descent(noise_results([300, 310, 320], [300, 313, 330])) == pytest.approx([0.2, -0.1, -0.8])
+def test_the_worst_mild_ticket_is_chosen_by_validation_and_compared_with_the_dense_network():
+    found = noise_results([300, 310, 320], [300, 313, 330])
+    assert figures.worst_mild_ticket(found) == "0.125"
+    assert figures.above(found, "0.125", "1") == pytest.approx([0.2, -0.1, -0.8])
+    for run in found["generalization"]:
+        run["tickets"]["0.5"]["validation_errors"] = [999]
+    assert figures.worst_mild_ticket(found) == "0.5"
 
 
 def test_the_ticket_is_chosen_by_noisy_validation_labels_and_is_never_the_dense_network():
@@ -61,16 +66,46 @@ def test_the_ticket_is_chosen_by_noisy_validation_labels_and_is_never_the_dense_
 
 
 def test_the_error_by_one_unit_more_is_a_factor():
-    sums = {str(n): {"subset": [0, 0.4 / 2**n, 0]} for n in (2, 4, 6, 8)}
-    assert figures.halving({"approximation": [{"sums": sums}]}) == pytest.approx([2.0])
+    sums = {str(n): {"subset": [0, 0.4 / 2**n, 0], "single": [0, n**-6, 0]} for n in (2, 4, 10, 16)}
+    found = {"approximation": [{"sums": sums}]}
+    assert figures.halving(found) == figures.halving(found, "single") == pytest.approx([2.0])
+    assert figures.straightness(found) == pytest.approx([1.0])
+    assert figures.straightness(found, "single") == pytest.approx([25 / 16])  # a power is not a straight line
 
 
-def test_the_exponent_is_that_of_density_times_width():
+def test_the_exponents_of_width_and_density_are_told_apart():
     def of(width: int, density: float) -> dict:
-        return {"kernel": [{"rescaled": (density * width) ** -0.5, "factor": density**2}]}
+        return {"kernel": [{"rescaled": width**-0.5 * density**-0.2, "factor": density**2}]}
 
     kernels = {str(w): {str(p): of(w, p) for p in (1.0, 0.25)} for w in (16, 64)}
-    assert figures.kernel_exponents({"optimization": [{"kernels": kernels}]}) == pytest.approx([-0.5])
+    assert figures.kernel_exponents({"optimization": [{"kernels": kernels}]}) == [pytest.approx((-0.5, -0.2))]
+
+
+def test_a_number_beats_its_rivals_only_if_it_tells_something():
+    numbers = {"IMDB, layers without left out": 0.0, "layer density": 0.0}
+    rows = [row(i, i, **numbers) for i in range(4)]
+    falling = [row(i, -i, **numbers) for i in range(4)]
+    assert figures.rivals_beaten({"0.05": rows, "0.01": falling}, "paths") == 1
+    for i, one in enumerate(rows):
+        one["layers"] = [0.1, 0.1 * (i + 1)]
+    assert figures.rivals_beaten({"0.05": rows}, "paths") == 0  # layer densities rank as well
+
+
+def test_what_shuffling_costs_counts_masks_that_it_cuts_and_none_that_were_cut_before():
+    def of(family: str, shuffled: bool, paths: float, accuracy: float) -> dict:
+        return row(0, accuracy, **{"log paths": paths}) | {"seed": 0, "family": family, "shuffled": shuffled}
+
+    rows = [of("SNIP", False, 3, 90), of("SNIP", True, -1, 10), of("magnitude", False, -1, 10),
+            of("magnitude", True, -1, 10), of("ERK", False, 2, 80)]  # fmt: skip
+    assert figures.shuffle_losses({"topology": {"confirmed": {"0.01": rows}}}) == {"0.01": [80]}
+
+
+def test_the_published_table_is_whole():
+    groups = published.groups()
+    assert [len(rows) for rows in groups.values()] == [6] * 10
+    rhos = [[published.rho(rows, place) for rows in groups.values()] for place in range(3)]
+    assert [sum(rho >= 0.9 for rho in each) for each in rhos] == [8, 0, 5]
+    assert published.rho([(1.0, 2.0), (float("nan"), 0.0), (2.0, 3.0)], 0) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -109,6 +109,22 @@ def test_wide_networks_have_the_limits_kernel_and_pruned_ones_after_rescaling():
         assert (kernels[0] - limit).norm() / limit.norm() < 0.6
 
 
+def test_a_pruned_first_layer_keeps_a_distance_from_the_limit_and_a_whole_one_none():
+    images, kernels = torch.eye(2), []
+    limit = theory.relu_ntk(images.double(), 2)
+    assert torch.allclose(wide.first_layer_limit(images, 1.0, 2, 0), limit)
+    for seed in range(8):
+        state, masks, scale = wide.pruned_network(2, 400, 0.25, seed, first=True)
+        masks |= {name: torch.ones_like(masks[name]) for name in ("1.weight", "2.weight")}
+        kernels.append(theory.empirical_ntk(state, masks, scale / math.sqrt(0.25) * images).double())
+    # How alike the two images are: of their units only a quarter sees both
+    mean, pruned, whole = (
+        float(k[0, 1] / (k[0, 0] * k[1, 1]).sqrt())
+        for k in (torch.stack(kernels).mean(0), wide.first_layer_limit(images, 0.25, 3000, 0), limit)
+    )
+    assert abs(mean - pruned) < 0.2 * abs(whole - pruned)
+
+
 def test_the_limit_of_one_hidden_layer_is_a_mean_over_units():
     """Monte Carlo: the mean over random units of what one adds to the kernel."""
     x = normal(4, 3)
