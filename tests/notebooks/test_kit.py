@@ -19,15 +19,20 @@ from course_utils.units import ROOT, available, load_unit, unit_number
 from tests.checks.catalogue import exercises
 
 
+def lines_of(node):
+    """Its lines without layout, nor the empty ones that stand around an inner function."""
+    return [line for line in ast.unparse(node).splitlines() if line.strip()]
+
+
 @functools.cache  # most files are the same in every package
 def without_layout(source):
-    return ast.unparse(ast.parse(source))
+    return "\n".join(lines_of(ast.parse(source)))
 
 
 def body_of(topic, name):
     """A function's statements after the docstring, as they stand in a module's text without layout."""
     node = ast.parse(function_source(topic, name)).body[0]
-    lines = [line for statement in node.body[1:] for line in ast.unparse(statement).splitlines()]
+    lines = [line for statement in node.body[1:] for line in lines_of(statement)]
     return "\n".join("    " + line for line in lines)
 
 
