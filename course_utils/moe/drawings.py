@@ -111,23 +111,22 @@ def dispatch_drawing(experts: Sequence[int], slots: int) -> None:
     )
 
 
-def exchange_drawing(processes: int = 2, experts: int = 4) -> None:
-    """Draw the two all-to-alls: rows on the processes of their tokens, and on those of their experts."""
+def exchange_drawing() -> None:
+    """Draw the two all-to-alls of two processes: rows where their tokens are, and where their experts are."""
     figure, axes = plots.new_figure(1, 3, width=10, height=3.0)
     owners = [[0, 2, 1, 3, 0, 2], [3, 1, 1, 2, 0, 3]]  # the expert of each token, by process
     start = [[(place, number, expert) for number, expert in enumerate(row)] for place, row in enumerate(owners)]
     rows = [row for part in start for row in part]
-    held = experts // processes
-    by_expert = [sorted((row for row in rows if row[2] // held == place), key=lambda row: row[2]) for place in (0, 1)]
+    by_expert = [sorted((row for row in rows if row[2] // 2 == place), key=lambda row: row[2]) for place in (0, 1)]
     titles = ("tokens where they came in", "after the first all-to-all", "after the second")
     for axis, title, parts in zip(axes, titles, (start, by_expert, start), strict=True):
         for place, part in enumerate(parts):
-            y = 1.8 * (processes - 1 - place)
+            y = 1.8 * (1 - place)
             for x, (origin, number, expert) in enumerate(part):
                 _square(axis, x, y, f"{'ab'[origin]}{number}", SHADES[expert])
             name = f"process {place}"
             if parts is by_expert:
-                name += f", experts {place * held} and {place * held + 1}"
+                name += f", experts {2 * place} and {2 * place + 1}"
             axis.text(0, y + 1.0, name, fontsize=8)
         axis.set(xlim=(-0.2, 7.2), ylim=(-0.2, 3.4))
         axis.set_title(title, fontsize=10)

@@ -29,7 +29,7 @@ from course_utils.moe.model import (
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.training import set_seed
 
-# By how much a switch layer's perplexity is to be below the dense layer's of equal work, in every seed
+# What part of the dense network's perplexity, at equal work, the switch network's is to be at most, in every seed
 GOAL = 0.93
 NETWORKS = ("dense", "dense, wide", "switch", "noisy top-2: importance and load", "hash", "expert choice")
 
