@@ -177,14 +177,14 @@ def shows(text: str, expected: list[str]) -> bool:
 
 
 def verdict(result: ExerciseResult) -> str:
-    """How an exercise went, in a line that begins with ✓, ◐ or ✗."""
+    """How an exercise went, in a line that begins with ✓, ◐, ✗, or ○ if it could not be tried."""
     failed = next((law for law in result.laws if not law["passed"]), None)
     if result.points == result.max_points:
         return "✓ holds"
     if result.outcome not in JUDGED:
         return f"✗ {result.outcome}: {result.note}"
     if failed is None:
-        return f"✗ {result.note}"
+        return f"○ {result.note}"
     mark = f"◐ {result.points:g} of {result.max_points:g} points: " if result.points else "✗ "
     return f"{mark}{failed['name']}" + (f": {failed['message']}" if failed["message"] else "")
 

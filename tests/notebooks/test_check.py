@@ -54,7 +54,7 @@ def test_untouched_lab_is_red(topic, course_check, monkeypatch):
     monkeypatch.chdir(builder.ROOT)
     status, out = course_check(unit_name(topic))
     exercises = load_unit(topic).exercises
-    assert status == 1 and out.count("not implemented yet") == len(exercises), out
+    assert status == 1 and out.count("○ not implemented yet") == len(exercises), out
     assert f"0 of {len(exercises)} exercises hold" in out
     assert re.search(r"\.ipynb, saved (just now|\d+ (minutes|hours) ago)", " ".join(out.split()))
     assert "another result" not in out, out
