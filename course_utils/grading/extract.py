@@ -20,6 +20,7 @@ PYTHON_MAGICS = frozenset({"time", "capture", "prun", "needs"})
 MOST_STEPS = 50_000  # from function to caller, in looking for what calls change
 MOST_GLOBALS = 100  # that one call is seen to change
 MOST_MAGICS = 20  # that are looked at in a cell
+WRITES_MODULE = re.compile(r"""open\(["'](\w+)\.py["'], ["']([wa])["']\)\.write\(""")  # %%writefile, as Python
 OF_IPYTHON = frozenset({"__name__", "__file__", "__doc__", "get_ipython", "display"})
 
 
@@ -132,6 +133,10 @@ class _Notebook:
         alias = re.fullmatch(r"(\w+)\s*=\s*(\w+)", statement.source)
         if alias and any(alias[2] in self.statements[i].firmly for i in self.binders.get(alias[2], ())):
             statement = replace(statement, firmly=statement.binds)  # another name for a function
+        if written := WRITES_MODULE.match(statement.source):  # what an import of the module needs
+            module = f"%{written[1]}"
+            key = "changes" if written[2] == "a" and module in self.binders else "binds"
+            statement = replace(statement, **{key: getattr(statement, key) | {module}})
         self.statements.append(statement)
         for table, names in (
             (self.binders, statement.binds),
@@ -146,14 +151,12 @@ class _Notebook:
             self.futures.append(number)
 
     def write_file(self, index: int, head: str, text: str) -> None:
-        """A cell that writes a module: a statement that an import of the module needs."""
+        """A cell that writes a module, as the statement that does the same."""
         *options, name = head.split()
         module = name.removesuffix(".py")
         if module != name and module.isidentifier():
-            more = "-a" in options or "--append" in options
-            source = f"open({name!r}, {'a' if more else 'w'!r}).write({text.rstrip() + chr(10)!r})"
-            writes = frozenset({f"%{module}"})
-            self.add(Statement(index, 1, source, **{"changes" if more else "binds": writes}))
+            mode = "a" if {"-a", "--append"} & set(options) else "w"
+            self.add(Statement(index, 1, f"open({name!r}, {mode!r}).write({text.rstrip() + chr(10)!r})"))
 
     def follow_calls(self) -> None:
         """Whoever calls a function that sets a global, or changes one in place, does that himself."""

@@ -199,6 +199,14 @@ def test_a_module_that_a_cell_writes_comes_along(tmp_path, monkeypatch):
         "def f(): return K",
     ]
     assert run(cells, "f") == 2 and len(sources(cells, "f")) == 4
+    # What was extracted may be extracted again, as `course check` does for the lab's experiments
+    once = sources(cells, "f")
+    assert sources(["\n\n".join(once)], "f") == once
+    # The first cell that appends makes the module
+    assert (
+        len(sources(["%%writefile -a helpers_of_a_test.py\nK = 1", "import helpers_of_a_test as h", "def f(): h"], "f"))
+        == 3
+    )
 
 
 # --- Which binding counts ---------------------------------------------------------------------------------------------

@@ -90,6 +90,16 @@ def test_one_wrong_exercise_is_named(topic, tmp_path):
     assert f"{len(load_unit(topic).exercises) - 1} of {len(load_unit(topic).exercises)} exercises hold" in result.stdout
 
 
+def test_a_module_that_a_cell_writes_is_there_for_the_experiments(course_check, tmp_path):
+    lab = solved("distillation")
+    number, cell = next((i, c) for i, c in enumerate(lab.cells) if c.id == "virtual_teacher")
+    cell.source = "from of_a_test import ONE\n\n\n" + cell.source.replace("### BEGIN SOLUTION", "assert ONE == 1")
+    lab.cells.insert(number, nbformat.v4.new_code_cell("%%writefile of_a_test.py\nONE = 1"))
+    nbformat.write(lab, tmp_path / "01_distillation.ipynb")
+    status, out = course_check(tmp_path / "01_distillation.ipynb")
+    assert status == 0 and "another result" not in out, out
+
+
 def test_endless_loop_and_crash_cost_only_their_own_exercise(course_check, tmp_path, monkeypatch, depth):
     monkeypatch.setattr(local, "Limits", partial(Limits, call=depth(1, Limits.call)))
     lab = solved("budget")
