@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import matplotlib
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-HEIGHT, WIDTH = 192, 320  # of a frame, in pixels
+SIZE = (192, 320)  # height and width of a frame, in pixels
 RATE = 15  # frames a second
 EXPOSURE = 0.5  # part of a frame's time that the shutter is open
 SUBSTEPS = 8  # poses a frame
@@ -29,21 +30,164 @@ DEJAVU = (
 )  # fmt: skip
 OTHER_FONTS = ("STIXGeneral", "STIXGeneralBol", "cmr10", "cmss10", "cmtt10", "cmb10")  # never seen in training
 WORDS = tuple(
-    "AIRPORT ALLEY ANCHOR APPLE ARCADE ARENA AUTUMN AVENUE BAKERY BANK BARN BASIN BAY BEACH BELL BIKE BOAT BOOKS BRIDGE "
-    "BROOK BUS CABIN CAFE CAMP CANAL CASTLE CHAPEL CHURCH CINEMA CIRCUS CITY CLINIC COAST COFFEE CORNER COURT CREEK "
-    "DANGER DEPOT DOCK DOG DRIVE EAST ELM EXIT FACTORY FARM FERRY FIELD FIRE FISH FLOWER FOREST FORT FOUNTAIN GALLERY "
-    "GARAGE GARDEN GATE GLASS GREEN GROVE HALL HARBOUR HEIGHTS HILL HOME HORSE HOSPITAL HOTEL ISLAND JETTY JUNCTION "
-    "KENNEL KEY KIOSK LAKE LANE LIBRARY LIFT LODGE LOUNGE MARKET MEADOW METRO MILL MINE MOTEL MUSEUM NORTH OAK OFFICE "
-    "OPERA ORCHARD PALACE PARK PARKING PATH PHARMACY PIER PLAZA POLICE POND POOL PORT POST PRISON PUB QUAY QUIET RAILWAY "
-    "RANCH RIVER ROAD ROCK SALT SAWMILL SCHOOL SHOP SLOW SOUTH SPRING SQUARE STADIUM STATION STOP STREET SUMMIT TAXI "
-    "TEMPLE TENNIS THEATRE TICKETS TOWER TOWN TRAIN TUNNEL VALLEY VILLAGE VINEYARD WATER WELL WEST WHARF WINDMILL "
-    "WINTER WOOD WORKSHOP YARD ZOO".split()
+    [
+        "AIRPORT",
+        "ALLEY",
+        "ANCHOR",
+        "APPLE",
+        "ARCADE",
+        "ARENA",
+        "AUTUMN",
+        "AVENUE",
+        "BAKERY",
+        "BANK",
+        "BARN",
+        "BASIN",
+        "BAY",
+        "BEACH",
+        "BELL",
+        "BIKE",
+        "BOAT",
+        "BOOKS",
+        "BRIDGE",
+        "BROOK",
+        "BUS",
+        "CABIN",
+        "CAFE",
+        "CAMP",
+        "CANAL",
+        "CASTLE",
+        "CHAPEL",
+        "CHURCH",
+        "CINEMA",
+        "CIRCUS",
+        "CITY",
+        "CLINIC",
+        "COAST",
+        "COFFEE",
+        "CORNER",
+        "COURT",
+        "CREEK",
+        "DANGER",
+        "DEPOT",
+        "DOCK",
+        "DOG",
+        "DRIVE",
+        "EAST",
+        "ELM",
+        "EXIT",
+        "FACTORY",
+        "FARM",
+        "FERRY",
+        "FIELD",
+        "FIRE",
+        "FISH",
+        "FLOWER",
+        "FOREST",
+        "FORT",
+        "FOUNTAIN",
+        "GALLERY",
+        "GARAGE",
+        "GARDEN",
+        "GATE",
+        "GLASS",
+        "GREEN",
+        "GROVE",
+        "HALL",
+        "HARBOUR",
+        "HEIGHTS",
+        "HILL",
+        "HOME",
+        "HORSE",
+        "HOSPITAL",
+        "HOTEL",
+        "ISLAND",
+        "JETTY",
+        "JUNCTION",
+        "KENNEL",
+        "KEY",
+        "KIOSK",
+        "LAKE",
+        "LANE",
+        "LIBRARY",
+        "LIFT",
+        "LODGE",
+        "LOUNGE",
+        "MARKET",
+        "MEADOW",
+        "METRO",
+        "MILL",
+        "MINE",
+        "MOTEL",
+        "MUSEUM",
+        "NORTH",
+        "OAK",
+        "OFFICE",
+        "OPERA",
+        "ORCHARD",
+        "PALACE",
+        "PARK",
+        "PARKING",
+        "PATH",
+        "PHARMACY",
+        "PIER",
+        "PLAZA",
+        "POLICE",
+        "POND",
+        "POOL",
+        "PORT",
+        "POST",
+        "PRISON",
+        "PUB",
+        "QUAY",
+        "QUIET",
+        "RAILWAY",
+        "RANCH",
+        "RIVER",
+        "ROAD",
+        "ROCK",
+        "SALT",
+        "SAWMILL",
+        "SCHOOL",
+        "SHOP",
+        "SLOW",
+        "SOUTH",
+        "SPRING",
+        "SQUARE",
+        "STADIUM",
+        "STATION",
+        "STOP",
+        "STREET",
+        "SUMMIT",
+        "TAXI",
+        "TEMPLE",
+        "TENNIS",
+        "THEATRE",
+        "TICKETS",
+        "TOWER",
+        "TOWN",
+        "TRAIN",
+        "TUNNEL",
+        "VALLEY",
+        "VILLAGE",
+        "VINEYARD",
+        "WATER",
+        "WELL",
+        "WEST",
+        "WHARF",
+        "WINDMILL",
+        "WINTER",
+        "WOOD",
+        "WORKSHOP",
+        "YARD",
+        "ZOO",
+    ]
 )
 
 
 @dataclass(frozen=True)
 class Film:
-    """frames: [T, 192, 320], float32 from 0 to 1. Of each frame the boxes of all signs' texts that are wholly in it,
+    """frames: [T, height, width], float32 from 0 to 1. Of each frame the boxes of all signs' texts that are wholly in it,
     [n, 4] pixels (x0, y0, x1, y1), and their words, as many. truth: the words of the film, each once, sorted."""
 
     frames: Tensor
@@ -53,15 +197,23 @@ class Film:
 
 
 def film(
-    seed: int, frames: int = 150, fonts: Sequence[str] = DEJAVU, words: Sequence[str] = WORDS, stations: int = 8
+    seed: int,
+    frames: int = 150,
+    fonts: Sequence[str] = DEJAVU,
+    stations: int = 8,
+    signs: tuple[int, int] = (2, 4),
+    size: tuple[int, int] = SIZE,
 ) -> Film:
-    """A flight over so many stations. The same seed gives the same film on the same machine."""
+    """A flight over so many stations, each with signs, at least and at most so many. size: of a frame, (height, width).
+
+    The same seed gives the same film on the same machine.
+    """
     rng = np.random.default_rng([14, seed])
     rows, columns = 2, math.ceil(stations / 2)
-    cell_width, cell_height = WIDTH + 40, HEIGHT + 40
+    cell_height, cell_width = size[0] + 40, size[1] + 40
     ground = _ground(rng, rows * cell_height + 200, columns * cell_width + 240)
-    names = iter(rng.permutation(words).tolist())
-    signs: list[tuple[str, np.ndarray]] = []
+    names = iter(rng.permutation(WORDS).tolist())
+    painted: list[tuple[str, np.ndarray]] = []
     centres = []
     for station in range(stations):
         row = station // columns
@@ -69,10 +221,10 @@ def film(
         centre = np.array([120 + (column + 0.5) * cell_width, 100 + (row + 0.5) * cell_height])
         centres.append(centre)
         place = (*(centre - (115, 62)), *(centre + (115, 62)))
-        signs += _put_signs(rng, ground, place, [next(names) for _ in range(rng.integers(2, 5))], fonts)
-    poses = _flight(rng, np.array(centres), frames)
-    pictures, boxes, seen = _shoot(rng, ground, signs, poses)
-    return Film(pictures, boxes, seen, sorted({word for words_ in seen for word in words_}))
+        count = rng.integers(signs[0], signs[1], endpoint=True)
+        painted += _put_signs(rng, ground, place, [next(names) for _ in range(count)], fonts)
+    pictures, boxes, words = _shoot(rng, ground, painted, _flight(rng, np.array(centres), frames), size)
+    return Film(pictures, boxes, words, sorted({word for here in words for word in here}))
 
 
 def snapshots(seed: int, count: int, fonts: Sequence[str] = DEJAVU) -> Film:
@@ -91,10 +243,10 @@ def snapshots(seed: int, count: int, fonts: Sequence[str] = DEJAVU) -> Film:
             signs += _put_signs(rng, ground, place, letters, fonts)
         here = min(16, count - start)
         poses = np.stack([_random_pose(rng, (200, 150), (800, 550)) for _ in range(here)])
-        shot = _shoot(rng, ground, signs, poses)
+        shot = _shoot(rng, ground, signs, poses, SIZE)
         for collected, new in zip((pictures, boxes, words), shot, strict=True):
             collected.append(new)
-    return Film(torch.cat(pictures), sum(boxes, []), sum(words, []), [])
+    return Film(torch.cat(pictures), list(chain(*boxes)), list(chain(*words)), [])
 
 
 # --- ground and signs -------------------------------------------------------------------------------------------------
@@ -202,8 +354,8 @@ def _flight(rng: np.random.Generator, centres: np.ndarray, frames: int) -> np.nd
     # Gusts: every few frames another strength, in pixels a frame, and the controller pulls the drone back
     strength = np.repeat(10 ** rng.uniform(-0.7, 0.9, frames // 4 + 1), 4 * SUBSTEPS)[: len(time)]
     wind, shake, spin = np.zeros(2), np.zeros(2), 0.0
-    for step, (push, turn) in enumerate(zip(rng.standard_normal((len(time), 2)), rng.standard_normal(len(time)))):
-        wind = 0.85 * wind + math.sqrt(1 - 0.85**2) * push
+    for step, (right, down, turn) in enumerate(rng.standard_normal((len(time), 3))):
+        wind = 0.85 * wind + math.sqrt(1 - 0.85**2) * np.array([right, down])
         shake = 0.97 * shake + strength[step] / SUBSTEPS * wind
         spin = 0.97 * spin + 0.002 * strength[step] / SUBSTEPS * turn
         poses[step, :2] += shake
@@ -212,14 +364,18 @@ def _flight(rng: np.random.Generator, centres: np.ndarray, frames: int) -> np.nd
 
 
 def _shoot(
-    rng: np.random.Generator, ground: np.ndarray, signs: Sequence[tuple[str, np.ndarray]], poses: np.ndarray
+    rng: np.random.Generator,
+    ground: np.ndarray,
+    signs: Sequence[tuple[str, np.ndarray]],
+    poses: np.ndarray,
+    size: tuple[int, int],
 ) -> tuple[Tensor, list[Tensor], list[list[str]]]:
     """Frames of a ground, one for each row of poses [n, SUBSTEPS, 5]; and boxes and words of what is wholly in each."""
     source = torch.from_numpy(ground)[None, None]
-    size = torch.tensor([ground.shape[1], ground.shape[0]], dtype=torch.float32)
+    extent = torch.tensor([ground.shape[1], ground.shape[0]], dtype=torch.float32)
     light, noise = rng.uniform(0.85, 1.1), rng.uniform(0.004, 0.01)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    pictures = torch.empty(len(poses), HEIGHT, WIDTH)
+    pictures = torch.empty(len(poses), *size)
     boxes, words = [], []
     corners = np.array([box[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2) for _, box in signs])
     for picture, pose in zip(pictures, poses, strict=True):
@@ -229,14 +385,14 @@ def _shoot(
         if moved > 8:  # closer samples, or one would see several ghosts
             where = np.linspace(0, len(opened) - 1, math.ceil(moved / 2))
             times = np.stack([np.interp(where, range(len(opened)), column) for column in opened.T], axis=1)
-        points = torch.stack([_to_ground(torch.from_numpy(each).float()) for each in times])
-        seen = F.grid_sample(source.expand(len(times), -1, -1, -1), (2 * points + 1) / size - 1,
+        points = torch.stack([_to_ground(torch.from_numpy(each).float(), size) for each in times])
+        seen = F.grid_sample(source.expand(len(times), -1, -1, -1), (2 * points + 1) / extent - 1,
                              padding_mode="reflection", align_corners=False)  # fmt: skip
         picture.copy_(seen.mean(dim=(0, 1)))
         middle = opened[len(opened) // 2]
-        placed = _to_frame(corners, middle) if len(signs) else np.zeros((0, 4, 2))
+        placed = _to_frame(corners, middle, size) if len(signs) else np.zeros((0, 4, 2))
         low, high = placed.min(axis=1), placed.max(axis=1)
-        inside = ((low >= 2) & (high <= (WIDTH - 2, HEIGHT - 2))).all(axis=1)
+        inside = ((low >= 2) & (high <= (size[1] - 2, size[0] - 2))).all(axis=1)
         boxes.append(torch.from_numpy(np.concatenate([low, high], axis=1)[inside]).float())
         words.append([word for (word, _), is_inside in zip(signs, inside, strict=True) if is_inside])
     pictures *= light
@@ -245,27 +401,27 @@ def _shoot(
 
 
 @lru_cache
-def _pixels() -> tuple[Tensor, Tensor]:
-    """Column and row of each pixel of a frame, from its centre, [192, 320] each."""
-    rows, columns = torch.meshgrid(torch.arange(HEIGHT) + 0.5, torch.arange(WIDTH) + 0.5, indexing="ij")
-    return columns - WIDTH / 2, rows - HEIGHT / 2
+def _pixels(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Column and row of each pixel of a frame, from its centre, [height, width] each."""
+    rows, columns = torch.meshgrid(*(torch.arange(side) + 0.5 - side / 2 for side in size), indexing="ij")
+    return columns, rows
 
 
-def _to_ground(pose: Tensor) -> Tensor:
-    """Where the ray of each pixel meets the ground, [192, 320, 2] as (x, y)."""
+def _to_ground(pose: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where the ray of each pixel meets the ground, [height, width, 2] as (x, y)."""
     x, y, zoom, roll, pitch = pose
-    column, row = _pixels()
-    scale = 1 / (zoom * (1 + pitch * row / HEIGHT))
+    column, row = _pixels(size)
+    scale = 1 / (zoom * (1 + pitch * row / size[0]))
     column, row = column * scale, row * scale
     return torch.stack([x + roll.cos() * column - roll.sin() * row, y + roll.sin() * column + roll.cos() * row], dim=-1)
 
 
-def _to_frame(points: np.ndarray, pose: np.ndarray) -> np.ndarray:
+def _to_frame(points: np.ndarray, pose: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The inverse: where points [..., 2] of the ground are in a frame."""
     x, y, zoom, roll, pitch = pose
     right, down = points[..., 0] - x, points[..., 1] - y
     column = zoom * (math.cos(roll) * right + math.sin(roll) * down)
     row = zoom * (math.cos(roll) * down - math.sin(roll) * right)
-    row = row / (1 - pitch * row / HEIGHT)
-    column = column * (1 + pitch * row / HEIGHT)
-    return np.stack([column + WIDTH / 2, row + HEIGHT / 2], axis=-1)
+    row = row / (1 - pitch * row / size[0])
+    column = column * (1 + pitch * row / size[0])
+    return np.stack([column + size[1] / 2, row + size[0] / 2], axis=-1)

@@ -23,6 +23,7 @@ WIDTHS = {"large": 32, "medium": 16, "small": 8}  # channels c
 CROP = (16, 96)  # what a recognizer sees, in pixels
 MARGIN = 0.15  # of a box's height, added around it before it is cropped
 ALPHABET = drone.LETTERS
+FOLDER = Path(__file__).parent
 
 
 def conv(inputs: int, outputs: int, size: tuple[int, int], stride: int = 1, dilation: int = 1, **kind: int) -> list:
@@ -95,6 +96,24 @@ def folded(model: nn.Module) -> nn.Module:
     return model.requires_grad_(False)
 
 
+def detect(detector: Detector, frame: Tensor) -> tuple[Tensor, Tensor]:
+    """Of one frame [H, W]: how sure each cell is that text is there, [h, w], and distances [4, h, w] in pixels."""
+    score, distances = detector(frame[None])
+    return score[0].sigmoid(), distances[0]
+
+
+def new_network(kind: str, size: str) -> nn.Module:
+    """An untrained 'detector' or 'recognizer', 'large', 'medium' or 'small'; only the large detector sees all pixels."""
+    return Detector(WIDTHS[size], size != "large") if kind == "detector" else Recognizer(WIDTHS[size])
+
+
+def load(kind: str, size: str) -> nn.Module:
+    """A network that comes with the course, folded: seed 0 of `course reproduce text-spotting`."""
+    model = folded(new_network(kind, size))
+    model.load_state_dict(safetensors.torch.load_file(FOLDER / f"{kind}-{size}.safetensors"))
+    return model
+
+
 # --- what they see ----------------------------------------------------------------------------------------------------
 
 
@@ -153,7 +172,7 @@ def lessons(seed: int, count: int, fonts: Sequence[str] = drone.DEJAVU, copies: 
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-def box_targets(boxes: Sequence[Tensor], shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+def box_targets(boxes: Sequence[Tensor], shape: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """What a detector should say of frames with these boxes: text [n, h, w], 1 in the middle of a box and 0 outside of
     all; which cells count, as the rest of a box is neither; and distances [n, 4, h, w] to the sides, in pixels."""
     rows, columns = torch.meshgrid(*(STRIDE * (torch.arange(size) + 0.5) for size in shape), indexing="ij")
@@ -208,7 +227,7 @@ def descend(model: nn.Module, loss: Callable[[int], Tensor], steps: int, rate: f
 def train_detector(model: Detector, data: Lessons, steps: int, seed: int, rate: float = 4e-3, batch: int = 8) -> None:
     """In place; batch normalization stays."""
     order = batches(len(data.frames), batch, steps, seed)
-    targets = box_targets(data.boxes, (drone.HEIGHT // STRIDE, drone.WIDTH // STRIDE))
+    targets = box_targets(data.boxes, [side // STRIDE for side in drone.SIZE])
 
     def loss(step: int) -> Tensor:
         index = order[step]
