@@ -103,7 +103,7 @@ def detect(detector: Detector, frame: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def new_network(kind: str, size: str) -> nn.Module:
-    """An untrained 'detector' or 'recognizer', 'large', 'medium' or 'small'; only the large detector sees all pixels."""
+    """An untrained 'detector' or 'recognizer', 'large', 'medium' or 'small'; the large detector sees all pixels."""
     return Detector(WIDTHS[size], size != "large") if kind == "detector" else Recognizer(WIDTHS[size])
 
 
