@@ -139,7 +139,8 @@ def _ground(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 @lru_cache
-def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+def font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    """One of matplotlib's fonts by its file's name."""
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"), size)
 
 
@@ -159,8 +160,8 @@ def _put_signs(
     found: list[tuple[str, np.ndarray]] = []
     taken: list[tuple[float, float, float, float]] = []
     for word in words:
-        font = _font(str(rng.choice(fonts)), int(rng.integers(17, 27)))
-        left, top, right, bottom = font.getbbox(word)
+        face = font(str(rng.choice(fonts)), int(rng.integers(17, 27)))
+        left, top, right, bottom = face.getbbox(word)
         edge = int(rng.integers(4, 9))
         width, height = right - left + 2 * edge, bottom - top + 2 * edge
         for _ in range(20):
@@ -174,7 +175,7 @@ def _put_signs(
                 dark, bright = rng.uniform(0.05, 0.35), rng.uniform(0.65, 0.95)
                 paper, ink = (bright, dark) if rng.random() < 0.5 else (dark, bright)
                 panel = Image.new("L", (width, height), int(255 * paper))
-                ImageDraw.Draw(panel).text((edge - left, edge - top), word, font=font, fill=int(255 * ink))
+                ImageDraw.Draw(panel).text((edge - left, edge - top), word, font=face, fill=int(255 * ink))
                 ground[y : y + height, x : x + width] = np.asarray(panel, np.float32) / 255
                 found.append((word, np.array([x + edge, y + edge, x + width - edge, y + height - edge], float)))
                 break

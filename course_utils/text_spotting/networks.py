@@ -26,13 +26,11 @@ ALPHABET = drone.LETTERS
 FOLDER = Path(__file__).parent
 
 
-def conv(inputs: int, outputs: int, size: tuple[int, int], stride: int = 1, dilation: int = 1, **kind: int) -> list:
-    padding = (size[0] // 2, dilation * (size[1] // 2))
-    return [
-        nn.Conv2d(inputs, outputs, size, stride, padding, (1, dilation), bias=False, **kind),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    ]
+def conv(inputs: int, outputs: int, size: tuple[int, int], stride: int = 1, dilation: int = 1) -> list[nn.Module]:
+    """A convolution that keeps the width, and the height too unless it is even; normalization; ReLU."""
+    padding = (size[0] // 2 if size[0] % 2 else 0, dilation * (size[1] // 2))
+    layer = nn.Conv2d(inputs, outputs, size, stride, padding, (1, dilation), bias=False)
+    return [layer, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
 class Detector(nn.Module):
@@ -73,9 +71,8 @@ class Recognizer(nn.Module):
             nn.MaxPool2d(2),
             *conv(c // 2, c, (3, 3)),
             nn.MaxPool2d((2, 1)),
-            *conv(c, 2 * c, (3, 3)),
-            nn.MaxPool2d((4, 1)),
-            *conv(2 * c, 2 * c, (1, 5)),
+            *conv(c, 3 * c, (4, 7)),  # all that is left of the height: a letter is known by what is above what
+            *conv(3 * c, 2 * c, (1, 3)),
         )
         self.head = nn.Conv2d(2 * c, len(ALPHABET) + 1, 1)
 
@@ -107,11 +104,16 @@ def new_network(kind: str, size: str) -> nn.Module:
     return Detector(WIDTHS[size], size != "large") if kind == "detector" else Recognizer(WIDTHS[size])
 
 
+def load_state(kind: str, size: str, state: dict[str, Tensor]) -> nn.Module:
+    """The folded network that has these weights."""
+    model = folded(new_network(kind, size))
+    model.load_state_dict(state)
+    return model
+
+
 def load(kind: str, size: str) -> nn.Module:
     """A network that comes with the course, folded: seed 0 of `course reproduce text-spotting`."""
-    model = folded(new_network(kind, size))
-    model.load_state_dict(safetensors.torch.load_file(FOLDER / f"{kind}-{size}.safetensors"))
-    return model
+    return load_state(kind, size, safetensors.torch.load_file(FOLDER / f"{kind}-{size}.safetensors"))
 
 
 # --- what they see ----------------------------------------------------------------------------------------------------
@@ -148,7 +150,7 @@ def jittered(boxes: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Lessons:
-    """What networks learn from: frames [n, 192, 320] with boxes and words of each, and crops [m, 1, 16, 96] of all
+    """What networks learn from: frames [n, 192, 320] as bytes, with the boxes in each; and crops [m, 1, 16, 96] of all
     boxes, jittered, with their words."""
 
     frames: Tensor
@@ -166,7 +168,7 @@ def lessons(seed: int, count: int, fonts: Sequence[str] = drone.DEJAVU, copies: 
         for _ in range(copies if len(boxes) else 0):
             cut.append(crops(frame, jittered(boxes, generator)))
             words += texts
-    return Lessons(shots.frames, shots.boxes, torch.cat(cut), words)
+    return Lessons((255 * shots.frames).round().byte(), shots.boxes, torch.cat(cut), words)
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -231,7 +233,7 @@ def train_detector(model: Detector, data: Lessons, steps: int, seed: int, rate: 
 
     def loss(step: int) -> Tensor:
         index = order[step]
-        return detector_loss(*model(data.frames[index]), [each[index] for each in targets])
+        return detector_loss(*model(data.frames[index] / 255), [each[index] for each in targets])
 
     descend(model, loss, steps, rate)
 
@@ -241,7 +243,7 @@ def train_recognizer(
     data: Lessons,
     steps: int,
     seed: int,
-    rate: float = 4e-3,
+    rate: float = 1e-2,
     batch: int = 64,
     teacher: Tensor | None = None,
 ) -> None:

@@ -5,9 +5,11 @@ of unit 00's model, in 32-bit floating point or in 8-bit integers; the milliseco
 """
 
 import copy
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +20,10 @@ from course_utils.drone import Film
 from course_utils.text_spotting import (
     ctc_decode,
     decode_boxes,
-    merge_readings,
+    edit_distance,
     non_max_suppression,
     quantize_channels,
     reading_accuracy,
-    sharpness,
 )
 from course_utils.text_spotting.networks import ALPHABET, CROP, STRIDE, Detector, crops, detect
 
@@ -30,7 +31,7 @@ OVERLAP = 0.3  # boxes of one sign overlap by more, boxes of two hardly at all
 LEAST = 3  # letters of a word: what is shorter is a piece of a sign, or none
 # An 8-bit multiplication and addition at 45 nm (Horowitz 2014, figure 1.1.9); memory by the bit
 PICOJOULES_INT8 = PICOJOULES | {"mac": 0.2 + 0.03}
-Reading = tuple[str, float]
+Reading = tuple[str, float, float]  # of a box: text, probability, score
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,14 @@ class Reader:
     bits: int = 32
 
     @torch.inference_mode()
-    def read(self, frame: Tensor) -> tuple[list[Reading], int]:
-        """The words in a frame [H, W], each with the probability of its path; and how many boxes were read."""
+    def read(self, frame: Tensor) -> list[Reading]:
+        """What stands in each box of a frame [H, W]: the text, the probability of its path, and the box's score."""
         boxes, scores = decode_boxes(*detect(self.detector, frame), STRIDE, self.threshold)
-        boxes = boxes[non_max_suppression(boxes, scores, OVERLAP)]
-        if not len(boxes):
-            return [], 0
-        decoded = [ctc_decode(logits, ALPHABET) for logits in self.recognizer(crops(frame, boxes))]
-        return [(text, probability(log)) for text, log in decoded if len(text) >= LEAST], len(boxes)
-
-
-def probability(log: float) -> float:
-    return float(torch.tensor(log).exp())
+        kept = non_max_suppression(boxes, scores, OVERLAP)
+        if not len(kept):
+            return []
+        decoded = [ctc_decode(logits, ALPHABET) for logits in self.recognizer(crops(frame, boxes[kept]))]
+        return [(text, math.exp(log), score) for (text, log), score in zip(decoded, scores[kept].tolist(), strict=True)]
 
 
 # --- bits -------------------------------------------------------------------------------------------------------------
@@ -126,27 +123,42 @@ def looking_joules(bits: int = 32, pixels: int = drone.SIZE[0] * drone.SIZE[1]) 
 
 @dataclass(frozen=True)
 class Read:
-    """What a reader reads in each frame of a film: readings, and how many boxes; milliseconds a frame, measured."""
+    """What a reader reads in each frame of a film, and the milliseconds that each took."""
 
     readings: list[list[Reading]]
-    boxes: list[int]
     ms: list[float]
+
+    def above(self, threshold: float) -> "Read":
+        """As with a higher threshold: boxes of lower scores never suppress one."""
+        return Read([[reading for reading in frame if reading[2] >= threshold] for frame in self.readings], self.ms)
 
 
 def read_film(reader: Reader, film: Film) -> Read:
-    readings, boxes, ms = [], [], []
+    readings, ms = [], []
     for frame in film.frames:
         start = time.perf_counter()
-        found, count = reader.read(frame)
+        readings.append(reader.read(frame))
         ms.append(1000 * (time.perf_counter() - start))
-        readings.append(found)
-        boxes.append(count)
-    return Read(readings, boxes, ms)
+    return Read(readings, ms)
 
 
-def words_of(read: Read, frames: Sequence[int], tolerance: float, support: float) -> list[str]:
-    """The words that are read in these frames."""
-    return merge_readings([reading for t in frames for reading in read.readings[t]], tolerance, support)
+def words_of(read: Read, frames: Sequence[int], tolerance: float, supports: Sequence[float]) -> list[list[str]]:
+    """The words that are read in these frames, for each support: `merge_readings` of all that is long enough.
+
+    The clusters are the same for all supports, and many texts come again, so that they are made once.
+    """
+    clusters: dict[str, dict[str, float]] = {}
+    for text, weight, _ in (reading for t in frames for reading in read.readings[t] if len(reading[0]) >= LEAST):
+        near = (first for first in clusters if distance(text, first) <= tolerance * max(len(text), len(first)))
+        weights = clusters.setdefault(next(near, text), {})
+        weights[text] = weights.get(text, 0.0) + weight
+    return [
+        [max(weights, key=weights.__getitem__) for weights in clusters.values() if sum(weights.values()) >= support]
+        for support in supports
+    ]
+
+
+distance = lru_cache(maxsize=200_000)(edit_distance)
 
 
 def right(words: Sequence[str], truth: Sequence[str]) -> tuple[float, float]:
@@ -156,11 +168,16 @@ def right(words: Sequence[str], truth: Sequence[str]) -> tuple[float, float]:
     return accuracy, precision
 
 
-def film_joules(reader: Reader, read: Read, frames: Sequence[int], looked: int) -> float:
-    """Of a film of which these frames are read, and so many were looked at for their sharpness (0 if none was)."""
-    fetch, sharp = looking_joules(reader.bits)
-    each, crop = joules(reader.detector, reader.bits), joules(reader.recognizer, reader.bits)
-    return looked * (fetch + sharp) + len(frames) * (fetch + each) + crop * sum(read.boxes[t] for t in frames)
+def film_joules(
+    read: Read, frames: Sequence[int], looked: int, frame_cost: float, crop_cost: float, bits: int
+) -> float:
+    """Of a film of which these frames are read, and so many were looked at for their sharpness (0 if none was).
+
+    frame_cost, crop_cost: joules of the detector and of the recognizer.
+    """
+    fetch, sharp = looking_joules(bits)
+    boxes = sum(len(read.readings[t]) for t in frames)
+    return looked * (fetch + sharp) + len(frames) * (fetch + frame_cost) + boxes * crop_cost
 
 
 def every(count: int, window: int) -> list[int]:
@@ -169,16 +186,8 @@ def every(count: int, window: int) -> list[int]:
 
 
 def sharpest(values: Sequence[float], window: int) -> list[int]:
-    """The sharpest of each window of so many frames."""
+    """The sharpest of each window of so many frames: `choose_frames` when the sharpness is known."""
     return [
         max(range(start, min(start + window, len(values))), key=values.__getitem__)
         for start in range(0, len(values), window)
     ]
-
-
-def film_sharpness(film: Film) -> list[float]:
-    return sharpness(film.frames).tolist()
-
-
-def settings_of(found: Mapping[str, float]) -> dict[str, float]:
-    return {name: found[name] for name in ("threshold", "tolerance", "support")}
