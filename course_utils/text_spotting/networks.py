@@ -19,7 +19,11 @@ from course_utils import drone
 from course_utils.training import cosine
 
 STRIDE = 8  # pixels of a frame for each cell of a detector's maps
-WIDTHS = {"large": 32, "medium": 16, "small": 8}  # channels c
+WIDTHS = {  # channels c
+    "detector": {"large": 32, "medium": 16, "small": 8},
+    "recognizer": {"large": 24, "medium": 16, "small": 8},
+}
+SIZES = ("large", "medium", "small")
 CROP = (16, 96)  # what a recognizer sees, in pixels
 MARGIN = 0.15  # of a box's height, added around it before it is cropped
 ALPHABET = drone.LETTERS
@@ -101,7 +105,8 @@ def detect(detector: Detector, frame: Tensor) -> tuple[Tensor, Tensor]:
 
 def new_network(kind: str, size: str) -> nn.Module:
     """An untrained 'detector' or 'recognizer', 'large', 'medium' or 'small'; the large detector sees all pixels."""
-    return Detector(WIDTHS[size], size != "large") if kind == "detector" else Recognizer(WIDTHS[size])
+    channels = WIDTHS[kind][size]
+    return Detector(channels, size != "large") if kind == "detector" else Recognizer(channels)
 
 
 def load_state(kind: str, size: str, state: dict[str, Tensor]) -> nn.Module:

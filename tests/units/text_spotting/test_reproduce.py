@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 TINY = experiment.Settings(
     snapshots=20, held_out=4, detector_steps=2, recognizer_steps=2, frames=30, validation_films=(100,),
-    test_films=(200,), shifted_films=(300,), windows=(1, 3), thresholds=(0.4,), supports=(0.2, 1.0), order_steps=1,
+    test_films=(200,), shifted_films=(300,), windows=(1, 3), thresholds=(0.95,), supports=(0.2, 1.0), order_steps=1,
     stream_films=(400,), stream_stations=4, task_images=60, task_sizes=(784, 12, 8), task_epochs=2,
 )  # fmt: skip
 
@@ -21,7 +21,7 @@ def test_a_tiny_run_answers_all_questions(few_digits, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "text_spotting.json").read_text()) == json.loads(json.dumps(results))
     assert results["seeds"] == {"asked": 1, "has": 1}
     (films,), (stream,), (orders,), (tasks,) = (results[name] for name in ("films", "stream", "orders", "tasks"))
-    assert len(films["rows"]) == len(experiment.PAIRS) * len(experiment.BITS) * 3
+    assert len(films["rows"]) == len(experiment.NETS) * 3
     assert stream["films"][0].keys() == {"truth", "everything", "even", "early", "bursts"}
     assert len(orders["right"]) == 7
     assert tasks["PackNet"]["transfer"] == 0
