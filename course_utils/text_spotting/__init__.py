@@ -225,7 +225,7 @@ def merge_readings(
 def quantize_channels(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """Integers for a layer's weights, with a scale for each output channel.
 
-    weight: [out, ...], float32 or float64. bits: from 2 to 8. A channel's scale is its
+    weight: [out, in, ...], float32 or float64. bits: from 2 to 8. A channel's scale is its
     largest |w| divided by 2^(bits − 1) − 1, so that −2^(bits − 1) is never used; 1 if all
     its weights are 0. Returns (integers, scales): w / scale, rounded, halves to even, int8
     of the weight's shape, and [out], of its dtype.
@@ -334,19 +334,20 @@ def spot_stream(
     words they read is judged in bands.
     """
     front = pareto_front(joules, values)
+    enough = 0.9 * values[front[-1]]
     battery, unread, sharpest = 0.0, 1.0, 0.0
     choices: list[int] = []
     paid: list[tuple[str, float]] = []
     for frame, sharp in enumerate(sharpness):
         battery += income[frame]
-        unread = min(1.0, unread + change[frame])
-        sharpest = max(sharp, 0.97 * sharpest)
-        # Half of the battery stays for later: nobody knows whether more will arrive
-        affordable = [point for point in front if joules[point] <= battery / 2]
+        unread = min(1.0, unread + change[frame])  # of what is in view
+        sharpest = max(sharp, 0.97 * sharpest)  # of late
         choices.append(-1)
-        if affordable and unread > 0.5 and sharp > 0.8 * sharpest:
-            choices[-1] = affordable[-1]
+        affordable = [point for point in front if joules[point] <= battery]
+        if affordable and unread > 0.2 and sharp >= 0.9 * sharpest:
+            good = [point for point in affordable if values[point] >= enough]
+            choices[-1] = good[0] if good else affordable[-1]
             battery -= joules[choices[-1]]
             paid.append(readings[frame][choices[-1]])
-            unread *= 1 - paid[-1][1]
+            unread *= max(0.0, 1 - paid[-1][1])  # who is sure leaves nothing to read
     return choices, merge_readings(paid, tolerance, support)
