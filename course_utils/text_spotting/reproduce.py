@@ -360,6 +360,14 @@ def streamed(digits: Digits, settings: Settings, seed: int, *networks: Any) -> V
         everything = [values.index(max(values))] * settings.frames
         here["everything"] = _whole_words(everything, right)
         found["films"].append(here)
+        if number == settings.stream_films[0]:
+            # For the lecture's widget, which lets the policies run
+            found["sample"] = {
+                "sharpness": [round(value, 5) for value in sharp_],
+                "change": [round(value, 3) for value in change],
+                "readings": [[(text, round(weight, 3)) for text, weight in row] for row in readings],
+                "words": film.words,
+            }
     return found
 
 
