@@ -53,10 +53,10 @@ class Settings:
     here, with one seed.
     """
 
-    snapshots: int = 1800
+    snapshots: int = 2400
     held_out: int = 250  # snapshots to validate crops with
-    detector_steps: int = 250
-    recognizer_steps: int = 900
+    detector_steps: int = 300
+    recognizer_steps: int = 1400
     frames: int = 150
     validation_films: tuple[int, ...] = (100, 101, 102)
     test_films: tuple[int, ...] = (200, 201, 202, 203)
