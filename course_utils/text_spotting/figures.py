@@ -317,14 +317,14 @@ def policies(results: Results, run: Row, kind: str, share: float | None = None) 
 # --- lecture: the film ------------------------------------------------------------------------------------------------
 
 
-def film_player(film: Film, reader: Reader, window: int, tolerance: float, support: float, step: int = 2) -> None:
+def film_player(film: Film, reader: Reader, window: int, tolerance: float, support: float, step: int = 4) -> None:
     """Show a film that plays without a kernel, as an animated PNG of half the size: frames that are read have a frame
     around them and their boxes, and the words that are known so far stand below."""
     read = pipeline.sharpest(sharpness(film.frames).tolist(), window)
     readings: list[tuple[str, float, float]] = []
     pictures, said, shown = [], [], []
     palette = Image.new("P", (1, 1))
-    greys = [level for grey in range(24) for level in [round(grey * 255 / 23)] * 3]
+    greys = [level for grey in range(12) for level in [round(grey * 255 / 11)] * 3]
     palette.putpalette([*greys, 0, 114, 178, 230, 159, 0])
     face = drone.font("DejaVuSans-Bold", 9)
     for t in range(len(film.frames)):
