@@ -58,7 +58,7 @@ def film(
     seed: int,
     frames: int = 150,
     fonts: Sequence[str] = DEJAVU,
-    stations: int = 8,
+    stations: int = 9,
     signs: tuple[int, int] = (2, 4),
     size: tuple[int, int] = SIZE,
 ) -> Film:
@@ -160,7 +160,7 @@ def _put_signs(
     found: list[tuple[str, np.ndarray]] = []
     taken: list[tuple[float, float, float, float]] = []
     for word in words:
-        face = font(str(rng.choice(fonts)), int(rng.integers(17, 27)))
+        face = font(str(rng.choice(fonts)), int(rng.integers(14, 24)))
         left, top, right, bottom = face.getbbox(word)
         edge = int(rng.integers(4, 9))
         width, height = right - left + 2 * edge, bottom - top + 2 * edge
@@ -211,7 +211,7 @@ def _flight(rng: np.random.Generator, centres: np.ndarray, frames: int) -> np.nd
     levels = np.stack([rng.uniform(0.85, 1.2, len(centres)), *rng.normal(0, 0.05, (2, len(centres)))], axis=1)
     poses[:, 2:] = levels[station] * (1 - way[:, None]) + levels[after] * way[:, None]
     # Gusts: every few frames another strength, in pixels a frame, and the controller pulls the drone back
-    strength = np.repeat(10 ** rng.uniform(-0.7, 0.9, frames // 4 + 1), 4 * SUBSTEPS)[: len(time)]
+    strength = np.repeat(10 ** rng.uniform(-0.3, 1.2, frames // 4 + 1), 4 * SUBSTEPS)[: len(time)]
     wind, shake, spin = np.zeros(2), np.zeros(2), 0.0
     for step, (right, down, turn) in enumerate(rng.standard_normal((len(time), 3))):
         wind = 0.85 * wind + math.sqrt(1 - 0.85**2) * np.array([right, down])
