@@ -28,6 +28,14 @@ CROP = (16, 96)  # what a recognizer sees, in pixels
 MARGIN = 0.15  # of a box's height, added around it before it is cropped
 ALPHABET = drone.LETTERS
 FOLDER = Path(__file__).parent
+SHA256 = {  # of the shipped files
+    "detector-large": "8e703ff9e32719985a89f17d6a595ee19b5e0eab2c05dfce04e510d2104987b1",
+    "detector-medium": "99cbc8d8367ffc85ed084a8a52aad6a206e209984aa2e6df110601a04c28e4c4",
+    "detector-small": "aca450711d8a08450b8eb60a2dd0206ec03e5f0191767f93f455d7be754e774f",
+    "recognizer-large": "143991a9c36124a43f64020918738a0203e2cac7ce2c2fa4f25f198a7bb7dc54",
+    "recognizer-medium": "519bd33966daed7879007e87b9236d0e19d4c3de563b6782e135a1447b244825",
+    "recognizer-small": "b38e70c70dddcf3bb7ac48f955e8e31473b0af1fa8b317306741376f363a8976",
+}
 
 
 def conv(inputs: int, outputs: int, size: tuple[int, int], stride: int = 1, dilation: int = 1) -> list[nn.Module]:

@@ -53,10 +53,10 @@ class Settings:
     here, with one seed.
     """
 
-    snapshots: int = 1800
+    snapshots: int = 2400
     held_out: int = 250  # snapshots to validate crops with
-    detector_steps: int = 250
-    recognizer_steps: int = 900
+    detector_steps: int = 300
+    recognizer_steps: int = 1400
     frames: int = 150
     validation_films: tuple[int, ...] = (100, 101, 102)
     test_films: tuple[int, ...] = (200, 201, 202, 203)
@@ -360,6 +360,14 @@ def streamed(digits: Digits, settings: Settings, seed: int, *networks: Any) -> V
         everything = [values.index(max(values))] * settings.frames
         here["everything"] = _whole_words(everything, right)
         found["films"].append(here)
+        if number == settings.stream_films[0]:
+            # For the lecture's widget, which lets the policies run
+            found["sample"] = {
+                "sharpness": [round(value, 5) for value in sharp_],
+                "change": [round(value, 3) for value in change],
+                "readings": [[(text, round(weight, 3)) for text, weight in row] for row in readings],
+                "words": film.words,
+            }
     return found
 
 
