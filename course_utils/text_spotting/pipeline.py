@@ -62,7 +62,7 @@ def quantized(model: nn.Module, bits: int, samples: Tensor) -> nn.Module:
     """A copy that computes as with integers: weights in so many bits (14.7), a scale for each output channel; what
     comes out of each ReLU in eight, a scale for each layer, from the largest value that it has for the samples.
 
-    Sums are exact in either arithmetic, so that floats may stand for the integers; biases have the 32 bits of the sums.
+    Floats stand for the integers, each times its scale; biases have the 32 bits of the sums.
     """
     copied = copy.deepcopy(model)
     for layer in copied.modules():

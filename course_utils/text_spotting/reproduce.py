@@ -264,28 +264,14 @@ def judged(digits: Digits, settings: Settings, seed: int, *reads: Values) -> Val
                 if window == 1 and policy == "sharpest":
                     continue
                 row = {"nets": pair, "bits": bits, "policy": policy if window > 1 else ALL, "window": window}
-                best: tuple[float, float, float] = (-1.0, 0.0, 0.0)
-                for threshold in settings.thresholds:
-                    scored = [
-                        judge(found, "validation", number, wanted, settings, row, threshold)
-                        for number in range(len(wanted["validation"]))
-                    ]
-                    for which, support in enumerate(settings.supports):
-                        score = float(np.mean([sum(each["right"][which]) for each in scored]))
-                        best = max(best, (score, threshold, support), key=lambda option: option[0])
-                _, threshold, support = best
+                threshold, support = best_settings(found, "validation", wanted, settings, row)
                 row |= {"threshold": threshold, "support": support}
-                which = settings.supports.index(support)
-                for use, listed in wanted.items():
-                    scored = [
-                        judge(found, use, number, wanted, settings, row, threshold) for number in range(len(listed))
-                    ]
-                    row[use] = {
-                        "accuracy": [round(each["right"][which][0], 4) for each in scored],
-                        "precision": [round(each["right"][which][1], 4) for each in scored],
-                        "joules": [each["joules"] for each in scored],
-                        "frames": [each["frames"] for each in scored],
-                    }
+                for use in wanted:
+                    row[use] = judge_all(found, use, wanted, settings, row, threshold, support)
+                if bits == 32 and policy == "sharpest":  # what the test films would have chosen for themselves
+                    row["tuned on test"] = judge_all(
+                        found, "test", wanted, settings, row, *best_settings(found, "test", wanted, settings, row)
+                    )
                 rows.append(row)
     number, fonts = wanted["test"][0]
     film = rendered(number, settings.frames, fonts)
@@ -297,11 +283,39 @@ def judged(digits: Digits, settings: Settings, seed: int, *reads: Values) -> Val
     }
 
 
+Wanted = dict[str, list[tuple[int, Sequence[str]]]]
+
+
+def best_settings(found: Values, use: str, wanted: Wanted, settings: Settings, row: Values) -> tuple[float, float]:
+    """Threshold and support of most accuracy and precision together on these films; of equals the first."""
+    best: tuple[float, float, float] = (-1.0, 0.0, 0.0)
+    for threshold in settings.thresholds:
+        scored = [judge(found, use, number, wanted, settings, row, threshold) for number in range(len(wanted[use]))]
+        for which, support in enumerate(settings.supports):
+            score = float(np.mean([sum(each["right"][which]) for each in scored]))
+            best = max(best, (score, threshold, support), key=lambda option: option[0])
+    return best[1:]
+
+
+def judge_all(
+    found: Values, use: str, wanted: Wanted, settings: Settings, row: Values, threshold: float, support: float
+) -> Values:
+    """What comes out on each of these films."""
+    which = settings.supports.index(support)
+    scored = [judge(found, use, number, wanted, settings, row, threshold) for number in range(len(wanted[use]))]
+    return {
+        "accuracy": [round(each["right"][which][0], 4) for each in scored],
+        "precision": [round(each["right"][which][1], 4) for each in scored],
+        "joules": [each["joules"] for each in scored],
+        "frames": [each["frames"] for each in scored],
+    }
+
+
 def judge(
     found: Values,
     use: str,
     number: int,
-    wanted: dict[str, list[tuple[int, Sequence[str]]]],
+    wanted: Wanted,
     settings: Settings,
     row: Values,
     threshold: float,
