@@ -29,12 +29,12 @@ MARGIN = 0.15  # of a box's height, added around it before it is cropped
 ALPHABET = drone.LETTERS
 FOLDER = Path(__file__).parent
 SHA256 = {  # of the shipped files
-    "detector-large": "8e703ff9e32719985a89f17d6a595ee19b5e0eab2c05dfce04e510d2104987b1",
-    "detector-medium": "99cbc8d8367ffc85ed084a8a52aad6a206e209984aa2e6df110601a04c28e4c4",
-    "detector-small": "aca450711d8a08450b8eb60a2dd0206ec03e5f0191767f93f455d7be754e774f",
-    "recognizer-large": "143991a9c36124a43f64020918738a0203e2cac7ce2c2fa4f25f198a7bb7dc54",
-    "recognizer-medium": "519bd33966daed7879007e87b9236d0e19d4c3de563b6782e135a1447b244825",
-    "recognizer-small": "b38e70c70dddcf3bb7ac48f955e8e31473b0af1fa8b317306741376f363a8976",
+    "detector-large": "d9f44cd93658a02ff0580c036f90b2342a74fa900b5df2a4136c2ffd223015ad",
+    "detector-medium": "c91ca6525fcb5ad4df606a425468a3375953b758b199111d25ae9bcafe40d5bb",
+    "detector-small": "2d5d80c97466269240e6d39544b14262f59b983dfeee95e282e003b87d404ed6",
+    "recognizer-large": "4a30b4b30a38026ff3c7298578e403ad65cd69554d5e063c69a515e784ff9cf0",
+    "recognizer-medium": "69c4e64fcdfc6d1758f167077bc0c430db9c0dc9109dc0a2f0323327e6cbbc33",
+    "recognizer-small": "09a7c13b5463c562fd7ae9bc81b879721dadf4546e9bec01b37d6f467664ac8a",
 }
 
 
