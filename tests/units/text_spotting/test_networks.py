@@ -96,17 +96,13 @@ def test_crops_are_normalized_and_end_where_the_box_ends():
 
 
 def test_a_crop_shows_what_is_in_the_box():
-    """An oracle for the sampling: torch's own resizing of the cut-out rectangle."""
-    frame = F.avg_pool2d(torch.rand(1, 1, 192, 320, generator=torch.Generator().manual_seed(0)), 5, 1, 2)[0, 0]
-    x0, y0, x1, y1 = 52, 40, 148, 56
-    margin = networks.MARGIN * (y1 - y0)
-    box = torch.tensor([[x0 + margin, y0 + margin, x1 - margin, y1 - margin]])
-    box[0, 1], box[0, 3] = y0 + 16 * 0.15 / 1.3, y1 - 16 * 0.15 / 1.3
-    margin = networks.MARGIN * float(box[0, 3] - box[0, 1])
-    box[0, 0], box[0, 2] = x0 + margin, x1 - margin
-    expected = frame[y0:y1, x0:x1]
-    expected = (expected - expected.mean()) / expected.std(correction=0)
-    assert torch.allclose(networks.crops(frame, box)[0, 0], expected, atol=0.05)
+    """A box that has, with its margins, the size of a crop: its pixels come out one by one."""
+    frame = torch.rand(192, 320, generator=torch.Generator().manual_seed(0))
+    margin = networks.MARGIN * 16 / (1 + 2 * networks.MARGIN)
+    cut = networks.crops(frame, torch.tensor([[52 + margin, 40 + margin, 148 - margin, 56 - margin]]))[0, 0]
+    expected = frame[40:56, 52:148]
+    expected = (expected - expected.mean()) / (expected.std(correction=0) + 1e-3)
+    assert torch.allclose(cut, expected, atol=1e-3)
 
 
 def test_ctc_loss_is_the_sum_over_all_paths():
@@ -124,27 +120,23 @@ def test_batches_go_through_all_examples_before_any_comes_again():
     assert sorted(order[:2].flatten().tolist()) == sorted(order[2:].flatten().tolist()) == list(range(10))
 
 
-def test_training_lowers_the_loss(lessons):
-    for kind, train in (("detector", networks.train_detector), ("recognizer", networks.train_recognizer)):
-        set_seed(0)
-        model = networks.new_network(kind, "small")
-        losses = []
-        original = networks.descend
+@pytest.mark.parametrize("kind", ["detector", "recognizer"])
+def test_training_lowers_the_loss(kind, lessons, monkeypatch):
+    losses = []
+    descend = networks.descend
 
-        def noting(model, loss, steps, rate, losses=losses, original=original):
-            def noted(step):
-                value = loss(step)
-                losses.append(float(value.detach()))
-                return value
+    def noting(model, loss, steps, rate):
+        def noted(step):
+            value = loss(step)
+            losses.append(float(value.detach()))
+            return value
 
-            original(model, noted, steps, rate)
+        descend(model, noted, steps, rate)
 
-        networks.descend = noting
-        try:
-            train(model, lessons, 30, 0)
-        finally:
-            networks.descend = original
-        assert sum(losses[-5:]) < 0.7 * sum(losses[:5]), kind
+    monkeypatch.setattr(networks, "descend", noting)
+    set_seed(0)
+    getattr(networks, f"train_{kind}")(networks.new_network(kind, "small"), lessons, 30, 0)
+    assert len(losses) == 30 and sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
 def test_stages_keep_what_was_done(lessons):
