@@ -16,7 +16,8 @@ def picture(
     axis: Axes, frame: Tensor, title: str = "", boxes: Sequence[Sequence[float]] = (), colour: str = RED
 ) -> None:
     """A grey frame [H, W], with boxes."""
-    axis.imshow(frame.numpy(), cmap="gray", vmin=0, vmax=1)
+    # So few greys keep the notebook small: noise compresses badly
+    axis.imshow((24 * frame).round().numpy(), cmap="gray", vmin=0, vmax=24)
     axis.set_title(title, fontsize=9)
     axis.set(xticks=[], yticks=[])
     for x0, y0, x1, y1 in boxes:
@@ -69,7 +70,7 @@ def crops_figure(crops: Tensor, titles: Sequence[str]) -> None:
 
 
 def front_figure(points: Mapping[str, tuple[float, float]], front: Sequence[str]) -> None:
-    """Operating points: joules on a logarithmic axis, accuracy; those on the front joined and named."""
+    """Operating points: joules on a logarithmic axis, accuracy; those on the front joined and numbered from 1."""
     figure, axis = plots.new_figure(width=8.0, height=4.0)
     rest = [point for name, point in points.items() if name not in front]
     axis.plot(*zip(*rest, strict=True), linestyle="", marker="o", color="#777777", label="beaten by another")
@@ -77,8 +78,8 @@ def front_figure(points: Mapping[str, tuple[float, float]], front: Sequence[str]
     axis.plot(
         *zip(*best, strict=True), linestyle="-", marker="s", color=RED, label="on the front", drawstyle="steps-post"
     )
-    for number, (name, (x, y)) in enumerate(zip(front, best, strict=True)):
-        axis.annotate(name, (x, y), xytext=(4, -14 if number % 2 else 6), textcoords="offset points", fontsize=8)
+    for number, (x, y) in enumerate(best, 1):
+        axis.annotate(str(number), (x, y), xytext=(-3, 6), textcoords="offset points", fontsize=9, ha="right")
     axis.set(
         xscale="log",
         xlabel="joules for the film (model)",
