@@ -5,7 +5,6 @@ import hashlib
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from course_utils import drone
