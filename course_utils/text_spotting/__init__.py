@@ -323,31 +323,29 @@ def spot_stream(
     [T], in any unit. change: [T], how much of a frame is new since the one before, from 0
     to 1. readings: [T][P], (text, weight), what point p would read in frame t: look at
     readings[t][p] only if you pay for it. joules, values: [P], what a reading costs and how
-    good it is. income: [T], joules; income[t] arrives before frame t is read. The battery
-    is empty at first, holds any amount, and never owes: what was spent up to any frame is
-    at most what arrived up to then. Frames come one by one: nothing that belongs to a later
-    frame may change a choice.
+    good it is, not negative. income: [T], joules; income[t] arrives before frame t is read.
+    The battery is empty at first, holds any amount, and never owes: what was spent up to
+    any frame is at most what arrived up to then. Frames come one by one: nothing that
+    belongs to a later frame may change a choice.
 
     Returns (choices, words): for each frame the point that reads it, or −1; and what
     `merge_readings` makes, with this tolerance and support, of all readings that were paid
     for, in the order of the frames. Any choices within these rules are right; how many
     words they read is judged in bands.
     """
-    front = pareto_front(joules, values)
-    enough = 0.9 * values[front[-1]]
+    # The cheapest point that is nearly as good as the best; what is worse is no bargain
+    point = next(p for p in pareto_front(joules, values) if values[p] >= 0.9 * max(values))
     battery, unread, sharpest = 0.0, 1.0, 0.0
     choices: list[int] = []
     paid: list[tuple[str, float]] = []
     for frame, sharp in enumerate(sharpness):
         battery += income[frame]
         unread = min(1.0, unread + change[frame])  # of what is in view
-        sharpest = max(sharp, 0.97 * sharpest)  # of late
+        sharpest = max(sharp, 0.9 * sharpest)  # of late
         choices.append(-1)
-        affordable = [point for point in front if joules[point] <= battery]
-        if affordable and unread > 0.2 and sharp >= 0.9 * sharpest:
-            good = [point for point in affordable if values[point] >= enough]
-            choices[-1] = good[0] if good else affordable[-1]
-            battery -= joules[choices[-1]]
-            paid.append(readings[frame][choices[-1]])
+        if joules[point] <= battery and unread > 0.3 and sharp >= 0.9 * sharpest:
+            choices[-1] = point
+            battery -= joules[point]
+            paid.append(readings[frame][point])
             unread *= max(0.0, 1 - paid[-1][1])  # who is sure leaves nothing to read
     return choices, merge_readings(paid, tolerance, support)
