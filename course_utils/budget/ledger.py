@@ -158,7 +158,7 @@ def digits_of(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}".rstrip(".")
 
 
-def meter_table(entries: Sequence[Entry], times: Sequence[Time], score: str = "wrong (%)") -> plots.Table:
+def meter_table(entries: Sequence[Entry], times: Sequence[Time], score: str = "wrong, % (range)") -> plots.Table:
     """What a unit's networks cost for one image, the yardstick first."""
     rows = [
         [
@@ -187,7 +187,7 @@ def wins_and_losses(
     entries: Sequence[Entry], times: Sequence[Time], score: str = "wrong", higher_is_better: bool = False
 ) -> str:
     """A sentence for each network, beside the first one: what it saves, what it costs, and whether its score is better
-    in every seed (better than the yardstick's best), in none (worse than its worst), or not decided."""
+    in every seed (than the yardstick's best), worse in every seed (than its worst), or not decided."""
     sentences, yardstick, sign = [], entries[0], -1 if higher_is_better else 1
     theirs = [sign * value for value in yardstick.score]
     for entry, time in zip(entries[1:], times[1:], strict=True):
@@ -202,6 +202,8 @@ def wins_and_losses(
             verdict = "better in every seed"
         elif min(ours) > max(theirs):
             verdict = "worse in every seed"
+        if entry.training != yardstick.training:
+            verdict += " (trained otherwise)"
         sentence = f"{entry.network}: {', '.join(costs)}; {score} {np.mean(entry.score):.2f} "
         sentence += f"against {np.mean(yardstick.score):.2f}, {verdict}."
         sentences.append(textwrap.fill(sentence, PAGE, subsequent_indent="  "))
