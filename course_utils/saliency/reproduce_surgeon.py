@@ -1,4 +1,4 @@
-"""Optimal Brain Surgeon (Hassibi and Stork 1993) on the network of Optimal Brain Damage's experiment, all 2,572 weights.
+"""Optimal Brain Surgeon (Hassibi and Stork 1993) on the network of Optimal Brain Damage's experiment, on all weights.
 
 The matrix is that of Gauss and Newton, on all training digits, in float64. Weights are deleted one by one, each time
 the one of the least saliency, and the survivors are moved after each; nothing is retrained. The controls take the two
@@ -74,8 +74,9 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
         kept = ("train_loss", "validation_errors", "test_errors", "mean_diagonal", "smallest")
         runs.append({"seed": seed, "dense": {key: dense[key] for key in kept}, **found})
     return {
-        "experiment": "Optimal Brain Surgeon on a network of 2,572 weights",
+        "experiment": "Optimal Brain Surgeon on the network of Optimal Brain Damage",
         "data": {"name": digits.name, "train": len(digits.train), "test": len(digits.test), "pixels": "14 × 14"},
+        "weights": len(flat_weights(mlp(*settings.sizes))),
         "settings": asdict(settings),
         "paper": PAPER,
         "runs": runs,

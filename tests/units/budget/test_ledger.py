@@ -12,7 +12,7 @@ import torch
 from matplotlib.text import Text
 
 from course_utils import plots
-from course_utils.budget import budget_of, ledger
+from course_utils.budget import budget_of, labels, ledger
 from course_utils.budget.ledger import Entry, Time
 from course_utils.models import lenet5, lenet_300_100
 
@@ -75,12 +75,12 @@ def test_labels_cover_neither_points_nor_each_other():
     axis.plot(*zip(*points, strict=True), linestyle="")
     axis.margins(0.3)
     figure.draw_without_rendering()
-    notes = ledger.place_labels(axis, points, [f"number {i}" for i in range(9)])
+    notes = labels.place_labels(axis, points, [f"number {i}" for i in range(9)])
     boxes = [Text.get_window_extent(note) for note in notes]
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
     assert not any(box.contains(*place) for box in boxes for place in axis.transData.transform(points))
     with pytest.raises(ValueError, match="no room"):
-        ledger.place_labels(axis, points, ["a label that is much too long " * 9] * 9)
+        labels.place_labels(axis, points, ["a label that is much too long " * 9] * 9)
     plt.close(figure)
 
 
