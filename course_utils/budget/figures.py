@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from course_utils import plots
+from course_utils.budget import budget_report
 from course_utils.budget.labels import place_labels, readable
 
 Report = Mapping[str, Any]  # of `budget_report` or `budget_of`
@@ -121,10 +122,11 @@ def roofline(peak: float, bandwidths: Mapping[str, float], points: Mapping[str, 
     )
 
 
-def weights_and_work(networks: Mapping[str, tuple[Report, Report]]) -> None:
-    """Draw how weights and MACs divide into convolutions and linear layers. networks: both reports, by name."""
+def weights_and_work(networks: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> None:
+    """Draw how weights and MACs divide into convolutions and linear layers. networks: by name, the layers of both."""
     figure, axes = plots.new_figure(len(networks), 1, width=8, height=1.5 * len(networks))
-    for axis, (name, (convolutions, linear)) in zip(axes, networks.items(), strict=True):
+    for axis, (name, layers) in zip(axes, networks.items(), strict=True):
+        convolutions, linear = map(budget_report, layers)
         for row, key in enumerate(("parameters", "macs")):
             total, start = convolutions[key] + linear[key], 0.0
             for i, part in enumerate((convolutions, linear)):
