@@ -400,10 +400,11 @@ def points(results: Results) -> list[tuple[str, int, str, int]]:
     return [key(row) for row in results["films"][0]["rows"]]
 
 
-def recommended(results: Results, bits: int) -> tuple[str, int, str, int] | None:
+def recommended(results: Results, bits: int, slack: float = 0.0) -> tuple[str, int, str, int] | None:
     """The point of so many bits with the fewest joules of those that are at least as accurate and as precise as the
-    large networks on every frame, in the mean over seeds and *validation* films; None if there is none."""
-    floor = {what: np.mean(means(results, BASE, "validation", what)) for what in ("accuracy", "precision")}
+    large networks on every frame, up to `slack` points, in the mean over seeds and *validation* films; None if there is
+    none."""
+    floor = {what: np.mean(means(results, BASE, "validation", what)) - slack for what in ("accuracy", "precision")}
     good = [
         point
         for point in points(results)
@@ -483,7 +484,7 @@ def levers(results: Results) -> list[tuple[str, int, str, int]]:
     found += [("large large", 32, "sharpest", 4), ("medium medium", 32, "sharpest", 4)]
     found += [("medium large", 32, "sharpest", 4), ("small small", 32, "sharpest", 4)]
     for bits in (32, 8):
-        point = recommended(results, bits)
+        point = recommended(results, bits, slack=1.0)
         if point is not None and point not in found:
             found.append(point)
     return found
@@ -725,23 +726,29 @@ def holds(values: Sequence[float], rule: Callable[[float], bool], yes: str) -> s
     return f"{yes}, on average only" if rule(float(np.mean(values))) else f"not {yes}"
 
 
-def goal(results: Results, bits: int, times: float) -> tuple[str, str, str]:
-    """A goal of so many times fewer joules at no worse accuracy and precision: what was asked, ours, the verdict."""
-    asked = f"goal: ≥ {times:g}× fewer joules, no worse accuracy and precision"
-    point = recommended(results, bits)
+def goal(results: Results, bits: int, times: float, slack: float) -> tuple[str, str, str]:
+    """A goal of so many times fewer joules: what was asked, ours, the verdict. slack: points of accuracy and precision
+    that may be lost."""
+    worse = f"at most {slack:g} point worse" if slack else "no worse accuracy and precision"
+    asked = f"{'a weaker goal' if slack else 'goal'}: ≥ {times:g}× fewer joules, {worse}"
+    point = recommended(results, bits, slack)
     if point is None:
         return asked, "no point is as good on validation films", "not reached"
     ratio, accuracy, precision = (
-        fewer(results, point),
-        gains(results, point, "accuracy"),
-        gains(results, point, "precision"),
-    )
+        fewer(results, point), gains(results, point, "accuracy"), gains(results, point, "precision")
+    )  # fmt: skip
     ours = f"{named(point)}: {written(ratio)}×, accuracy {signed(accuracy)}, precision {signed(precision)} points"
-    met = [float(r >= times and a >= 0 and p >= 0) for r, a, p in zip(ratio, accuracy, precision, strict=True)]
-    if all(met) and len(met) >= 3:
-        return asked, ours, f"reached, in all {len(met)}"
-    average = np.mean(ratio) >= times and np.mean(accuracy) >= 0 and np.mean(precision) >= 0
-    return asked, ours, "reached, on average only" if average and len(met) >= 3 else "not reached"
+
+    def met(r: float, a: float, p: float) -> bool:
+        return r >= times and a >= -slack and p >= -slack
+
+    seeds = [met(*each) for each in zip(ratio, accuracy, precision, strict=True)]
+    if len(seeds) < 3:
+        return asked, ours, "not testable with so few seeds"
+    if all(seeds):
+        return asked, ours, f"reached, in all {len(seeds)}"
+    average = met(*(float(np.mean(each)) for each in (ratio, accuracy, precision)))
+    return asked, ours, "reached, on average only" if average else "not reached"
 
 
 def signed(values: Sequence[float]) -> str:
@@ -768,7 +775,8 @@ def claims_table(results: Results) -> plots.Table:
         rows.append([what, said, ours, verdict])
 
     for bits, times in ((32, 10.0), (8, 25.0)):
-        claim("fp32" if bits == 32 else "modelled int8", *goal(results, bits, times))
+        for slack in (0.0, 1.0):
+            claim("float" if bits == 32 else "modelled int8", *goal(results, bits, times, slack))
     medium, base = ("medium medium", 32, "all", 1), BASE
     for name, point in (("large networks", base), ("medium networks", medium)):
         speed = frames_a_second(results, point)
@@ -810,7 +818,10 @@ def claims_table(results: Results) -> plots.Table:
                 for i in range(len(results["stream"]))]  # fmt: skip
         claim(f"14.11's policy above {rival}, mean of the incomes", "not asked", f"{signed(lead)} points of words",
               holds(lead, lambda g: g > 0, "better"))  # fmt: skip
-    for name, point in (("large networks, every frame", base), ("recommended, float", recommended(results, 32))):
+    for name, point in (
+        ("large networks, every frame", base),
+        ("recommended, float", recommended(results, 32, slack=1.0)),
+    ):
         if point is not None:
             drop = [a - b for a, b in zip(means(results, point, "shifted", "accuracy"),
                                           means(results, point, "test", "accuracy"), strict=True)]  # fmt: skip
