@@ -347,5 +347,6 @@ def spot_stream(
             choices[-1] = point
             battery -= joules[point]
             paid.append(readings[frame][point])
-            unread *= max(0.0, 1 - paid[-1][1])  # who is sure leaves nothing to read
+            # Who is sure leaves nothing to read, and what failed some times is given up
+            unread *= max(0.0, 1 - max(0.3, paid[-1][1]))
     return choices, merge_readings(paid, tolerance, support)
