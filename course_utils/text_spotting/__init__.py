@@ -265,7 +265,7 @@ def pack_task(
     weights become 0. Nothing else changes. Returns new (weights, owner).
     """
     packed = {name: weight.clone() for name, weight in weights.items()}
-    owners = {name: number.clone() for name, number in owner.items()}
+    owners: dict[str, Tensor] = {}
     for name, number in owner.items():
         flat, flat_owner = weights[name].flatten().clone(), number.flatten().clone()
         free = (flat_owner == 0).nonzero().flatten()
