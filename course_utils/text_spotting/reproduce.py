@@ -36,7 +36,14 @@ from course_utils.text_spotting.pipeline import Read, Reader
 from course_utils.training import set_seed
 
 ALL = "all"
-PAIRS = ("large large", "large medium", "medium large", "medium medium", "small small")  # detector, recognizer
+PAIRS = (
+    "large large",
+    "large medium",
+    "medium large",
+    "medium medium",
+    "small medium",
+    "small small",
+)  # detector, recognizer
 BITS = (32, 8, 4)
 NETS = [(pair, bits) for pair in PAIRS for bits in BITS if bits > 4 or pair == "medium medium"]
 POLICIES = ("every", "sharpest")
@@ -49,25 +56,26 @@ State = dict[str, Tensor]
 class Settings:
     """What the experiment fixes beforehand.
 
-    Layers and rates of the networks were chosen on held-out snapshots and on films (500 to 502, 1000, 1001) that are
-    not used here, with one seed. A first run had larger letters and less wind: there the large networks read 98% of
-    everything, and the smaller ones could not be told from them. Films 100 to 102, 200 to 203 and 300 to 301 were seen
-    in that run, with the larger letters.
+    Layers and rates of the networks were chosen on held-out snapshots and on films (200 to 205, 300 to 302, 500 to 502,
+    1000, 1001) that are not used here, with one seed. There were two earlier tries: one with larger letters and less
+    wind, where the large networks read 98% of everything and the medium ones could not be told from them; and one whose
+    smaller detectors saw the means of 2 × 2 pixels, which lost a point or two. Patches took their place, and all
+    detectors were trained longer.
     """
 
     snapshots: int = 2400
     held_out: int = 250  # snapshots to validate crops with
-    detector_steps: int = 300
+    detector_steps: int = 800
     recognizer_steps: int = 1600
     frames: int = 150
     validation_films: tuple[int, ...] = (100, 101, 102, 103, 104)
-    test_films: tuple[int, ...] = (200, 201, 202, 203, 204, 205)
-    shifted_films: tuple[int, ...] = (300, 301, 302)
-    windows: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12)
+    test_films: tuple[int, ...] = (210, 211, 212, 213, 214, 215)
+    shifted_films: tuple[int, ...] = (310, 311, 312)
+    windows: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 12)
     thresholds: tuple[float, ...] = (0.4, 0.6, 0.8)
     tolerance: float = 0.34
-    supports: tuple[float, ...] = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
-    order_steps: int = 100
+    supports: tuple[float, ...] = (0.05, 0.2, 0.5, 1.0, 2.0)
+    order_steps: int = 80
     order_rate: float = 1e-3
     order_kept: float = 0.3
     order_bits: int = 4
@@ -261,7 +269,7 @@ def judged(digits: Digits, settings: Settings, seed: int, *reads: Values) -> Val
     for (pair, bits), found in zip(NETS, reads, strict=True):
         for policy in POLICIES:
             for window in settings.windows:
-                if window == 1 and policy == "sharpest":
+                if (window == 1 and policy == "sharpest") or (bits < 32 and policy == "every" and window > 1):
                     continue
                 row = {"nets": pair, "bits": bits, "policy": policy if window > 1 else ALL, "window": window}
                 threshold, support = best_settings(found, "validation", wanted, settings, row)

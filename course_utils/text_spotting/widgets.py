@@ -44,8 +44,8 @@ def battery_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
         return figure
 
     controls = {
-        "kind": ipywidgets.ToggleButtons(options=stream.INCOMES, value="even", description="income"),
         "policy": ipywidgets.ToggleButtons(options=("14.11", "greedy", "every k-th"), description="policy"),
+        "kind": ipywidgets.ToggleButtons(options=stream.INCOMES, value="even", description="income"),
         "share": ipywidgets.FloatSlider(value=5, min=1, max=20, step=1, description="income (%)", layout=WIDE),
     }
     return explorer(
