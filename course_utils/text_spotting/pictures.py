@@ -20,7 +20,7 @@ def picture(
     # Half the pixels and so few greys keep the notebook small: noise compresses badly
     half = F.avg_pool2d(frame[None], 2)[0]
     extent = (0, frame.shape[1], frame.shape[0], 0)
-    axis.imshow((16 * half).round().numpy(), cmap="gray", vmin=0, vmax=16, extent=extent, interpolation="nearest")
+    axis.imshow((32 * half).round().numpy(), cmap="gray", vmin=0, vmax=32, extent=extent, interpolation="nearest")
     axis.set_title(title, fontsize=9)
     axis.set(xticks=[], yticks=[])
     for x0, y0, x1, y1 in boxes:

@@ -2542,7 +2542,7 @@ POLICY = "another policy, which is as good"
 EQUIVALENT = {
     "edit_distance: list(range(len(b) + 1)) -> range(len(b) + 1)": "it is only read",
     "text_regions: 0 -> -1": "the region has one tile yet; the others are killed",
-    "text_regions: True -> False": "anything but None says that the tile is not left; the other is the strictness of zip",
+    "text_regions: True -> False": "anything but None means: not left; the other is strict",
     "text_regions: column + dx -> column - dx": "all eight neighbours, in another order",
     "text_regions: row + dy -> row - dy": "all eight neighbours, in another order",
     "text_regions: zip(*region, strict=True) -> zip(*region)": "strict only guards against a slip",
