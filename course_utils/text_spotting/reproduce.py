@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from course_utils import drone
 from course_utils.budget import evaluating, latency_summary, measure_latency, module_layers
-from course_utils.data import Digits, embedded_digits
+from course_utils.data import Digits, full_mnist
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.text_spotting import pipeline, sharpness, spot_stream, stream, tasks, transfer
 from course_utils.text_spotting.networks import (
@@ -89,7 +89,7 @@ class Settings:
 
 
 def load(digits: Digits | None, settings: Settings) -> Digits:
-    return digits or embedded_digits()
+    return digits or full_mnist()
 
 
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
