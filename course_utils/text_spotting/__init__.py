@@ -265,7 +265,7 @@ def pack_task(
     weights become 0. Nothing else changes. Returns new (weights, owner).
     """
     packed = {name: weight.clone() for name, weight in weights.items()}
-    owners = {name: number.clone() for name, number in owner.items()}
+    owners: dict[str, Tensor] = {}
     for name, number in owner.items():
         flat, flat_owner = weights[name].flatten().clone(), number.flatten().clone()
         free = (flat_owner == 0).nonzero().flatten()
@@ -347,5 +347,6 @@ def spot_stream(
             choices[-1] = point
             battery -= joules[point]
             paid.append(readings[frame][point])
-            unread *= max(0.0, 1 - paid[-1][1])  # who is sure leaves nothing to read
+            # Who is sure leaves nothing to read, and what failed some times is given up
+            unread *= max(0.0, 1 - max(0.3, paid[-1][1]))
     return choices, merge_readings(paid, tolerance, support)

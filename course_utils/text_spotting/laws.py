@@ -656,6 +656,8 @@ def nms_chain(function, draw):
     kept(function, chain, [0.7, 0.9, 0.8], 0.5, [1], "with the middle one best")
     rows = [[0, y, 4, y + 4] for y in range(7)]
     kept(function, rows, [0.9 - 0.1 * y for y in range(7)], 0.5, [0, 2, 4, 6], "of seven in a chain")
+    small = (torch.tensor(chain) / 1024).tolist()
+    kept(function, small, [0.9, 0.8, 0.7], 0.5, [0, 2], "of the chain in fractions of the frame")
 
 
 @non_max_suppression.law(

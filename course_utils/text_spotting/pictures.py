@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor
@@ -17,21 +18,22 @@ def picture(
 ) -> None:
     """A grey frame [H, W], with boxes."""
     # So few greys keep the notebook small: noise compresses badly
-    axis.imshow((24 * frame).round().numpy(), cmap="gray", vmin=0, vmax=24)
+    axis.imshow((32 * frame).round().numpy(), cmap="gray", vmin=0, vmax=32)
     axis.set_title(title, fontsize=9)
     axis.set(xticks=[], yticks=[])
     for x0, y0, x1, y1 in boxes:
-        axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.6))
+        axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.2))
 
 
 def film_strip(frames: Tensor, numbers: Sequence[int]) -> None:
-    """Some frames of a film, in rows of four."""
-    figure, axes = plots.new_figure(-(-len(numbers) // 4), 4, width=9.0, height=1.55 * -(-len(numbers) // 4))
+    """Some frames of a film, in rows of four, with half the pixels."""
+    small = F.avg_pool2d(frames, 2)
+    figure, axes = plots.new_figure(-(-len(numbers) // 4), 4, width=8.0, height=1.4 * -(-len(numbers) // 4))
     for axis in axes.flat:
         axis.axis("off")
     for axis, number in zip(axes.flat, numbers, strict=False):
         axis.axis("on")
-        picture(axis, frames[number], f"frame {number}")
+        picture(axis, small[number], f"frame {number}")
     plots.show(figure, "Frames of the film, from above: grey fields with roofs and roads, and signs with words on "
                "them. In some frames the drone is on its way, and everything is smeared.")  # fmt: skip
 
@@ -41,7 +43,7 @@ def sharpness_figure(values: Sequence[float], kept: Sequence[int]) -> None:
     figure, axis = plots.new_figure(width=8.0, height=2.7)
     axis.plot(values, marker="", color=BLUE, linestyle="-")
     axis.plot(kept, [values[frame] for frame in kept], linestyle="", marker="o", color=RED, label="chosen")
-    axis.set(xlabel="frame", ylabel="variance of the Laplacian", title="Sharpness of the film's frames", ylim=(0, None))
+    axis.set(xlabel="frame", ylabel="sharpness", title="Sharpness of the film's frames", ylim=(0, None))
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     plots.show(figure, "Sharpness against the frame: plateaus where the drone hovers, deep valleys where it darts to "
                "the next place. The chosen frames, marked by dots, lie on the plateaus and at their highest points, "
@@ -50,7 +52,7 @@ def sharpness_figure(values: Sequence[float], kept: Sequence[int]) -> None:
 
 def boxes_figure(frame: Tensor, found: Mapping[str, Sequence[Sequence[float]]], alt: str) -> None:
     """One frame, once for each title, with the boxes found."""
-    figure, axes = plots.new_figure(1, len(found), width=9.0, height=3.0 if len(found) < 3 else 2.3)
+    figure, axes = plots.new_figure(1, len(found), width=8.0, height=2.6)
     for axis, (title, boxes) in zip(np.atleast_1d(axes), found.items(), strict=True):
         picture(axis, frame, title, boxes)
     plots.show(figure, alt)

