@@ -582,7 +582,7 @@ def sharp_figure(results: Results) -> None:
             values = [np.mean(means(results, p, "test", "accuracy")) for p in chain]
             label = "every k-th" if policy == "every" else "sharpest of k"
             axis.plot(joules, values, color=colour, linestyle=line, marker=marker, markersize=4, label=label)
-        axis.set(xscale="log", xlabel="mJ a film", ylim=(0, 102))
+        axis.set(xscale="log", xlabel="mJ a film", ylim=(74, 101))
         axis.set_title(pair.replace(" ", " + "), fontsize=10)
         label_decades(axis)
     axes[0].set_ylabel("accuracy (%)")
