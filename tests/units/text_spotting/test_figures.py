@@ -1,5 +1,7 @@
 """What the tables of lecture 14 decide by themselves, and that its pictures can be drawn."""
 
+import copy
+
 import pytest
 
 from course_utils import drone, plots
@@ -57,17 +59,17 @@ MEDIUM = ("medium medium", 32, "sharpest", 4)
 
 
 @pytest.mark.parametrize(
-    ("medium", "said"),
+    ("medium", "slack", "said"),
     [
-        ((0.95, 0.95, 0.02), "reached, in all 3"),  # 50 times fewer
-        ((0.95, 0.95, 0.2), "not reached"),  # 5 times fewer
-        ((0.80, 0.95, 0.02), "not reached"),  # less accurate than the floor: never recommended
-        ((0.95, 0.80, 0.02), "not reached"),  # less precise
+        ((0.95, 0.95, 0.02), 0, "reached, in all 3"),  # 50 times fewer
+        ((0.893, 0.95, 0.02), 0, "not reached"),  # less accurate
+        ((0.893, 0.95, 0.02), 1, "reached, in all 3"),
+        ((0.95, 0.88, 0.02), 1, "not reached"),  # less precise
     ],
 )
-def test_a_goal_needs_the_ratio_the_accuracy_and_the_precision(medium, said):
+def test_a_goal_needs_the_ratio_the_accuracy_and_the_precision(medium, slack, said):
     results = made({figures.BASE: (0.9, 0.9, 1.0), MEDIUM: medium})
-    assert figures.goal(results, 32, 10, 0)[2] == said
+    assert figures.goal(results, 32, slack)[2] == said
 
 
 def test_a_goal_is_judged_on_test_films_though_validation_chose_the_point():
@@ -75,23 +77,20 @@ def test_a_goal_is_judged_on_test_films_though_validation_chose_the_point():
     for run in results["films"]:
         figures.row_of(run, MEDIUM)["test"] = outcome(0.85, 0.95, 0.02)
     assert figures.recommended(results, 32) == MEDIUM
-    assert figures.goal(results, 32, 10, 0)[2] == "not reached"
+    assert figures.goal(results, 32, 0)[2] == "not reached"
 
 
-def test_a_weaker_goal_allows_a_point():
-    results = made({figures.BASE: (0.9, 0.9, 1.0), MEDIUM: (0.893, 0.91, 0.05)})
-    assert figures.goal(results, 32, 10, 0)[2] == "not reached"
-    assert figures.goal(results, 32, 10, 1)[2] == "reached, in all 3"
-    assert figures.goal(results, 32, 25, 1)[2] == "not reached"
+def test_a_goal_may_be_reached_on_average_only():
+    results = made({figures.BASE: (0.9, 0.9, 1.0), MEDIUM: (0.95, 0.95, 0.02)})
+    results["films"][0] = copy.deepcopy(results["films"][0])
+    figures.row_of(results["films"][0], MEDIUM)["test"] = outcome(0.89, 0.95, 0.02)
+    assert figures.goal(results, 32, 0)[2] == "reached, on average only"
 
 
-def test_the_recommended_point_is_the_cheapest_that_is_no_worse():
-    base = {figures.BASE: (0.9, 0.9, 1.0)}
-    slightly = ("small small", 32, "all", 1)
-    assert figures.recommended(made(base | {slightly: (0.95, 0.89, 0.001)}), 32) == figures.BASE
-    found = made(base | {slightly: (0.91, 0.91, 0.3), MEDIUM: (0.91, 0.91, 0.2)})
-    assert figures.recommended(found, 32) == MEDIUM
-    assert figures.recommended(found, 8) is None
+def test_the_recommended_point_is_the_best_of_those_that_are_cheap_enough():
+    dear = ("medium medium", 32, "sharpest", 3)
+    results = made({figures.BASE: (0.9, 0.9, 1.0), MEDIUM: (0.7, 0.8, 0.1), dear: (0.95, 0.95, 0.11)})
+    assert figures.recommended(results, 32) == MEDIUM
 
 
 @pytest.mark.parametrize(
@@ -143,7 +142,8 @@ def test_every_picture_and_table_can_be_drawn(monkeypatch):
     figures.ctc_drawing()
     figures.clusters_drawing([("MILL", 0.5), ("MIL", 0.2), ("ZOO", 0.1)], 0.34, 0.6)
     figures.packnet_drawing()
-    results = made({figures.BASE: (0.9, 0.9, 1.0), MEDIUM: (0.95, 0.95, 0.02)})
+    cheap = {("medium medium", 8, "sharpest", 4): (0.8, 0.8, 0.01)}
+    results = made({figures.BASE: (0.9, 0.9, 1.0), MEDIUM: (0.95, 0.95, 0.02)} | cheap)
     for draw in (figures.battery_drawing, figures.energy_bars, figures.joules_figure, figures.sharp_figure,
                  figures.orders_figure, figures.stream_figure, figures.tasks_figure):  # fmt: skip
         draw(results)
