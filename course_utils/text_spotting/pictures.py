@@ -18,7 +18,7 @@ def picture(
 ) -> None:
     """A grey frame [H, W], with boxes."""
     # So few greys keep the notebook small: noise compresses badly
-    axis.imshow((32 * frame).round().numpy(), cmap="gray", vmin=0, vmax=32)
+    axis.imshow((24 * frame).round().numpy(), cmap="gray", vmin=0, vmax=24)
     axis.set_title(title, fontsize=9)
     axis.set(xticks=[], yticks=[])
     for x0, y0, x1, y1 in boxes:
@@ -52,7 +52,7 @@ def sharpness_figure(values: Sequence[float], kept: Sequence[int]) -> None:
 
 def boxes_figure(frame: Tensor, found: Mapping[str, Sequence[Sequence[float]]], alt: str) -> None:
     """One frame, once for each title, with the boxes found."""
-    figure, axes = plots.new_figure(1, len(found), width=8.0, height=2.6)
+    figure, axes = plots.new_figure(1, len(found), width=7.0, height=2.3)
     for axis, (title, boxes) in zip(np.atleast_1d(axes), found.items(), strict=True):
         picture(axis, frame, title, boxes)
     plots.show(figure, alt)
