@@ -33,14 +33,18 @@ def made(values: dict[tuple, tuple[float, float, float]] | None = None) -> dict:
         "ms": {f"{pair} 32": [20.0, 19, 21] for pair in reproduce.PAIRS},
         "sharpness_ms": [0.2, 0.1, 0.3],
     }
-    words = {"14.11": 8, "greedy": 5, "every k-th": 6, "optimum": 10}
+    words = {
+        name: {"words": count, "accuracy": 0.8, "precision": 0.9, "frames": 5}
+        for name, count in (("14.11", 8), ("greedy", 5), ("every k-th", 6), ("every k-th, best networks", 3))
+    }
+    words["optimum"] = {"words": 10}
     sample = {
         "sharpness": [0.01, 0.02] * 10,
         "change": [1.0] + [0.1] * 19,
         "readings": [[("MILL", 0.9)] * 3] * 20,
         "words": [["MILL"]] * 20,
     }
-    stream = {"joules": [3.0, 2.0, 1.0], "values": [0.9, 0.8, 0.4], "sample": sample}
+    stream = {"joules": [3.0, 2.0, 1.0], "values": [0.9, 0.85, 0.4], "point": 1, "looking": 0.01, "sample": sample}
     stream["films"] = [{"truth": 10, "everything": 10, "even": words, "early": words, "bursts": words}]
     orders = {"right": {"none none none": 70.0, "distill prune quantize": 60.0, "quantize prune distill": 50.0}}
     task = {"accuracy": [[0.9, 0, 0], [0.8, 0.9, 0], [0.7, 0.8, 0.9]], "mean": 0.8, "transfer": -0.15}
@@ -118,6 +122,14 @@ def test_sharp_frames_are_compared_at_equal_joules():
     assert figures.sharp_gains(made(values), "large large") == pytest.approx([25.0] * SEEDS)
 
 
+def test_orders_are_chosen_by_the_other_seeds():
+    """An order that is best in one seed only is not the best of the others."""
+    results = made()
+    for run, first in zip(results["orders"], (90.0, 40.0, 40.0), strict=True):
+        run["right"] = {"none none none": 70.0, "distill prune quantize": first, "quantize prune distill": 50.0}
+    assert figures.order_spread(results) == [-40.0, 40.0 - 50.0, 40.0 - 50.0]
+
+
 def test_points_have_names_that_can_be_read():
     assert figures.named(figures.BASE) == "both large; float; every frame"
     assert figures.named(("medium large", 8, "every", 3)) == "detector medium, recognizer large; int8; every 3rd"
@@ -148,8 +160,8 @@ def test_every_picture_and_table_can_be_drawn(monkeypatch):
                  figures.orders_figure, figures.stream_figure, figures.tasks_figure):  # fmt: skip
         draw(results)
     assert len(shown) == len(set(shown)) == 15 and min(map(len, shown)) > 60
-    for table in (figures.networks_table, figures.sharp_table, figures.score_table, figures.front_table,
-                  figures.tasks_table, figures.claims_table):  # fmt: skip
+    for table in (figures.networks_table, figures.sharp_table, figures.stream_table, figures.score_table,
+                  figures.front_table, figures.tasks_table, figures.claims_table):  # fmt: skip
         assert table(results).rows
     assert "points" in figures.optimism_words(results)
     widgets.battery_explorer(results)
