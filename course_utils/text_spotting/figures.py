@@ -599,8 +599,8 @@ def sharp_table(results: Results) -> plots.Table:
 
 
 def score_table(results: Results) -> plots.Table:
-    """The challenge's score of the large networks, and of the points that have the best one on validation films, without
-    a floor and with one five points below the large networks' accuracy. All numbers are of the test films."""
+    """The challenge's score of the large networks, and of the points that have the best one on validation films,
+    without a floor and with one five points below the large networks' accuracy. All numbers are of the test films."""
     every_point = [p for p in points(results) if p[1] == 32]
 
     def scores(use: str, least: float) -> dict[tuple[str, int, str, int], float]:
