@@ -6,7 +6,6 @@ from torch import nn
 from course_utils.data import CLASSES
 from course_utils.pruning import Masks, weight_names
 from course_utils.saliency import keep_top, magnitude_saliency
-from course_utils.sparse_training import erdos_renyi_densities, random_mask
 from course_utils.training import set_seed
 
 
@@ -33,17 +32,12 @@ def largest(model: nn.Module, keep: float) -> Masks:
 
 
 def at_random(model: nn.Module, keep: float, seed: int) -> Masks:
-    """As many weights as `largest` keeps, at random, spread over the layers by ERK."""
-    shapes = {name: tuple(model.get_parameter(name).shape) for name in weight_names(model)}
-    densities = erdos_renyi_densities(shapes, keep)
+    """The control of `largest`: as many weights in each layer as it keeps there, drawn at random."""
+    generator = torch.Generator().manual_seed(seed)
     return {
-        name: random_mask(shape, densities[name], 100 * seed + layer)
-        for layer, (name, shape) in enumerate(shapes.items())
+        name: mask.flatten()[torch.randperm(mask.numel(), generator=generator)].view_as(mask)
+        for name, mask in largest(model, keep).items()
     }
-
-
-def kept(masks: Masks) -> int:
-    return sum(int(mask.sum()) for mask in masks.values())
 
 
 def density(model: nn.Module) -> float:

@@ -47,6 +47,7 @@ class Settings:
     linear: int = 200  # test digits that the linear bounds look at
     sigma: float = 0.5
     smoothed_keep: float = 0.2
+    smoothed_narrow: tuple[int, ...] = (784, 64, 40, 10)  # a fifth of the weights
     certified: int = 150  # test digits
     selection: int = 100
     estimation: int = 1000
@@ -89,10 +90,11 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
 run = Experiment("certified", Settings, load, pieces, collect).run
 
 
-def trained(digits: Digits, settings: Settings, name: str, seed: int, keep: float, sigma: float) -> nn.Sequential:
-    """A network after all its epochs; half of them before the mask, if there is one."""
+def trained(digits: Digits, settings: Settings, name: str, seed: int, sigma: float = 0.0) -> nn.Sequential:
+    """A network after all its epochs, with noise σ or without; half of them before the mask, if there is one."""
+    keep, narrow = (settings.smoothed_keep, settings.smoothed_narrow) if sigma else (settings.keep, settings.narrow)
     set_seed(seed)
-    model = mlp(*(settings.narrow if name == "small dense" else settings.sizes))
+    model = mlp(*(narrow if name == "small dense" else settings.sizes))
     generator = torch.Generator().manual_seed(seed)
     steps = settings.epochs * -(-len(digits.train) // settings.batch)
     taken = 0
@@ -126,7 +128,7 @@ def trained(digits: Digits, settings: Settings, name: str, seed: int, keep: floa
 
 def bounded(digits: Digits, settings: Settings, name: str, seed: int) -> Values:
     """One network: accuracy, what is verified at each ε, what is attacked, and the norm that intervals multiply by."""
-    model = trained(digits, settings, name, seed, settings.keep, 0.0)
+    model = trained(digits, settings, name, seed)
     test = digits.test.subset(slice(0, settings.tested))
     first = test.subset(slice(0, settings.linear))
 
@@ -150,7 +152,7 @@ def bounded(digits: Digits, settings: Settings, name: str, seed: int) -> Values:
 
 def smoothed(digits: Digits, settings: Settings, name: str, seed: int) -> Values:
     """One network, trained with noise: its radii on test digits, and their mean (ACR; 0 where it is wrong)."""
-    model = trained(digits, settings, name, seed, settings.smoothed_keep, settings.sigma)
+    model = trained(digits, settings, name, seed, settings.sigma)
     some = digits.test.subset(slice(0, settings.certified))
     radii = certified_radii(model, some, settings.sigma, settings.selection, settings.estimation, settings.alpha, seed)
     return {

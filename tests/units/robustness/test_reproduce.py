@@ -48,7 +48,7 @@ def test_backdoor(few_digits, tmp_path):
 
 def test_certified(few_digits, tmp_path):
     settings = reproduce_certified.Settings(
-        epochs=2, sizes=(784, 20, 15, 10), narrow=(784, 4, 4, 10), epsilons=(0.001, 0.01), tested=20, steps=2,
+        epochs=2, sizes=(784, 20, 15, 10), narrow=(784, 4, 4, 10), smoothed_narrow=(784, 6, 4, 10), epsilons=(0.001, 0.01), tested=20, steps=2,
         restarts=1, linear=10, certified=4, selection=10, estimation=40,
     )  # fmt: skip
     run = stored(reproduce_certified, settings, few_digits, tmp_path, "certified")
@@ -62,7 +62,7 @@ def test_certified(few_digits, tmp_path):
 
 def test_few_shots(few_digits, tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce_few_shots, "TASKS", ("other writers",))
-    settings = reproduce_few_shots.Settings(epochs=2, sizes=(784, 20, 10), shots=(1, 2), steps=2)
+    settings = reproduce_few_shots.Settings(epochs=2, sizes=(784, 20, 10), narrow=(784, 2, 10), shots=(1, 2), steps=2)
     run = stored(reproduce_few_shots, settings, few_digits, tmp_path, "few_shots")
     assert run["largest"]["tasks"]["other writers"].keys() == {"1", "2"}
     assert run["dense"]["spoiled"].keys() == set(reproduce_few_shots.SPOILED) and "spoiled" not in run["from scratch"]
