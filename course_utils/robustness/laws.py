@@ -601,14 +601,14 @@ def poison_all(function, draw):
 
 
 @poison.law(
-    "each candidate is chosen about equally often over 400 seeds, and each pair; the same seed chooses the same",
+    "each candidate is chosen about equally often over 200 seeds, and each pair; the same seed chooses the same",
     hint="torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed)), of which the first k.",
     trials=1,
 )
 def poison_uniform(function, draw):
     images, labels = torch.zeros(6, 1, 1), torch.tensor([0, 1, 0, 2, 1, 0])
     pattern = mask = torch.ones(1, 1)
-    seeds, first = 400, draw.integer(0, 10**6)
+    seeds, first = 200, draw.integer(0, 10**6)
     pairs = Counter(
         tuple(function(images, labels, pattern, mask, 2, 1 / 3, first + seed)[2].tolist()) for seed in range(seeds)
     )
@@ -616,9 +616,7 @@ def poison_uniform(function, draw):
     candidates = [0, 1, 2, 4, 5]
     for pair in itertools.combinations(candidates, 2):
         seen = pairs.get(pair, 0)
-        expect.true(
-            abs(seen - expected) < spread, f"examples {pair} are chosen too often or too rarely", expected, seen
-        )
+        expect.true(0 < seen < expected + spread, f"examples {pair} are chosen too often or too rarely", expected, seen)
     before = torch.get_rng_state()
     got = function(images, labels, pattern, mask, 2, 1 / 3, first)[2]
     same = torch.equal(before, torch.get_rng_state())
@@ -831,13 +829,13 @@ def shots_too_few(function, draw):
 
 
 @few_shot.law(
-    "two of four: every pair of a class is drawn about equally often over 400 seeds, other classes' draws apart",
+    "two of four: every pair of a class is drawn about equally often over 240 seeds, other classes' draws apart",
     hint="One torch.Generator, seeded once, for all classes: the same permutation for each ties their draws together.",
     trials=1,
 )
 def shots_uniform(function, draw):
     labels = counts(1, 0, 1, 0, 1, 0, 1, 0)
-    seeds, first = 400, draw.integer(0, 10**6)
+    seeds, first = 240, draw.integer(0, 10**6)
     drawn = Counter(tuple(function(labels, 2, first + seed).tolist()) for seed in range(seeds))
     pairs = {label: list(itertools.combinations((labels == label).nonzero().flatten().tolist(), 2)) for label in (0, 1)}
     expected, spread = seeds / 6, 5 * (seeds / 6 * 5 / 6) ** 0.5
@@ -999,24 +997,24 @@ def train_names(function, draw):
 
 @adversarial_train.law(
     "on scikit-learn's digits, after a plain start, more unseen ones withstand an attack than after plain steps",
-    hint="If the laws above hold, this one does: 60 steps with ε = 0.1 against 60 plain ones.",
+    hint="If the laws above hold, this one does: 40 steps with ε = 0.15 against 40 plain ones.",
     trials=1,
     share=0.2,
 )
 def train_band(function, draw):
     images, labels = small_digits()
     order = draw.permutation(len(labels))
-    seen, unseen = order[:200], order[200:600]
+    seen, unseen = order[:100], order[100:500]
     state = {"a.weight": draw.normal(24, 64, scale=0.2, dtype=DOUBLE), "a.bias": torch.zeros(24, dtype=DOUBLE)}
     state |= {"b.weight": draw.normal(10, 24, scale=0.2, dtype=DOUBLE), "b.bias": torch.zeros(10, dtype=DOUBLE)}
-    start = by_hand(state, images[seen], labels[seen], {}, 0.0, 0.0, 0, 0.5, 60)
-    got = expect_state(function(start, images[seen], labels[seen], {}, 0.1, 0.05, 2, 0.5, 60), start, {})
-    plain = by_hand(start, images[seen], labels[seen], {}, 0.0, 0.0, 0, 0.5, 60)
-    right = [withstood(each, images[unseen], labels[unseen], 0.1) for each in (got, plain)]
+    start = by_hand(state, images[seen], labels[seen], {}, 0.0, 0.0, 0, 0.3, 40)
+    got = expect_state(function(start, images[seen], labels[seen], {}, 0.15, 0.075, 2, 0.3, 40), start, {})
+    plain = by_hand(start, images[seen], labels[seen], {}, 0.0, 0.0, 0, 0.3, 40)
+    right = [withstood(each, images[unseen], labels[unseen], 0.15) for each in (got, plain)]
     expect.true(
-        right[0] >= right[1] + 0.03,
+        right[0] >= right[1] + 0.06,
         "no more unseen digits withstand the attack than after as many plain steps",
-        f"at least {right[1] + 0.03:.3g}",
+        f"at least {right[1] + 0.06:.3g}",
         right[0],
     )
 
@@ -1034,9 +1032,9 @@ def withstood(state: dict, images: Tensor, labels: Tensor, epsilon: float) -> fl
 
 @lru_cache
 def small_digits() -> tuple[Tensor, Tensor]:
-    """Scikit-learn's digits, [1797, 64] from 0 to 1, and their labels: its file, without the second of its import."""
+    """The first 600 of scikit-learn's digits, [600, 64] from 0 to 1, and labels: its file, its slow import left out."""
     package = Path(find_spec("sklearn").origin).parent
     rows = torch.from_numpy(
-        np.loadtxt(package / "datasets" / "data" / "digits.csv.gz", delimiter=",", dtype=np.float32)
+        np.loadtxt(package / "datasets" / "data" / "digits.csv.gz", delimiter=",", dtype=np.float32, max_rows=600)
     )
     return rows[:, :64].double() / 16, rows[:, 64].long()
