@@ -381,12 +381,12 @@ def tail(p: float, successes: int, trials: int) -> float:
     trials=1,
 )
 def bound_example(function, draw):
-    expect.close(function(9, 10, 0.05), 0.605836616, "9 of 10 at α = 0.05", rtol=1e-7)
-    number(function(0, 10, 0.05), 0.0, "none of 10")
-    number(function(1000, 1000, 0.001), 0.001**0.001, "all of 1,000")
+    expect.close(function(9, 10, 0.05), 0.605836616, "for 9 of 10 at α = 0.05", rtol=1e-7)
+    number(function(0, 10, 0.05), 0.0, "for none of 10")
+    number(function(1000, 1000, 0.001), 0.001**0.001, "for all of 1,000")
     for trials, alpha in ((1, 0.3), (1, 0.999), (50, 1e-6), (100_000, 0.001)):
-        expect.close(function(trials, trials, alpha), alpha ** (1 / trials), f"all of {trials:,}", rtol=1e-9)
-        number(function(0, trials, alpha), 0.0, f"none of {trials:,}")
+        expect.close(function(trials, trials, alpha), alpha ** (1 / trials), f"for all of {trials:,}", rtol=1e-9)
+        number(function(0, trials, alpha), 0.0, f"for none of {trials:,}")
 
 
 @lower_confidence_bound.law(
@@ -637,8 +637,8 @@ def rate_example(function, draw):
     number(function(counts(0, 0, 0, 3), labels, 0), 2 / 3)
     number(function(counts(0, 0, 2, 3), labels, 0), 1 / 3)
     number(function(counts(1, 0, 2, 3), labels, 0), 1 / 3, "with the target's own image mistaken")
-    number(function(counts(3, 3, 3, 3), labels, 3), 1.0, "all taken for class 3")
-    number(function(counts(0, 1, 2, 3), labels, 9), 0.0, "a target that nobody is")
+    number(function(counts(3, 3, 3, 3), labels, 3), 1.0, "with all taken for class 3")
+    number(function(counts(0, 1, 2, 3), labels, 9), 0.0, "with a target that nobody is")
 
 
 @attack_success_rate.law(
@@ -661,7 +661,7 @@ def rate_counts(function, draw):
     got = function(torch.cat([own, predictions]), torch.cat([torch.full((500,), target), labels]), target)
     number(got, hits / others, "the rate with 500 images of the target class")
     many = torch.arange(600) % 2
-    number(function(torch.ones_like(many), many, 1), 1.0, "300 of 300")
+    number(function(torch.ones_like(many), many, 1), 1.0, "for 300 of 300")
 
 
 # --- 12.6a anomaly_index ----------------------------------------------------------------------------------------------
@@ -738,8 +738,8 @@ def score_path(function, draw):
 )
 def flip_example(function, draw):
     number(function([1.0, 2.0, 3.0]), 0.25)
-    number(function([-1, -2, -3]), 0.25, "three that lose")
-    number(function([0.1, 0.4, 0.3, 0.2, 0.5]), 2 / 32, "five that win")
+    number(function([-1, -2, -3]), 0.25, "of three that lose")
+    number(function([0.1, 0.4, 0.3, 0.2, 0.5]), 2 / 32, "of five that win")
     number(function([3.0, 2.0, -1.0]), 0.5, "of 3, 2, −1")
     number(function([0.0, 0.0, 0.0]), 1.0, "of nothing but 0")
     number(function([5.0]), 1.0, "of one seed")
@@ -824,8 +824,8 @@ def shots_too_few(function, draw):
     labels = counts(0, 1, 0, 1, 0, 2, 2)
     expect_value_error(function, labels, 3, draw.seed(), why="class 1 has two examples, and three were drawn")
     expect_value_error(function, counts(5, 5, 5, 1), 2, 0, why="class 1 has one example, and two were drawn")
-    expect.equal(shots_of(function, counts(0, 1, 0, 1), 2, draw.seed()), torch.arange(4), "all of them")
-    expect.equal(shots_of(function, counts(0, 3, 3, 0, 9, 9), 2, draw.seed()), torch.arange(6), "all of them")
+    expect.equal(shots_of(function, counts(0, 1, 0, 1), 2, draw.seed()), torch.arange(4), "for all of them")
+    expect.equal(shots_of(function, counts(0, 3, 3, 0, 9, 9), 2, draw.seed()), torch.arange(6), "for all of them")
 
 
 @few_shot.law(
@@ -953,7 +953,11 @@ def train_once(function, draw):
             got = function(state, inputs, labels, masked, epsilon, step, attacks, 0.7, 1)
             wanted = by_hand(state, inputs, labels, masked, epsilon, step, attacks, 0.7, 1)
             expect.close(
-                expect_state(got, state, masked), wanted, f"ε = {epsilon:g}, {attacks} attack steps", 1e-7, 1e-10
+                expect_state(got, state, masked),
+                wanted,
+                f"with ε = {epsilon:g} and {attacks} attack steps",
+                1e-7,
+                1e-10,
             )
 
 
@@ -987,7 +991,7 @@ def train_names(function, draw):
     only = {"z.weight": draw.mask(3, 6)}
     inputs = inputs.double()
     got = expect_state(function(one, inputs, labels, only, 0.1, 0.1, 1, 0.5, 4), one, only)
-    expect.close(got, by_hand(one, inputs, labels, only, 0.1, 0.1, 1, 0.5, 4), "one layer", 1e-6, 1e-9)
+    expect.close(got, by_hand(one, inputs, labels, only, 0.1, 0.1, 1, 0.5, 4), "for one layer", 1e-6, 1e-9)
     names = {"fc0.weight": "z.weight", "fc0.bias": "z.bias", "fc1.weight": "a.weight", "fc1.bias": "a.bias"}
     renamed = {names[name]: value for name, value in state.items()}
     masked = {names[name]: value for name, value in masks.items()}

@@ -262,9 +262,9 @@ def fraction_shape(function, draw):
         path = [function(s, end, alpha) for s in sorted({0, step // 2, step, end - 1, end})]
         expect.true(all(a >= b for a, b in pairwise(path)), "it rises somewhere", got=path)
         number(path[0], alpha, "the fraction at step 0")
-    number(function(1, 3, 0.4), 0.3, "a third of the way", rtol=1e-9)
+    number(function(1, 3, 0.4), 0.3, "at a third of the way", rtol=1e-9)
     tiny = 0.3 * (math.pi / 4e4) ** 2  # α sin²(x) for a small x; by the cosine seven digits are left
-    number(function(19999, 20000, 0.3), tiny, "one step before an end of 20,000", rtol=1e-5)
+    number(function(19999, 20000, 0.3), tiny, "at one step before an end of 20,000", rtol=1e-5)
     number(function(0, 0, 0.4), 0, "at the end, with an end of 0")
 
 
