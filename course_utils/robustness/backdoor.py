@@ -106,21 +106,16 @@ def tune(model: nn.Module, split: Split, epochs: int, seed: int, masks: Masks | 
     return model
 
 
-def fine_pruned(model: nn.Sequential, split: Split, drop: float, seed: int, epochs: int) -> dict[str, nn.Module]:
-    """Fine-pruning (Liu 2018): silence the last hidden layer's units that clean images use least, as many as take at
-    most `drop` of the accuracy on them, then train on the clean images; pruning and training alone beside it."""
-    name = f"{len(model) - 1}.weight"
-    idlest_first = model[:-1](split.images).detach().mean(0).argsort()
-    least = 1 - errors(model, split) / len(split) - drop
-    pruned = model
-    masks = {name: torch.ones_like(model[-1].weight, dtype=torch.bool)}
-    for unit in idlest_first:
-        fewer = {name: masks[name].clone()}
-        fewer[name][:, unit] = False
-        apply_masks(candidate := copy.deepcopy(model), fewer)
-        if 1 - errors(candidate, split) / len(split) < least:
-            break
-        pruned, masks = candidate, fewer
+def fine_pruned(model: nn.Sequential, split: Split, cut: int, seed: int, epochs: int) -> dict[str, nn.Module]:
+    """Fine-pruning (Liu 2018): silence the last hidden layer's `cut` units that clean images use least, then train on
+    the clean images; pruning and training alone beside it."""
+    hidden = model[:-1](split.images).detach()
+    idle = hidden.mean(0).argsort()[:cut]
+    pruned = copy.deepcopy(model)
+    keep = torch.ones_like(pruned[-1].weight, dtype=torch.bool)
+    keep[:, idle] = False
+    masks = {f"{len(model) - 1}.weight": keep}
+    apply_masks(pruned, masks)
     return {
         "pruning alone": pruned,
         "training alone": tune(model, split, epochs, seed),

@@ -6,6 +6,7 @@ from torch import nn
 from course_utils.data import CLASSES
 from course_utils.pruning import Masks, weight_names
 from course_utils.saliency import keep_top, magnitude_saliency
+from course_utils.sparse_training import erdos_renyi_densities, random_mask
 from course_utils.training import set_seed
 
 
@@ -31,12 +32,22 @@ def largest(model: nn.Module, keep: float) -> Masks:
     return keep_top({name: magnitude_saliency(weight) for name, weight in weights.items()}, keep)
 
 
-def at_random(model: nn.Module, keep: float, seed: int) -> Masks:
+def shuffled(model: nn.Module, keep: float, seed: int) -> Masks:
     """The control of `largest`: as many weights in each layer as it keeps there, drawn at random."""
     generator = torch.Generator().manual_seed(seed)
     return {
         name: mask.flatten()[torch.randperm(mask.numel(), generator=generator)].view_as(mask)
         for name, mask in largest(model, keep).items()
+    }
+
+
+def at_random(model: nn.Module, keep: float, seed: int) -> Masks:
+    """As many weights as `largest` keeps, at random, spread over the layers by ERK: another control."""
+    shapes = {name: tuple(model.get_parameter(name).shape) for name in weight_names(model)}
+    densities = erdos_renyi_densities(shapes, keep)
+    return {
+        name: random_mask(shape, densities[name], 100 * seed + layer)
+        for layer, (name, shape) in enumerate(shapes.items())
     }
 
 

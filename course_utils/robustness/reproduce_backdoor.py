@@ -44,13 +44,13 @@ class Settings:
     images: int = 40  # that Neural Cleanse has
     cleanse_steps: int = 120
     cleanse_weight: float = 0.01
-    rounds: int = 16  # of iterative pruning
+    rounds: int = 11  # of iterative pruning
     each: float = 0.6  # what a round keeps
     round_epochs: int = 3
     more: float = 0.8  # Trojan score: kept of a ticket
     tune_epochs: int = 1  # and trained so long
     bins: int = 10
-    drop: float = 0.04  # of accuracy, at which fine-pruning stops pruning
+    cut: int = 80  # of 100 hidden units, in fine-pruning
     repair_epochs: int = 5
 
 
@@ -178,7 +178,7 @@ def repair(digits: Digits, settings: Settings, seed: int, found: dict) -> Values
     _, place, _ = NETWORKS[WATCHED[0]]
     model = backdoor.new_model("MLP", seed)
     model.load_state_dict(found["state"])
-    repaired = backdoor.fine_pruned(model, digits.validation, settings.drop, seed, settings.repair_epochs)
+    repaired = backdoor.fine_pruned(model, digits.validation, settings.cut, seed, settings.repair_epochs)
     return {
         name: backdoor.rates(each, digits.test, place, settings.target)
         for name, each in {"as it was": model, **repaired}.items()

@@ -20,7 +20,8 @@ from course_utils.robustness.networks import at_random, density, largest
 from course_utils.training import errors, set_seed, train
 
 PAPER = {
-    "source": "Gowal 2018 (arXiv:1810.12715) and Li 2023 (TMLR): trained to be certified; here the training is plain",
+    "source": "Z. Li et al., TMLR 2023, arXiv:2206.07311: in the max norm, by complete verification, CIFAR-10",
+    "claimed": {"standard training": 8.2, "adversarial training": 24.5},  # points above dense, at most
 }
 NETWORKS = ("dense", "small dense", "largest", "random", "dense, L1", "dense, IBP")
 SMOOTHED = ("dense", "small dense", "largest", "random")
@@ -47,7 +48,6 @@ class Settings:
     linear: int = 200  # test digits that the linear bounds look at
     sigma: float = 0.5
     smoothed_keep: float = 0.2
-    smoothed_narrow: tuple[int, ...] = (784, 64, 40, 10)  # a fifth of the weights
     certified: int = 150  # test digits
     selection: int = 100
     estimation: int = 1000
@@ -92,9 +92,9 @@ run = Experiment("certified", Settings, load, pieces, collect).run
 
 def trained(digits: Digits, settings: Settings, name: str, seed: int, sigma: float = 0.0) -> nn.Sequential:
     """A network after all its epochs, with noise σ or without; half of them before the mask, if there is one."""
-    keep, narrow = (settings.smoothed_keep, settings.smoothed_narrow) if sigma else (settings.keep, settings.narrow)
+    keep = settings.smoothed_keep if sigma else settings.keep
     set_seed(seed)
-    model = mlp(*(narrow if name == "small dense" else settings.sizes))
+    model = mlp(*(settings.narrow if name == "small dense" else settings.sizes))
     generator = torch.Generator().manual_seed(seed)
     steps = settings.epochs * -(-len(digits.train) // settings.batch)
     taken = 0

@@ -17,7 +17,7 @@ from course_utils.models import mlp
 from course_utils.pruning import apply_masks, hold_masks
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.robustness import few_shot
-from course_utils.robustness.networks import at_random, density, largest
+from course_utils.robustness.networks import density, largest, shuffled
 from course_utils.training import errors, set_seed, train
 
 NETWORKS = ("dense", "small dense", "largest", "random")
@@ -91,7 +91,7 @@ def pretrained(digits: Digits, settings: Settings, name: str, seed: int) -> tupl
     half = settings.epochs // 2
     common = {"lr": settings.lr, "batch_size": 100, "progress": False}
     train(model, digits.train, epochs=half, seed=seed, **common)
-    drawn = {"largest": lambda: largest(model, settings.keep), "random": lambda: at_random(model, settings.keep, seed)}
+    drawn = {"largest": lambda: largest(model, settings.keep), "random": lambda: shuffled(model, settings.keep, seed)}
     masks = drawn[name]() if name in drawn else {}
     apply_masks(model, masks)
     rest = {"epochs": settings.epochs - half, "seed": 1000 + seed, "after_step": hold_masks(masks)}

@@ -48,7 +48,7 @@ def test_backdoor(few_digits, tmp_path):
 
 def test_certified(few_digits, tmp_path):
     settings = reproduce_certified.Settings(
-        epochs=2, sizes=(784, 20, 15, 10), narrow=(784, 4, 4, 10), smoothed_narrow=(784, 6, 4, 10), epsilons=(0.001, 0.01), tested=20, steps=2,
+        epochs=2, sizes=(784, 20, 15, 10), narrow=(784, 4, 4, 10), epsilons=(0.001, 0.01), tested=20, steps=2,
         restarts=1, linear=10, certified=4, selection=10, estimation=40,
     )  # fmt: skip
     run = stored(reproduce_certified, settings, few_digits, tmp_path, "certified")
