@@ -232,13 +232,13 @@ def name_cells(cells: list[NotebookNode]) -> None:
 
 
 @contextlib.contextmanager
-def kernel_environment() -> Iterator[None]:
-    """What kernels that are started in here inherit: this course_utils, no progress bars, one thread.
+def kernel_environment(**more: str) -> Iterator[None]:
+    """What kernels that are started in here inherit: this course_utils, no progress bars, one thread, and `more`.
 
     Two threads on small tensors cost more than they bring, and rounding must not depend on the number of cores.
     """
     path = os.pathsep.join(dict.fromkeys([str(ROOT), *filter(None, sys.path)]))
-    wanted = {"PYTHONPATH": path, "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    wanted = {"PYTHONPATH": path, "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"} | more
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
@@ -262,7 +262,7 @@ def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
         coalesce_streams=True,  # what one run sends as one piece of stdout, another sends as three
         extra_arguments=["--log-level=ERROR"],
     )
-    with kernel_environment():
+    with kernel_environment(COURSE_FRAMES="1"):  # widgets draw pictures for readers without a kernel
         client.execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
