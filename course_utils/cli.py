@@ -77,6 +77,19 @@ def progress(
 
 
 @app.command()
+def slides(
+    unit: Annotated[str, typer.Argument(help="A unit's name, topic or number.")],
+    out: Annotated[Path | None, typer.Option(help="The file to write; NN_topic.html here, if left out.")] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print a PDF by Chromium, in place of HTML.")] = False,
+) -> None:
+    """Make a lecture's slides: one HTML file. Key S opens the speaker's notes, F fills the screen."""
+    not_in_a_kit("slides")
+    from course_utils.slides import make_slides
+
+    print(make_slides(unit, out, pdf))
+
+
+@app.command()
 @some_home()
 def build(
     unit: Annotated[str | None, typer.Argument(help="A unit's name, topic or number; all units if left out.")] = None,

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -44,6 +45,20 @@ def some_home() -> Iterator[None]:
         yield
 
 
+def trust_lectures(folder: Path) -> None:
+    """Sign the course's own lectures, so that JupyterLab lets their pictures move before anybody has run them.
+
+    Whoever starts the course runs its code anyway. A lecture that cannot be read is left as it is.
+    """
+    import nbformat
+    from nbformat.sign import NotebookNotary
+
+    notary = NotebookNotary()
+    for path in (folder / "lectures").glob("*.ipynb"):
+        with contextlib.suppress(OSError, nbformat.reader.NotJSONError, nbformat.ValidationError, sqlite3.Error):
+            notary.sign(nbformat.read(path, as_version=4))
+
+
 def open_lab(args: list[str]) -> int:
     """Serve the course with JupyterLab until it is stopped. `args` are JupyterLab's own and win over ours."""
     from jupyterlab.labapp import LabApp
@@ -51,6 +66,7 @@ def open_lab(args: list[str]) -> int:
     # A terminal in JupyterLab, and `!course` in a notebook, find this environment's commands.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     folder = course_folder()
+    trust_lectures(folder)
     os.chdir(folder)  # nbgrader takes the current folder for the course's
     print(f"JupyterLab serves {folder}. Stop it with Ctrl-C. It takes a few seconds to start.", flush=True)
     given = {argument.partition("=")[0] for argument in args}

@@ -441,7 +441,7 @@ def fold_scales(function, draw):
     up, down = (wanted + wanted.abs() * 1e-4).ceil(), (wanted - wanted.abs() * 1e-4).floor()
     right = torch.tensor([[1.0, -1.0, 1.0, 1.0], [-1.0, 1.0, -1.0, -1.0]], dtype=torch.float64)
     expect.equal(
-        signs_of(threshold, direction, torch.stack([up, down])), right, "the answer above and below the crossing"
+        signs_of(threshold, direction, torch.stack([up, down])), right, "the answer on either side of the crossing"
     )
 
 

@@ -370,9 +370,16 @@ def _try(each: Law, function: FunctionUnderTest, seed: int) -> LawResult:
         except Exception as error:
             # The law stumbled over a result of the wrong kind; the reference never makes it stumble
             got = function.output
-            message = "returned None: is a `return` missing?" if got is None else f"the result cannot be used: {error}"
+            message = "returned None: is a `return` missing?" if got is None else _unusable(error)
             return function.fails(each.name, message, got=describe(got), hint=each.hint)
     return LawResult(each.name, True)
+
+
+def _unusable(error: Exception) -> str:
+    """What is wrong with a result over which a law stumbled."""
+    if isinstance(error, KeyError):
+        return f"the result has no entry {error}"
+    return f"the result has another form than was asked for: {error}"
 
 
 def _said_once(results: Sequence[LawResult]) -> list[LawResult]:

@@ -1,6 +1,7 @@
 """What laws demand of a result: each function raises `LawViolation`, in words a beginner understands, or returns."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -64,8 +65,12 @@ def kind(value: Any) -> str:
         return "None"
     if isinstance(value, np.ndarray):
         return "a NumPy array"
-    name = (foreign(value) or "tensor") if isinstance(value, Tensor) else type(value).__name__
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return _with_article((foreign(value) or "tensor") if isinstance(value, Tensor) else type(value).__name__)
+
+
+def _with_article(name: str) -> str:
+    """An int, a uint8."""
+    return f"{'an' if name[0] in 'aeiou' and not name.startswith('uint') else 'a'} {name}"
 
 
 def form(value: Any) -> str:
@@ -73,10 +78,9 @@ def form(value: Any) -> str:
     match value:
         case Tensor() | np.ndarray():
             dtype = str(value.dtype).removeprefix("torch.")
-            article = "an" if dtype[0] in "aeiou" else "a"
             name = "tensor" if isinstance(value, Tensor) else "NumPy array"
             shape = f" of shape {list(value.shape)}" if value.ndim else " without axes"
-            return f"{article} {dtype} {name}{shape}"
+            return f"{_with_article(dtype)} {name}{shape}"
         case Mapping():
             return f"a dict with {', '.join(map(repr, value)) or 'nothing'} in it"
         case list() | tuple():
@@ -84,6 +88,30 @@ def form(value: Any) -> str:
         case float():
             return "a number"
     return kind(value)
+
+
+# What may stand behind a subject, and in front of none: "after one round" is said of the result
+PREPOSITIONS = "after|as|at|before|between|by|for|from|halfway|if|in|of|on|outside|to|under|when|with|within|without"
+PLURAL = re.compile(
+    r"[^\W_]+(?<![sui])(?<!bia|ard)(?<!['’])(?<!^.)s|radii|indices", re.ASCII
+)  # no bias, axis, student's
+PLURALS = {"is": "are", "has": "have", "lacks": "lack", "contains": "contain", "differs": "differ", "does": "do"}
+
+
+def says(what: str, message: str) -> str:
+    """A sentence of a subject, which may be plural or only a condition, and of what is said of it in the singular."""
+    what = re.sub(r"(?<![\d.,])1 (step|round)s\b", r"1 \1", what)
+    if re.match(rf"(?:{PREPOSITIONS})\b", what) and not what.endswith("the result"):
+        what = f"the result {what}"
+    if re.search(r", [a-z]", re.sub(r"[\[({].*?[\])}]", "", what)) and not what.endswith((",", "the result")):
+        what += ","  # after a clause that began with one
+    head = re.split(rf" (?:{PREPOSITIONS}|that|which|whose|where)\b|[,:(]", what)[0]
+    words = head.removeprefix("the ").split() or [""]
+    one = words[0] in ("how", "what", "which", "whose") or what.endswith("the result")
+    many = PLURAL.fullmatch(words[-1]) or (head[:4] != "the " and PLURAL.fullmatch(words[0])) or " and " in head
+    if many and not one:
+        message = re.sub(rf"(^|\band )({'|'.join(PLURALS)})\b", lambda found: found[1] + PLURALS[found[2]], message)
+    return f"{what} {message}"
 
 
 def true(condition: Any, message: str, expected: Any = None, got: Any = None) -> None:
@@ -96,7 +124,7 @@ def same_kind(got: Any, expected: Any, what: str = "the result") -> None:
     """Same type, shape and dtype; lists and tuples count as the same, so do int and float where a float is expected."""
 
     def refuse(message: str) -> NoReturn:
-        raise LawViolation(f"{what} {message}", form(expected), got)
+        raise LawViolation(says(what, message), form(expected), got)
 
     if got is None:
         refuse("is None: is a `return` missing?")
@@ -162,7 +190,7 @@ def close(
                 close(g, e, f"{what}[{i}]", rtol, atol)
         return
     if not isinstance(expected, Tensor | np.ndarray | float):
-        true(got == expected, f"{what} is wrong", expected, got)
+        true(got == expected, says(what, "is wrong"), expected, got)
         return
     if type(got) is type(expected) is float and abs(got - expected) <= atol + rtol * abs(expected) < math.inf:
         return
@@ -175,9 +203,9 @@ def close(
         good = np.allclose(g, e, rtol=rtol, atol=atol, equal_nan=True)
     if not good and g.dtype.kind == "f":
         if (np.isnan(g) & ~np.isnan(e.astype(float))).any():
-            raise LawViolation(f"{what} contains NaN (not a number)", expected, got)
+            raise LawViolation(says(what, "contains NaN (not a number)"), expected, got)
         if np.isinf(g).any() and not np.isinf(e).any():
-            raise LawViolation(f"{what} contains an infinity", expected, got)
+            raise LawViolation(says(what, "contains an infinity"), expected, got)
     if not good:
         raise _difference(got, expected, g, e, what)
 
@@ -185,7 +213,7 @@ def close(
 def _difference(got: Any, expected: Any, g: np.ndarray, e: np.ndarray, what: str) -> LawViolation:
     """The violation, with as many digits of the worst entry as tell the two apart, and its place among many."""
     if g.dtype.kind not in "biuf":
-        return LawViolation(f"{what} is wrong", expected, got)
+        return LawViolation(says(what, "is wrong"), expected, got)
     off = np.where(g == e, 0.0, np.nan_to_num(np.abs(g.astype(float) - e.astype(float)), nan=np.inf) + 1e-300)
     place = np.unravel_index(off.argmax(), off.shape)
     right, wrong = e[place].item(), g[place].item()
@@ -202,8 +230,8 @@ def _difference(got: Any, expected: Any, g: np.ndarray, e: np.ndarray, what: str
         texts = describe(expected), describe(got)
     if not alike:
         place = f", {'first' if e.dtype == bool else 'most of all'}{at}" if g.size > SHOWN else ""
-        return LawViolation(f"{what} is wrong{place}", *texts)
-    message = f"{what} differs, by up to {off.max():.1g}"
+        return LawViolation(says(what, f"is wrong{place}"), *texts)
+    message = says(what, f"differs, by up to {off.max():.1g}")
     if e.dtype == np.float64 and 1e-9 < off[place] / abs(right or 1.0) < 1e-6:
         message += ": equal to about 7 digits; was a part of it computed in float32, or a small ε added?"
     return LawViolation(message, *texts)
@@ -217,9 +245,11 @@ def equal(got: Any, expected: Any, what: str = "the result", calls: int = 1) -> 
 def finite(got: Any, what: str = "the result") -> None:
     """A float tensor without NaN and infinity."""
     if not isinstance(got, Tensor):
-        raise LawViolation(f"{what} is {kind(got)}, not a tensor" + (": is a `return` missing?" if got is None else ""))
+        raise LawViolation(
+            says(what, f"is {kind(got)}, not a tensor") + (": is a `return` missing?" if got is None else "")
+        )
     if not torch.isfinite(got).all():
-        raise LawViolation(f"{what} contains {'NaN' if got.isnan().any() else 'an infinity'}", got=got)
+        raise LawViolation(says(what, f"contains {'NaN' if got.isnan().any() else 'an infinity'}"), got=got)
 
 
 def scalar(got: Any, what: str = "the result") -> None:
@@ -231,14 +261,17 @@ def gradient(result: Tensor, wrt: Tensor | Sequence[Tensor], what: str = "the re
     """The gradient of a scalar result (its sum, otherwise) by `wrt`; a violation if there is none."""
     single = isinstance(wrt, Tensor)
     if not isinstance(result, Tensor):
-        raise LawViolation(f"{what} is {kind(result)}, not a tensor", got=result)
+        raise LawViolation(says(what, f"is {kind(result)}, not a tensor"), got=result)
     if not result.requires_grad:
         raise LawViolation(
-            f"{what} cannot be differentiated: something cut it off from its input (.detach(), .item(), .data, no_grad)"
+            says(
+                what,
+                "cannot be differentiated: something cut it off from its input (.detach(), .item(), .data, no_grad)",
+            )
         )
     gradients = torch.autograd.grad(result.sum(), [wrt] if single else list(wrt), allow_unused=True)
     if any(g is None for g in gradients):
-        raise LawViolation(f"{what} does not depend on an input that it should depend on")
+        raise LawViolation(says(what, "does not depend on an input that it should depend on"))
     return gradients[0] if single else list(gradients)
 
 

@@ -383,7 +383,7 @@ def choose_best(function, draw):
         cheapest = min(t for _, r, t in whole if r == best)
         expect.equal(total, cheapest, "the MACs of all examples together")
         first = next(list(t) for t, r, m in whole if (r, m) == (best, cheapest))
-        expect.equal(list(got), first, "of equals the first: the thresholds")
+        expect.equal(list(got), first, "the thresholds, of equals the first")
 
 
 @choose_thresholds.law(

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +22,7 @@ from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
 from course_utils.grading.collect import Refused, locate
-from course_utils.grading.timestamps import hand_in_time
+from course_utils.grading.timestamps import hand_in_time, parse_time
 from course_utils.units import ROOT
 
 CONFIG = "nbgrader_config.py"
@@ -61,12 +61,13 @@ def find_commands() -> None:
 def mend_nbgrader() -> None:
     """Let nbgrader work in 'HS26 [A]', which it takes for a pattern, and in 'Who?', which it takes for an address.
 
-    It also learns to read times as `course grade` does, and finds alembic.
+    It also learns to read times as `course grade` does, due dates with an offset among them, and finds alembic.
     """
     find_commands()
     for module in (nbgrader.apps.api, nbgrader.converters.base, nbgrader.utils):
         module.glob = SimpleNamespace(glob=find_files)
     nbgrader.api.create_engine = _engine
+    nbgrader.utils.parse_utc = _utc
     CourseDirectory.get_existing_timestamp = _time_in
     NbGraderAPI.get_submitted_timestamp = _time_of
 
@@ -90,6 +91,19 @@ def _engine(url: str, **options: Any) -> Engine:
     folder = os.path.dirname(path)
     literally = kind == "sqlite" and re.search("[?%]", folder) and os.path.isdir(folder)
     return create_engine(URL.create(kind, database=path) if literally else url, **options)
+
+
+def _utc(time: datetime | str | None) -> datetime | None:
+    """A time in UTC, without a zone. nbgrader's own drops "+02:00" and takes "+0200" for 200 seconds.
+
+    ValueError, a sentence, if it cannot be told what time is meant.
+    """
+    if isinstance(time, str):
+        try:
+            return parse_time(time)
+        except ValueError as error:
+            raise ValueError(f"{error}: write the time as in 2026-11-01 22:59:00 +01:00.") from None
+    return time.astimezone(UTC).replace(tzinfo=None) if time and time.tzinfo else time
 
 
 def _time_in(course: CourseDirectory, folder: str) -> datetime | None:

@@ -83,7 +83,7 @@ def tickets_example(function, draw):
     )
     expect.equal(expect_masks(function(weights, whole(weights), 0.5), weights), wanted, "masks of all together")
     again = {"a": torch.zeros(4, dtype=torch.bool), "b": torch.tensor([[False], [True]])}
-    expect.equal(function(weights, wanted, 0.5), again, "masks of the second round: 2 of the 3 that are left go")
+    expect.equal(function(weights, wanted, 0.5), again, "masks of the second round, where 2 of the 3 that are left go")
 
 
 @prune_tickets.law(

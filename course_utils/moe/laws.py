@@ -277,7 +277,7 @@ def redrawn(function, draw):
 def certain(function, draw):
     experts = draw.integer(1, 5)
     clean, noisy = (draw.normal(2, experts, dtype=DOUBLE) for _ in range(2))
-    expect.equal(function(clean, torch.ones_like(clean), noisy, experts), torch.ones_like(clean), "k = E")
+    expect.equal(function(clean, torch.ones_like(clean), noisy, experts), torch.ones_like(clean), "with k = E")
     far = torch.tensor([[1e4, -1e4, 0.0, 0.5]])
     got = function(far, torch.tensor([[1e-2, 1e-2, 1e-2, 0.5]]), torch.tensor([[1e4, -1e4, 0.0, 1.0]]), 2)
     expect.close(got[:, :3], torch.tensor([[1.0, 0.0, 0.0]]), "the row of the first three probabilities")

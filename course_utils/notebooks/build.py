@@ -120,14 +120,19 @@ def saved_hash(path: Path) -> str | None:
 # --- from text to notebook --------------------------------------------------------------------------------------------
 
 
-def assemble(source: Path, topic: str) -> NotebookNode:
-    """The unexecuted notebook of a text source: exercises and listings filled in, boxes and answer cells added."""
+def assemble(source: Path, topic: str, slides: bool = False) -> NotebookNode:
+    """The unexecuted notebook of a text source: exercises and listings filled in, boxes and answer cells added.
+
+    Cells tagged `slides-only` are left out but for `slides`.
+    """
     nb = jupytext.reads(source.read_text(encoding="utf-8"), fmt="md:myst")
     exercises = {e.name: e for e in load_unit(topic).exercises}
     cells: list[NotebookNode] = []
     for cell in nb.cells:
         tags = set(cell.metadata.get("tags", []))
-        if "exercise" in tags:
+        if "slides-only" in tags:
+            cells += [cell] * slides
+        elif "exercise" in tags:
             cells += exercise_cells(cell, exercises, topic, source)
         elif "check" in tags:
             cells.append(check_cell(cell, exercises, source))
@@ -216,7 +221,10 @@ def nbgrader_metadata(grade_id: str, *, grade: bool = False, solution: bool = Fa
 def name_cells(cells: list[NotebookNode]) -> None:
     """Give every cell an id made of the last heading and a count: the same sources, the same ids."""
     heading, counts = "top", {}
-    for cell in cells:
+    for number, cell in enumerate(cells):
+        if "slides-only" in cell.metadata.get("tags", []):  # the others are called the same with it and without it
+            cell.id = f"slides-only-{number}"
+            continue
         if cell.cell_type == "markdown" and (match := re.search(r"^#+ +(.+)$", cell.source, re.MULTILINE)):
             heading = re.sub(r"[^a-z0-9]+", "-", match[1].lower()).strip("-")[:48] or "section"
         if cell.metadata.get("nbgrader") or "box" in cell.metadata.get("tags", []):
@@ -232,13 +240,13 @@ def name_cells(cells: list[NotebookNode]) -> None:
 
 
 @contextlib.contextmanager
-def kernel_environment() -> Iterator[None]:
-    """What kernels that are started in here inherit: this course_utils, no progress bars, one thread.
+def kernel_environment(**more: str) -> Iterator[None]:
+    """What kernels that are started in here inherit: this course_utils, no progress bars, one thread, and `more`.
 
     Two threads on small tensors cost more than they bring, and rounding must not depend on the number of cores.
     """
     path = os.pathsep.join(dict.fromkeys([str(ROOT), *filter(None, sys.path)]))
-    wanted = {"PYTHONPATH": path, "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    wanted = {"PYTHONPATH": path, "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"} | more
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
@@ -262,7 +270,7 @@ def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
         coalesce_streams=True,  # what one run sends as one piece of stdout, another sends as three
         extra_arguments=["--log-level=ERROR"],
     )
-    with kernel_environment():
+    with kernel_environment(COURSE_FRAMES="1"):  # widgets draw pictures for readers without a kernel
         client.execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)

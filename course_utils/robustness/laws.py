@@ -381,12 +381,12 @@ def tail(p: float, successes: int, trials: int) -> float:
     trials=1,
 )
 def bound_example(function, draw):
-    expect.close(function(9, 10, 0.05), 0.605836616, "9 of 10 at α = 0.05", rtol=1e-7)
-    number(function(0, 10, 0.05), 0.0, "none of 10")
-    number(function(1000, 1000, 0.001), 0.001**0.001, "all of 1,000")
+    expect.close(function(9, 10, 0.05), 0.605836616, "for 9 of 10 at α = 0.05", rtol=1e-7)
+    number(function(0, 10, 0.05), 0.0, "for none of 10")
+    number(function(1000, 1000, 0.001), 0.001**0.001, "for all of 1,000")
     for trials, alpha in ((1, 0.3), (1, 0.999), (50, 1e-6), (100_000, 0.001)):
-        expect.close(function(trials, trials, alpha), alpha ** (1 / trials), f"all of {trials:,}", rtol=1e-9)
-        number(function(0, trials, alpha), 0.0, f"none of {trials:,}")
+        expect.close(function(trials, trials, alpha), alpha ** (1 / trials), f"for all of {trials:,}", rtol=1e-9)
+        number(function(0, trials, alpha), 0.0, f"for none of {trials:,}")
 
 
 @lower_confidence_bound.law(
@@ -601,14 +601,14 @@ def poison_all(function, draw):
 
 
 @poison.law(
-    "each candidate is chosen about equally often over 400 seeds, and each pair; the same seed chooses the same",
+    "each candidate is chosen about equally often over 200 seeds, and each pair; the same seed chooses the same",
     hint="torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed)), of which the first k.",
     trials=1,
 )
 def poison_uniform(function, draw):
     images, labels = torch.zeros(6, 1, 1), torch.tensor([0, 1, 0, 2, 1, 0])
     pattern = mask = torch.ones(1, 1)
-    seeds, first = 400, draw.integer(0, 10**6)
+    seeds, first = 200, draw.integer(0, 10**6)
     pairs = Counter(
         tuple(function(images, labels, pattern, mask, 2, 1 / 3, first + seed)[2].tolist()) for seed in range(seeds)
     )
@@ -616,9 +616,7 @@ def poison_uniform(function, draw):
     candidates = [0, 1, 2, 4, 5]
     for pair in itertools.combinations(candidates, 2):
         seen = pairs.get(pair, 0)
-        expect.true(
-            abs(seen - expected) < spread, f"examples {pair} are chosen too often or too rarely", expected, seen
-        )
+        expect.true(0 < seen < expected + spread, f"examples {pair} are chosen too often or too rarely", expected, seen)
     before = torch.get_rng_state()
     got = function(images, labels, pattern, mask, 2, 1 / 3, first)[2]
     same = torch.equal(before, torch.get_rng_state())
@@ -639,8 +637,8 @@ def rate_example(function, draw):
     number(function(counts(0, 0, 0, 3), labels, 0), 2 / 3)
     number(function(counts(0, 0, 2, 3), labels, 0), 1 / 3)
     number(function(counts(1, 0, 2, 3), labels, 0), 1 / 3, "with the target's own image mistaken")
-    number(function(counts(3, 3, 3, 3), labels, 3), 1.0, "all taken for class 3")
-    number(function(counts(0, 1, 2, 3), labels, 9), 0.0, "a target that nobody is")
+    number(function(counts(3, 3, 3, 3), labels, 3), 1.0, "with all taken for class 3")
+    number(function(counts(0, 1, 2, 3), labels, 9), 0.0, "with a target that nobody is")
 
 
 @attack_success_rate.law(
@@ -663,7 +661,7 @@ def rate_counts(function, draw):
     got = function(torch.cat([own, predictions]), torch.cat([torch.full((500,), target), labels]), target)
     number(got, hits / others, "the rate with 500 images of the target class")
     many = torch.arange(600) % 2
-    number(function(torch.ones_like(many), many, 1), 1.0, "300 of 300")
+    number(function(torch.ones_like(many), many, 1), 1.0, "for 300 of 300")
 
 
 # --- 12.6a anomaly_index ----------------------------------------------------------------------------------------------
@@ -740,8 +738,8 @@ def score_path(function, draw):
 )
 def flip_example(function, draw):
     number(function([1.0, 2.0, 3.0]), 0.25)
-    number(function([-1, -2, -3]), 0.25, "three that lose")
-    number(function([0.1, 0.4, 0.3, 0.2, 0.5]), 2 / 32, "five that win")
+    number(function([-1, -2, -3]), 0.25, "of three that lose")
+    number(function([0.1, 0.4, 0.3, 0.2, 0.5]), 2 / 32, "of five that win")
     number(function([3.0, 2.0, -1.0]), 0.5, "of 3, 2, −1")
     number(function([0.0, 0.0, 0.0]), 1.0, "of nothing but 0")
     number(function([5.0]), 1.0, "of one seed")
@@ -826,18 +824,18 @@ def shots_too_few(function, draw):
     labels = counts(0, 1, 0, 1, 0, 2, 2)
     expect_value_error(function, labels, 3, draw.seed(), why="class 1 has two examples, and three were drawn")
     expect_value_error(function, counts(5, 5, 5, 1), 2, 0, why="class 1 has one example, and two were drawn")
-    expect.equal(shots_of(function, counts(0, 1, 0, 1), 2, draw.seed()), torch.arange(4), "all of them")
-    expect.equal(shots_of(function, counts(0, 3, 3, 0, 9, 9), 2, draw.seed()), torch.arange(6), "all of them")
+    expect.equal(shots_of(function, counts(0, 1, 0, 1), 2, draw.seed()), torch.arange(4), "for all of them")
+    expect.equal(shots_of(function, counts(0, 3, 3, 0, 9, 9), 2, draw.seed()), torch.arange(6), "for all of them")
 
 
 @few_shot.law(
-    "two of four: every pair of a class is drawn about equally often over 400 seeds, other classes' draws apart",
+    "two of four: every pair of a class is drawn about equally often over 240 seeds, other classes' draws apart",
     hint="One torch.Generator, seeded once, for all classes: the same permutation for each ties their draws together.",
     trials=1,
 )
 def shots_uniform(function, draw):
     labels = counts(1, 0, 1, 0, 1, 0, 1, 0)
-    seeds, first = 400, draw.integer(0, 10**6)
+    seeds, first = 240, draw.integer(0, 10**6)
     drawn = Counter(tuple(function(labels, 2, first + seed).tolist()) for seed in range(seeds))
     pairs = {label: list(itertools.combinations((labels == label).nonzero().flatten().tolist(), 2)) for label in (0, 1)}
     expected, spread = seeds / 6, 5 * (seeds / 6 * 5 / 6) ** 0.5
@@ -955,7 +953,11 @@ def train_once(function, draw):
             got = function(state, inputs, labels, masked, epsilon, step, attacks, 0.7, 1)
             wanted = by_hand(state, inputs, labels, masked, epsilon, step, attacks, 0.7, 1)
             expect.close(
-                expect_state(got, state, masked), wanted, f"ε = {epsilon:g}, {attacks} attack steps", 1e-7, 1e-10
+                expect_state(got, state, masked),
+                wanted,
+                f"with ε = {epsilon:g} and {attacks} attack steps",
+                1e-7,
+                1e-10,
             )
 
 
@@ -989,7 +991,7 @@ def train_names(function, draw):
     only = {"z.weight": draw.mask(3, 6)}
     inputs = inputs.double()
     got = expect_state(function(one, inputs, labels, only, 0.1, 0.1, 1, 0.5, 4), one, only)
-    expect.close(got, by_hand(one, inputs, labels, only, 0.1, 0.1, 1, 0.5, 4), "one layer", 1e-6, 1e-9)
+    expect.close(got, by_hand(one, inputs, labels, only, 0.1, 0.1, 1, 0.5, 4), "for one layer", 1e-6, 1e-9)
     names = {"fc0.weight": "z.weight", "fc0.bias": "z.bias", "fc1.weight": "a.weight", "fc1.bias": "a.bias"}
     renamed = {names[name]: value for name, value in state.items()}
     masked = {names[name]: value for name, value in masks.items()}
@@ -999,24 +1001,24 @@ def train_names(function, draw):
 
 @adversarial_train.law(
     "on scikit-learn's digits, after a plain start, more unseen ones withstand an attack than after plain steps",
-    hint="If the laws above hold, this one does: 60 steps with ε = 0.1 against 60 plain ones.",
+    hint="If the laws above hold, this one does: 40 steps with ε = 0.15 against 40 plain ones.",
     trials=1,
     share=0.2,
 )
 def train_band(function, draw):
     images, labels = small_digits()
     order = draw.permutation(len(labels))
-    seen, unseen = order[:200], order[200:600]
+    seen, unseen = order[:100], order[100:500]
     state = {"a.weight": draw.normal(24, 64, scale=0.2, dtype=DOUBLE), "a.bias": torch.zeros(24, dtype=DOUBLE)}
     state |= {"b.weight": draw.normal(10, 24, scale=0.2, dtype=DOUBLE), "b.bias": torch.zeros(10, dtype=DOUBLE)}
-    start = by_hand(state, images[seen], labels[seen], {}, 0.0, 0.0, 0, 0.5, 60)
-    got = expect_state(function(start, images[seen], labels[seen], {}, 0.1, 0.05, 2, 0.5, 60), start, {})
-    plain = by_hand(start, images[seen], labels[seen], {}, 0.0, 0.0, 0, 0.5, 60)
-    right = [withstood(each, images[unseen], labels[unseen], 0.1) for each in (got, plain)]
+    start = by_hand(state, images[seen], labels[seen], {}, 0.0, 0.0, 0, 0.3, 40)
+    got = expect_state(function(start, images[seen], labels[seen], {}, 0.15, 0.075, 2, 0.3, 40), start, {})
+    plain = by_hand(start, images[seen], labels[seen], {}, 0.0, 0.0, 0, 0.3, 40)
+    right = [withstood(each, images[unseen], labels[unseen], 0.15) for each in (got, plain)]
     expect.true(
-        right[0] >= right[1] + 0.03,
+        right[0] >= right[1] + 0.06,
         "no more unseen digits withstand the attack than after as many plain steps",
-        f"at least {right[1] + 0.03:.3g}",
+        f"at least {right[1] + 0.06:.3g}",
         right[0],
     )
 
@@ -1034,9 +1036,9 @@ def withstood(state: dict, images: Tensor, labels: Tensor, epsilon: float) -> fl
 
 @lru_cache
 def small_digits() -> tuple[Tensor, Tensor]:
-    """Scikit-learn's digits, [1797, 64] from 0 to 1, and their labels: its file, without the second of its import."""
+    """The first 600 of scikit-learn's digits, [600, 64] from 0 to 1, and labels: its file, its slow import left out."""
     package = Path(find_spec("sklearn").origin).parent
     rows = torch.from_numpy(
-        np.loadtxt(package / "datasets" / "data" / "digits.csv.gz", delimiter=",", dtype=np.float32)
+        np.loadtxt(package / "datasets" / "data" / "digits.csv.gz", delimiter=",", dtype=np.float32, max_rows=600)
     )
     return rows[:, :64].double() / 16, rows[:, 64].long()

@@ -196,7 +196,7 @@ def exact_zeros(function, draw):
     expect.close(function(activations[:1]), torch.tensor([0.0, 0.0, 1.0, 0.0]), "APoZ of a batch of 1")
     expect.close(function(activations[:, :1]), torch.tensor([0.0]), "APoZ of one channel alone")
     odd = torch.tensor([[math.nan, math.inf, -math.inf, 0.0]])
-    expect.close(function(odd), torch.tensor([0.0, 0.0, 0.0, 1.0]), "APoZ of NaN, infinities and a zero")
+    expect.close(function(odd), torch.tensor([0.0, 0.0, 0.0, 1.0]), "APoZ of a zero among NaN and infinities")
     for dtype in HALVES:
         many = torch.zeros(1, 1, 300, 240, dtype=dtype)
         expect.close(function(many), torch.ones(1, dtype=dtype), "APoZ of 72,000 zeros in half precision")

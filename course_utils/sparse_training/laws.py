@@ -262,9 +262,9 @@ def fraction_shape(function, draw):
         path = [function(s, end, alpha) for s in sorted({0, step // 2, step, end - 1, end})]
         expect.true(all(a >= b for a, b in pairwise(path)), "it rises somewhere", got=path)
         number(path[0], alpha, "the fraction at step 0")
-    number(function(1, 3, 0.4), 0.3, "a third of the way", rtol=1e-9)
+    number(function(1, 3, 0.4), 0.3, "at a third of the way", rtol=1e-9)
     tiny = 0.3 * (math.pi / 4e4) ** 2  # α sin²(x) for a small x; by the cosine seven digits are left
-    number(function(19999, 20000, 0.3), tiny, "one step before an end of 20,000", rtol=1e-5)
+    number(function(19999, 20000, 0.3), tiny, "at one step before an end of 20,000", rtol=1e-5)
     number(function(0, 0, 0.4), 0, "at the end, with an end of 0")
 
 
@@ -867,20 +867,26 @@ def by_torch(state: dict, masks: dict, inputs: Tensor, labels: Tensor, lr: float
     trials=2,
 )
 def train_sgd(function, draw):
+    if draw.trial:
+        return without_exchange(function, draw)
     state, masks, inputs, labels = task(draw, 6, draw.size(4, 9), 5, 3)
-    for momentum, update_every, end in ((0.99, 100, 100), (0.0, 3, 3), (0.5, 2, 1))[draw.trial :]:
+    for momentum, update_every, end in ((0.99, 100, 100), (0.0, 3, 3), (0.5, 2, 1)):
         got = expect_training(
-            function(state, masks, inputs, labels, 0.2, momentum, 12, update_every, end, 0.5), state, masks
+            function(state, masks, inputs, labels, 0.2, momentum, 8, update_every, end, 0.5), state, masks
         )
         expect.equal(got[1], masks, "the masks")
-        wanted = by_torch(state, masks, inputs, labels, 0.2, momentum, 12)
+        wanted = by_torch(state, masks, inputs, labels, 0.2, momentum, 8)
         expect.close(got[0], wanted, "the state", rtol=1e-7, atol=1e-10)
+
+
+def without_exchange(function: Callable[..., Any], draw: Draw) -> None:
+    """Tensors without masks, masks without connections, and fractions that come to no connection."""
     state, masks, inputs, labels = task(draw, 6, 6, 6, 3)
     del masks["fc0.weight"]  # as large as the one that has a mask
-    got = expect_training(function(state, masks, inputs, labels, 0.2, 0.9, 5, 9, 9, 0.5), state, masks)
-    expect.close(got[0], by_torch(state, masks, inputs, labels, 0.2, 0.9, 5), "the state with one mask", 1e-7, 1e-10)
-    got = expect_training(function(state, {}, inputs, labels, 0.2, 0.9, 5, 9, 9, 0.5), state, {})
-    expect.close(got[0], by_torch(state, {}, inputs, labels, 0.2, 0.9, 5), "the state without masks", 1e-7, 1e-10)
+    for masked, what in ((masks, "with one mask"), ({}, "without masks")):
+        got = expect_training(function(state, masked, inputs, labels, 0.2, 0.9, 5, 9, 9, 0.5), state, masked)
+        wanted = by_torch(state, masked, inputs, labels, 0.2, 0.9, 5)
+        expect.close(got[0], wanted, f"the state {what}", 1e-7, 1e-10)
     # Steps 2 and 4 of five exchange, though nothing: three descend
     images, none = inputs.view(30, 2, 3), {"fc1.weight": torch.zeros(6, 6, dtype=torch.bool)}
     for masked, alpha in (({}, 0.5), (none, 0.5), (masks, 0.0), (masks, 0.01)):
@@ -908,79 +914,62 @@ def train_start(function, draw):
 
 
 @rigl_train.law(
-    "a step that exchanges does nothing else: what stays is bit for bit that of a step less, biases too",
-    hint="In an update step nothing descends, not even what has no mask (Algorithm 1: either, or).",
-    trials=2,
+    "from each number of steps to the next: a step descends or exchanges, never both; new ones start without momentum",
+    hint="Steps count from 1: t = 1, 2, … steps. If t is a multiple of update_every, and t < end, only that exchange "
+    "happens, with the fraction of this very step, and not even what has no mask descends (Algorithm 1: either, or).",
+    trials=3,
 )
-def train_update(function, draw):
-    state, masks, inputs, labels = task(draw, 7, draw.size(5, 9), 6, 3)
-    every, end, alpha = draw.integer(2, 6), 20, 0.6
-    before, _ = expect_training(
-        function(state, masks, inputs, labels, 0.2, 0.9, every - 1, every, end, alpha), state, masks
-    )
-    got, moved = expect_training(
-        function(state, masks, inputs, labels, 0.2, 0.9, every, every, end, alpha), state, masks
-    )
-    leaves = {name: value.clone().requires_grad_() for name, value in before.items()}
-    F.cross_entropy(mlp_forward(leaves, inputs), labels).backward()
-    fraction = alpha / 2 * (1 + math.cos(math.pi * every / end))
-    for name, value in before.items():
-        if name not in masks:
-            expect.equal(got[name], value, f"state[{name!r}], which has no mask,", calls=2)
-            continue
-        k = round(fraction * int(masks[name].sum()))
-        stays = survivors(value, masks[name], k)
-        expect.equal(got[name], torch.where(stays, value, 0.0), f"state[{name!r}]", calls=2)
-        slopes = leaves[name].grad.abs()
-        grown = moved[name] & ~stays
-        refused = ~moved[name]
-        if grown.any() and refused.any():
-            least, most = float(slopes[grown].min()), float(slopes[refused].max())
-            expect.true(least >= most - 1e-9, f"masks[{name!r}]: a steeper position was passed over", most, least)
-
-
-@rigl_train.law(
-    "a few steps by hand: exchange at steps 3 and 6, none at the end, less each time; new ones start without momentum",
-    hint="Steps count from 1: t = 1, 2, … steps. At t = end nothing is exchanged, and the step descends. The fraction "
-    "is that of this very step.",
-    trials=2,
-)
-def train_by_hand(function, draw):
+def train_step_by_step(function, draw):
     state, masks, inputs, labels = task(draw, 8, draw.size(6, 10), 7, 3, keep=0.5)
-    if draw.trial:  # a full tensor exchanges as well, and so does one of one axis
+    if draw.trial == 2:  # a full tensor exchanges as well, and so does one of one axis
         masks |= {"fc1.weight": torch.ones_like(masks["fc1.weight"]), "fc1.bias": torch.arange(7) % 3 > 0}
-    for every, end, steps in ((3, 9, 10), (2, 8, 8), (1, 3, 6), (4, 100, 9)):
-        lr, momentum, alpha = 0.15, 0.8, 0.5
-        got = expect_training(
-            function(state, masks, inputs, labels, lr, momentum, steps, every, end, alpha), state, masks
-        )
-        weights = {n: torch.where(masks[n], v, 0.0) if n in masks else v.clone() for n, v in state.items()}
-        now = {name: mask.clone() for name, mask in masks.items()}
-        moved = {name: torch.zeros_like(value) for name, value in state.items()}
-        for step in range(1, steps + 1):
-            leaves = {name: value.detach().requires_grad_() for name, value in weights.items()}
-            loss = F.cross_entropy(mlp_forward(leaves, inputs), labels)
-            slopes = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
-            if step % every == 0 and step < end:
-                part = alpha / 2 * (1 + math.cos(math.pi * step / end))
-                for name in masks:
-                    k = round(part * int(now[name].sum()))
-                    stays = survivors(weights[name], now[name], k)
-                    free = (~stays).flatten().nonzero().flatten()
-                    order = np.argsort(-slopes[name].abs().flatten()[free].numpy(), kind="stable")[:k].copy()
-                    grown = stays.clone().flatten()
-                    grown[free[torch.from_numpy(order)]] = True
-                    now[name] = grown.view(stays.shape)
-                    weights[name] = torch.where(stays, weights[name], 0.0)
-                    moved[name] = torch.where(stays, moved[name], 0.0)
-            else:
-                for name, gradient in slopes.items():
-                    v = momentum * moved[name] + gradient
-                    w = weights[name] - lr * v
-                    keep = now.get(name, torch.ones_like(w, dtype=torch.bool))
-                    moved[name], weights[name] = torch.where(keep, v, 0.0), torch.where(keep, w, 0.0)
-        expect.equal(got[1], now, f"the masks after {steps} steps, every {every}, end {end},")
-        expect.close(got[0], weights, f"the state after {steps} steps, every {every}, end {end},", rtol=1e-6, atol=1e-9)
+    every, end, last = ((3, 9, 4), (1, 3, 4), (2, 6, 6))[draw.trial]
+    lr, momentum, alpha = 0.15, 0.8, 0.6
+
+    def after(steps: int) -> tuple[dict, dict]:
+        result = function(state, masks, inputs, labels, lr, momentum, steps, every, end, alpha)
+        return expect_training(result, state, masks)
+
+    now, velocity = after(0), {name: torch.zeros_like(value) for name, value in state.items()}
+    for step in range(1, last + 1):
+        (before, held), now = now, after(step)
+        slopes = slopes_of(before, inputs, labels)
+        if step % every == 0 and step < end:
+            fraction = alpha / 2 * (1 + math.cos(math.pi * step / end))
+            kept = expect_exchange(before, held, now, slopes, fraction, f"in step {step}")
+            velocity = {n: torch.where(kept[n], v, 0.0) if n in kept else v for n, v in velocity.items()}
+            continue
+        expect.equal(now[1], held, f"the masks after step {step}, which descends,", calls=2)
+        velocity = {n: momentum * v + slopes[n] for n, v in velocity.items()}
+        velocity = {n: torch.where(held[n], v, 0.0) if n in held else v for n, v in velocity.items()}
+        wanted = {name: value - lr * velocity[name] for name, value in before.items()}
+        expect.close(now[0], wanted, f"the state after step {step}, which descends,", rtol=1e-6, atol=1e-9, calls=2)
+
+
+def slopes_of(state: dict, inputs: Tensor, labels: Tensor) -> dict:
+    """The gradient of the loss by each tensor, dense."""
+    leaves = {name: value.clone().requires_grad_() for name, value in state.items()}
+    F.cross_entropy(mlp_forward(leaves, inputs), labels).backward()
+    return {name: leaf.grad for name, leaf in leaves.items()}
+
+
+def expect_exchange(before: dict, held: dict, now: tuple[dict, dict], slopes: dict, fraction: float, when: str) -> dict:
+    """What stays is bitwise what it was, the steepest positions have come at 0; the masks of what stayed."""
+    stayed = {}
+    for name, value in before.items():
+        if name not in held:
+            expect.equal(now[0][name], value, f"state[{name!r}], which has no mask, {when},", calls=2)
+            continue
+        stays = survivors(value, held[name], round(fraction * int(held[name].sum())))
+        expect.equal(now[0][name], torch.where(stays, value, 0.0), f"state[{name!r}] {when}", calls=2)
+        steep, stayed[name] = slopes[name].abs(), stays
+        grown, refused = steep[now[1][name] & ~stays], steep[~now[1][name]]
+        if len(grown) and len(refused):
+            least, most = float(grown.min()), float(refused.max())
+            expect.true(
+                least >= most - 1e-9, f"masks[{name!r}] {when}: a steeper position was passed over", most, least
+            )
+    return stayed
 
 
 @rigl_train.law(
@@ -1020,9 +1009,9 @@ def train_planted(function, draw):
     masks = {"a.weight": draw.mask(8, 60, keep=0.08)}
     masks["a.weight"][:, :5] = False
     masks["a.weight"][:, 20:22] = True
-    args = inputs, labels, 0.3, 0.9, 80, 8
-    got, moved = expect_training(function(state, masks, *args, 60, 0.4), state, masks)
-    still = by_torch(state, masks, inputs, labels, 0.3, 0.9, 80)
+    args = inputs, labels, 0.4, 0.9, 40, 5
+    got, moved = expect_training(function(state, masks, *args, 30, 0.4), state, masks)
+    still = by_torch(state, masks, inputs, labels, 0.4, 0.9, 40)
     losses = [float(F.cross_entropy(mlp_forward(each, inputs), labels)) for each in (got, still)]
     expect.true(
         losses[0] < 0.5 * losses[1],

@@ -453,11 +453,15 @@ def by_quadrature(inputs: Tensor, hidden_layers: int) -> Tensor:
 def limit_example(function, draw):
     inputs = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=DOUBLE)
     expect.close(
-        function(inputs, 0), torch.tensor([[0.5, 0.0], [0.0, 0.5]], dtype=DOUBLE), "no hidden layer", 1e-9, 1e-9
+        function(inputs, 0),
+        torch.tensor([[0.5, 0.0], [0.0, 0.5]], dtype=DOUBLE),
+        "the kernel without a hidden layer",
+        1e-9,
+        1e-9,
     )
     off = 1 / (2 * math.pi)
     wanted = torch.tensor([[1.0, off], [off, 1.0]], dtype=DOUBLE)
-    expect.close(function(inputs, 1), wanted, "one hidden layer", rtol=1e-7, atol=1e-7)
+    expect.close(function(inputs, 1), wanted, "the kernel with one hidden layer", rtol=1e-7, atol=1e-7)
 
 
 @relu_ntk.law(
@@ -522,7 +526,7 @@ def descent_example(function, draw):
     for steps, wanted in enumerate((0.0, 0.5, 0.75)):
         expect.close(function(kernel, target, initial, 1.0, steps), torch.tensor([wanted]), f"after {steps} steps")
     got = function(torch.diag(torch.tensor([1.0, 3.0])), torch.zeros(2), torch.ones(2), 1.0, 10)
-    expect.close(got, torch.tensor([0.0, 1024.0]), "with a rate that is too large: it diverges")
+    expect.close(got, torch.tensor([0.0, 1024.0]), "with a rate so large that it diverges")
 
 
 @kernel_descent.law(
@@ -988,7 +992,9 @@ def effective_chain(function, draw):
     expect.equal(expect_layers(function(lost), lost, "the masks"), wanted, "the masks whose second chain has no end")
     rootless = chain([[1], [0]], [[1, 0], [0, 1]], [[1, 0], [0, 1]], [[1, 1]])
     wanted = chain([[1], [0]], [[1, 0], [0, 0]], [[1, 0], [0, 0]], [[1, 0]])
-    expect.equal(expect_layers(function(rootless), rootless, "the masks"), wanted, "whose second chain has no start")
+    expect.equal(
+        expect_layers(function(rootless), rootless, "the masks"), wanted, "the masks whose second chain has no start"
+    )
     cut = chain([[1, 1]], [[0]], [[1]])
     none = {name: torch.zeros_like(mask) for name, mask in cut.items()}
     expect.equal(expect_layers(function(cut), cut, "the masks"), none, "the masks of a network that is cut")

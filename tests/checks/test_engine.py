@@ -192,11 +192,59 @@ def test_an_expectation_of_a_form_shows_no_numbers(doubling):
         ([1], (0, 0), "a tuple of 2"),
         (torch.zeros(1), 0.0, "a number"),
         (torch.zeros(1), torch.zeros(()), "a float32 tensor without axes"),
-        (np.zeros(2), np.zeros(2, np.uint8), "an uint8 NumPy array of shape [2]"),
+        (np.zeros(2), np.zeros(2, np.uint8), "a uint8 NumPy array of shape [2]"),
     ):
         with pytest.raises(expect.LawViolation) as caught:
             expect.same_kind(got, like)
         assert caught.value.expected == words
+
+
+@pytest.mark.parametrize(
+    ("what", "message", "sentence"),
+    [
+        ("the exits", "is wrong", "the exits are wrong"),
+        ("the gates", "has dtype float64, not float32", "the gates have dtype float64, not float32"),
+        ("the dict of densities", "lacks ['a'] and has ['b'] too many", "the dict of densities lacks ['a'] and has"),
+        ("densities", "lacks ['a'] and has ['b'] too many", "densities lack ['a'] and have ['b'] too many"),
+        ("the labels of the same seed", "differs, by up to 1", "the labels of the same seed differ, by up to 1"),
+        ("centroids that started in another order", "is wrong", "centroids that started in another order are wrong"),
+        ("rows shrunk by 1", "contains NaN", "rows shrunk by 1 contain NaN"),
+        ("blocks and rest", "is wrong", "blocks and rest are wrong"),
+        ("the student's loss", "is wrong", "the student's loss is wrong"),
+        ("the bias", "is None", "the bias is None"),
+        ("the weight pushed outwards", "is wrong", "the weight pushed outwards is wrong"),
+        ("state['fc0.weights']", "is wrong", "state['fc0.weights'] is wrong"),
+        ("the loss of two experts", "is wrong", "the loss of two experts is wrong"),
+        ("what two layers compute", "is wrong", "what two layers compute is wrong"),
+        ("index_bits of 'a'", "is wrong", "index_bits of 'a' is wrong"),
+        ("s at rank 2", "is wrong", "s at rank 2 is wrong"),
+        ("after one round", "is wrong", "the result after one round is wrong"),
+        ("for torch.float32 gradients", "is wrong", "the result for torch.float32 gradients is wrong"),
+        ("at PUE 0, the result", "is wrong", "at PUE 0, the result is wrong"),
+        ("the positions, by the same seed", "is wrong", "the positions, by the same seed, are wrong"),
+        ("the state after 1 steps", "is wrong", "the state after 1 step is wrong"),
+        ("the state after 11 steps", "is wrong", "the state after 11 steps is wrong"),
+    ],
+)
+def test_sentences_agree_with_their_subjects(what, message, sentence):
+    assert expect.says(what, message).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (lambda x: {"other": x}, "the result has no entry 'pair'"),
+        (lambda x: {"pair": x[:2]}, "the result has another form than was asked for: The size of tensor a (2)"),
+    ],
+)
+def test_a_result_over_which_a_law_stumbles_is_told_so(function, sentence):
+    exercise = Exercise("9.9", "double", points=3, minutes=1, difficulty=1)
+
+    @exercise.law("doubles", trials=1)
+    def doubles(function, draw):
+        expect.equal(function(torch.ones(3))["pair"] - torch.ones(3), torch.ones(3))
+
+    assert sentence in str(run(exercise, function))
 
 
 def test_numbers_that_look_alike_get_the_digits_that_tell_them_apart():

@@ -13,7 +13,7 @@ import unicodedata
 import urllib.error
 import urllib.request
 from copy import deepcopy
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 
 import nbformat
@@ -289,7 +289,8 @@ def test_late_hand_ins_lose_points(course, graded, tmp_path):
     assert penalties() == {}
 
 
-DUE = "2026-11-01 20:59:00 UTC"  # a minute before eleven at night, summer time of Zurich
+# A minute before eleven at night, summer time of Zurich, as Formgrader's two fields give it and as one types it
+FORMGRADER_DUE, TYPED_DUE = "2026-11-01T22:59 +0200", "2026-11-01 22:59:00 +02:00"
 WORLD = {
     unicodedata.normalize("NFD", "[Zoë]"): (f"{LAB}.ipynb", b"2026-11-01 22:50:00 CEST", 0),
     "Bo?": (f"{LAB} (1).ipynb", "\ufeff2026-11-05 12:00:00 UTC".encode("utf-16-le"), 4),
@@ -312,9 +313,9 @@ def test_names_and_times_of_the_world(tmp_path, monkeypatch, capsys):
     shutil.copytree(theirs / "submitted", tmp_path / "handed in")
     register_lab(course_directory(str(ours / "gradebook.db")).db_url, "distillation")
     assert nbgrader(theirs, "generate_assignment", LAB) == 0
-    for course in (ours, theirs):
-        with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as database:
-            database.update_or_create_assignment(LAB, duedate=DUE)
+    with Gradebook(f"sqlite:///{ours / 'gradebook.db'}") as database:
+        database.update_or_create_assignment(LAB, duedate=FORMGRADER_DUE)
+    assert nbgrader(theirs, "db", "assignment", "add", LAB, f"--duedate={TYPED_DUE}") == 0
     course_grade(tmp_path / "handed in", tmp_path / "out", ours)
     said = capsys.readouterr().err
     assert autograde(theirs) == 0
@@ -327,6 +328,33 @@ def test_names_and_times_of_the_world(tmp_path, monkeypatch, capsys):
         assert late == {student: pytest.approx(0.1 * 2 * number) for student, number in days.items()}
     assert nbgrader(theirs, "generate_feedback", LAB) == 0
     assert {path.parts[-3] for path in theirs.glob("feedback/*/*/*.html")} == set(days)
+
+
+@pytest.mark.parametrize(
+    ("due", "utc"),
+    [
+        ("2026-11-01 22:59:00", datetime(2026, 11, 1, 22, 59)),
+        ("2026-11-01T22:59 +0200", datetime(2026, 11, 1, 20, 59)),
+        ("2026-11-01T22:59 -0330", datetime(2026, 11, 2, 2, 29)),
+        ("2026-11-01 22:59:00 CEST", datetime(2026, 11, 1, 20, 59)),
+        ("2026-11-01 22:59:00 Europe/Zurich", datetime(2026, 11, 1, 21, 59)),
+        (datetime(2026, 11, 1, 22, 59, tzinfo=timezone(timedelta(hours=2))), datetime(2026, 11, 1, 20, 59)),
+        (datetime(2026, 11, 1, 20, 59), datetime(2026, 11, 1, 20, 59)),
+        (None, None),
+    ],
+)
+def test_due_dates_of_the_world(due, utc, tmp_path):
+    course = course_directory(str(tmp_path / "gradebook.db"))
+    with Gradebook(course.db_url) as database:
+        assert database.add_assignment(LAB, duedate=due).duedate == utc
+        assert database.update_or_create_assignment(LAB, duedate=due).duedate == utc
+
+
+@pytest.mark.parametrize("due", ["2026-11-01 22:59:00 CST", "01.11.2026 22:59", "2026-11-01", "soon"])
+def test_a_due_date_that_cannot_be_told_for_sure_is_refused(due, tmp_path):
+    course = course_directory(str(tmp_path / "gradebook.db"))
+    with Gradebook(course.db_url) as database, pytest.raises(ValueError, match=r"write the time as in .*\+01:00"):
+        database.add_assignment(LAB, duedate=due)
 
 
 def test_folders_that_only_unicode_tells_apart_are_an_error_in_nbgrader(autograded, tmp_path, caplog):

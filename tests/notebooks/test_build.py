@@ -167,7 +167,7 @@ def test_lab_ships_without_outputs_and_with_every_exercise(topic):
 @pytest.mark.parametrize("path", BUILT, ids=lambda p: "/".join(p.parts[-2:]))
 def test_committed_notebook_is_portable_and_small(path):
     text = path.read_text(encoding="utf-8")
-    assert len(text) < 500_000, f"{path.name} has {len(text) // 1000} kB"
+    assert len(text) < 1_000_000, f"{path.name} has {len(text) // 1000} kB"
     notebook = nbformat.reads(text, as_version=4)
     nbformat.validate(notebook)
     for cell in notebook.cells:

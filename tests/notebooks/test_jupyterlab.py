@@ -155,6 +155,27 @@ def shared_page(server) -> Iterator:
 
 
 @pytest.mark.slow
+def test_a_lecture_that_was_only_opened_moves_its_pictures(server, page):
+    """`course lab` trusts the course's lectures, so that the page's own script may run."""
+    address, folder = server
+    shutil.copyfile(lecture_source(LECTURES[-1]).with_suffix(".ipynb"), folder / "only_opened.ipynb")
+    open_notebook(page, address, "only_opened.ipynb")
+    frames = page.locator("[id^=frames-]").first
+    for _ in range(60):  # cells far below are drawn when one comes near them
+        if frames.count():
+            break
+        page.locator(".jp-WindowedPanel-outer").first.evaluate("each => each.scrollBy(0, 2000)")
+        page.wait_for_timeout(200)
+    slider, image = frames.get_by_role("slider"), frames.locator("img")
+    before = image.get_attribute("src")
+    slider.press("Home")
+    slider.press("ArrowRight")
+    first = image.get_attribute("src")
+    slider.press("End")
+    assert image.get_attribute("src") not in (before, first) and slider.get_attribute("aria-valuetext")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("topic", LECTURES)
 def test_widgets_of_a_lecture_move(topic, server, shared_page):
     """The picture follows each slider. The widgets with the cells that they need, and with little training: nbval runs

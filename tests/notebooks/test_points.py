@@ -39,3 +39,13 @@ def test_questions_are_numbered_through_the_lab(topic):
     cells = assemble(solution_source(topic), topic).cells
     heads = [cell.source.split("**")[1] for cell in cells if "reflection" in cell.metadata.get("tags", [])]
     assert heads == [f"Question {number}." for number in range(1, len(heads) + 1)]
+
+
+@pytest.mark.parametrize("topic", available())
+def test_between_a_check_and_an_experiment_stands_a_heading(topic):
+    named = True  # what comes before the first check sets the lab up
+    for cell in assemble(solution_source(topic), topic).cells:
+        tags = cell.metadata.get("tags", [])
+        heading = cell.cell_type == "markdown" and re.search("^#+ ", cell.source, re.MULTILINE)
+        named = "check" not in tags and (named or bool(heading))
+        assert named or "experiment" not in tags, cell.source

@@ -70,3 +70,30 @@ def test_references_keep_half_precision_and_count_beyond_it(dtype):
     assert reference.kmeans_1d(3 * weight, torch.tensor([2.0], dtype=dtype), 1)[0].item() == 3
     total = reference.centroid_gradient(weight, places, 1)
     assert total.dtype == dtype and total.item() == torch.tensor(3000.0, dtype=dtype).item()
+
+
+def test_gaps_that_begin_at_zero_are_told_how_long_the_longest_is():
+    def from_zero(mask, index_bits):
+        gaps, fillers = reference.encode_relative_index(mask, index_bits)
+        return gaps - 1, fillers
+
+    assert "a gap of 0 does not exist" in str(check(from_zero, exercise="3.2a"))
+
+
+def test_centroids_of_another_dtype_are_told_to_keep_it():
+    wrong = check(lambda w, n: reference.linear_centroids(w, n).float(), exercise="3.3a")
+    assert "hand the weights' dtype on" in str(wrong)
+
+
+def test_centroids_that_move_one_by_one_meet_the_plain_law_first():
+    def one_by_one(weights, centroids, steps):
+        centroids = centroids.clone()
+        for _ in range(steps):
+            for i in range(len(centroids)):
+                assigned = (weights[:, None] - centroids).abs().argmin(1)
+                if (assigned == i).any():
+                    centroids[i] = weights[assigned == i].mean()
+        return centroids, (weights[:, None] - centroids).abs().argmin(1)
+
+    failed = check(one_by_one, exercise="3.3b").failed
+    assert failed.expected != failed.got and "100 weights" not in failed.input

@@ -87,3 +87,12 @@ def test_references_keep_half_precision(dtype):
     zeros = torch.zeros(1, 2, 300, 240, dtype=dtype)
     assert saliency.average_percentage_of_zeros(zeros).tolist() == [1.0, 1.0]
     assert saliency.mean_activation(zeros + 100).tolist() == [100.0, 100.0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda w, h: w.abs() * h, lambda w, h: (h * w * w / 2).clamp(min=0), lambda w, h: h * w * w],
+    ids=["not squared", "clamped", "no half"],
+)
+def test_what_goes_wrong_in_the_saliencys_formula_is_named(wrong):
+    assert "no abs, no clamp. The weight is squared; ½ belongs to it." in str(check(wrong, exercise="2.4"))
