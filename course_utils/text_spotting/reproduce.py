@@ -276,7 +276,7 @@ def judged(digits: Digits, settings: Settings, seed: int, *reads: Values) -> Val
                     continue
                 row = {"nets": pair, "bits": bits, "policy": policy if window > 1 else ALL, "window": window}
                 threshold, support = best_settings(found, "validation", wanted, settings, row)
-                row |= {"threshold": threshold, "support": support}
+                row |= {"threshold": threshold, "support": support, "frames": -(-settings.frames // window)}
                 for use in wanted:
                     row[use] = judge_all(found, use, wanted, settings, row, threshold, support)
                 if bits == 32 and policy == "sharpest":  # what the test films would have chosen for themselves
@@ -317,8 +317,7 @@ def judge_all(
     return {
         "accuracy": [round(each["right"][which][0], 4) for each in scored],
         "precision": [round(each["right"][which][1], 4) for each in scored],
-        "joules": [each["joules"] for each in scored],
-        "frames": [each["frames"] for each in scored],
+        "joules": [float(f"{each['joules']:.5g}") for each in scored],
     }
 
 
@@ -331,7 +330,7 @@ def judge(
     row: Values,
     threshold: float,
 ) -> Values:
-    """One film under one policy: accuracy and precision for each support, joules, and how many frames were read."""
+    """One film under one policy: accuracy and precision for each support, and joules."""
     seed, fonts = wanted[use][number]
     kept = Read(found[use][number], []).above(threshold)
     looked = 0
@@ -345,7 +344,6 @@ def judge(
     return {
         "right": [pipeline.right(each, truth) for each in words],
         "joules": pipeline.film_joules(kept, frames, looked, *found["joules"], row["bits"]),
-        "frames": len(frames),
     }
 
 

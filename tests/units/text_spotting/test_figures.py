@@ -11,7 +11,7 @@ SEEDS = 3
 
 
 def outcome(accuracy: float, precision: float, joules: float) -> dict:
-    return {"accuracy": [accuracy] * 2, "precision": [precision] * 2, "joules": [joules] * 2, "frames": [10, 10]}
+    return {"accuracy": [accuracy] * 2, "precision": [precision] * 2, "joules": [joules] * 2}
 
 
 def made(values: dict[tuple, tuple[float, float, float]] | None = None) -> dict:
@@ -21,7 +21,15 @@ def made(values: dict[tuple, tuple[float, float, float]] | None = None) -> dict:
         for policy, window in [("all", 1), *((p, w) for p in reproduce.POLICIES for w in (3, 4))]:
             point = (pair, bits, policy, window)
             found = outcome(*((values or {}).get(point, (0.5, 0.5, 1.0))))
-            row = {"nets": pair, "bits": bits, "policy": policy, "window": window, "threshold": 0.4, "support": 0.5}
+            row = {
+                "nets": pair,
+                "bits": bits,
+                "policy": policy,
+                "window": window,
+                "threshold": 0.4,
+                "support": 0.5,
+                "frames": 10,
+            }
             row |= {"validation": found, "test": found, "shifted": found}
             if bits == 32 and policy == "sharpest":
                 row["tuned on test"] = found
