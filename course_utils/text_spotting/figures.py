@@ -300,7 +300,7 @@ def battery_drawing(results: Results, kind: str = "bursts") -> None:
         figure,
         "A staircase of the energy that has come in, and below it two curves of what was spent, which never cross it. "
         "Ticks below the axis mark the frames that were read: the greedy policy's stand close together right after "
-        "each burst, those of 14.11 are spread.",
+        "each burst, those of 14.11 are fewer and go on longer.",
     )
 
 
