@@ -792,7 +792,11 @@ def goal(results: Results, bits: int, slack: float) -> tuple[str, str, str]:
 
 def signed(values: Sequence[float]) -> str:
     """'+1.2 (−0.3 to +2.0)'."""
-    return f"{np.mean(values):+.1f} ({min(values):+.1f} to {max(values):+.1f})".replace("-", "−").replace("+0.0", "0.0").replace("−0.0", "0.0")
+    return (
+        f"{np.mean(values):+.1f} ({min(values):+.1f} to {max(values):+.1f})".replace("-", "−")
+        .replace("+0.0", "0.0")
+        .replace("−0.0", "0.0")
+    )
 
 
 def frames_a_second(results: Results, point: tuple[str, int, str, int]) -> list[float]:
@@ -858,7 +862,7 @@ def claims_table(results: Results) -> plots.Table:
               holds(lead, lambda g: g > 0, "better"))  # fmt: skip
     for rival in ("greedy", "every k-th"):
         lead = stream_leads(results, rival)
-        claim(f"the same, accuracy of the merged words above {rival}", "not asked", f"{signed(lead)} points",
+        claim(f"14.11's policy, accuracy of the merged words above {rival}", "not asked", f"{signed(lead)} points",
               holds(lead, lambda g: g > 0, "better"))  # fmt: skip
     for name, point in (
         ("large networks, every frame", base),
