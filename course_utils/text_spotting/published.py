@@ -21,7 +21,7 @@ FIGURES = (
         "YOLOv5s in int8 on a Raspberry Pi",
         "3.9 frames/s at 640 pixels, 8.5 at 416",
         "VITA-Group/21LPCV-UAV-Solution, PROGRESS.md",
-        "not comparable: our networks are smaller by orders of magnitude, and run on a laptop's core",
+        "not comparable: our networks are far smaller, and run on another processor",
     ),
     Published(
         "subnetworks in one Once-for-All network",
