@@ -213,7 +213,11 @@ def wins_and_losses(
 
 
 def course_entries() -> list[tuple[int, Entry]]:
-    """The labelled entries of all units that this package has, each with its unit's number."""
+    """The labelled entries of all units that this package has, each with its unit's number.
+
+    They are on MNIST's digits; units on texts have a score of their own, and no label. `measure` their times together,
+    and hand both to `course_figure`, `course_words` and `course_table`.
+    """
     return [
         (unit_number(topic), entry)
         for topic in available()

@@ -4,29 +4,49 @@ S. Williams, A. Waterman and D. Patterson, *Roofline: An Insightful Visual Perfo
 Architectures*, Communications of the ACM 52(4), 2009.
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from course_utils.budget import budget_report, evaluating, latency_summary, measure_latency, module_layers
+from course_utils.budget import budget_report, evaluating, module_layers
 
 WORD = 4  # bytes of a float32 number
 
 
-def peak_flops(size: int = 768, repeats: int = 15) -> float:
-    """Floating-point operations a second of the fastest product of two square matrices, on one thread."""
+# On a machine that others use too, a wall clock would add their work. Windows counts a thread's processor time in
+# ticks of 15 ms, too long for a call.
+clock = time.perf_counter if sys.platform == "win32" else time.thread_time
+
+
+def least_seconds(function: Callable[[], Any], repeats: int) -> float:
+    """Processor time of the fastest of some calls, on one thread: what the machine can do if nobody disturbs it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        samples = []
+        for _ in range(repeats):
+            start = clock()
+            function()
+            samples.append(clock() - start)
+    finally:
+        torch.set_num_threads(before)
+    return min(samples)
+
+
+def peak_flops(size: int = 384, repeats: int = 100) -> float:
+    """Floating-point operations a second of the fastest product of two square matrices."""
     a, b, out = (torch.rand(size, size) for _ in range(3))
-    seconds = min(measure_latency(lambda: torch.mm(a, b, out=out), repeats)) / 1000
-    return 2 * size**3 / seconds
+    return 2 * size**3 / least_seconds(lambda: torch.mm(a, b, out=out), repeats)
 
 
-def copy_bandwidth(size: int, repeats: int = 25) -> float:
-    """Bytes a second, read and written, of the fastest copy of an array of `size` bytes, on one thread."""
+def copy_bandwidth(size: int, repeats: int = 30) -> float:
+    """Bytes a second, read and written, of the fastest copy of an array of `size` bytes."""
     source, target = torch.ones(size // WORD), torch.zeros(size // WORD)
-    seconds = min(measure_latency(lambda: target.copy_(source), repeats)) / 1000
-    return 2 * size / seconds
+    return 2 * size / least_seconds(lambda: target.copy_(source), repeats)
 
 
 def outputs_of(layers: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -73,13 +93,13 @@ def inference_memory(layers: Sequence[Mapping[str, Any]]) -> int:
     return WORD * (budget_report(layers)["parameters"] + max(pairs))
 
 
-def by_batch(model: nn.Module, shape: Sequence[int], batches: Sequence[int], repeats: int = 11) -> dict[int, float]:
-    """Milliseconds of a whole batch, the median, by its size."""
+def by_batch(model: nn.Module, shape: Sequence[int], batches: Sequence[int], repeats: int = 30) -> dict[int, float]:
+    """Milliseconds of a whole batch by its size: the fastest of some runs."""
     found = {}
     with evaluating(model):
         for batch in batches:
             inputs = torch.rand(batch, *shape)
-            found[batch] = latency_summary(measure_latency(lambda x=inputs: model(x), repeats))[0]
+            found[batch] = 1000 * least_seconds(lambda x=inputs: model(x), repeats)
     return found
 
 

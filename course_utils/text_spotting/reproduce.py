@@ -19,7 +19,7 @@ from course_utils import drone
 from course_utils.budget import evaluating, latency_summary, measure_latency, module_layers
 from course_utils.data import Digits, full_mnist
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
-from course_utils.text_spotting import pipeline, sharpness, spot_stream, stream, tasks, transfer
+from course_utils.text_spotting import merge_readings, pipeline, sharpness, spot_stream, stream, tasks, transfer
 from course_utils.text_spotting.networks import (
     SIZES,
     Detector,
@@ -47,6 +47,7 @@ PAIRS = (
 BITS = (32, 8, 4)
 NETS = [(pair, bits) for pair in PAIRS for bits in BITS if bits > 4 or pair == "medium medium"]
 POLICIES = ("every", "sharpest")
+STREAM_TOLERANCE, STREAM_SUPPORT = 0.34, 0.6  # those of 14.11
 METHODS = ("separate", "fine-tuning", "PackNet")
 FILM: dict[str, Any] = {}  # of `drone.film`, besides frames and fonts
 State = dict[str, Tensor]
@@ -113,7 +114,9 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
     for seed in range(seeds):
         needs = tuple(f"seed {seed}/{kind} {size}" for size in SIZES for kind in ("detector", "recognizer"))
         needs += (f"seed {seed}/judged",)
-        work.append(Piece(f"seed {seed}/stream", streamed, (seed,), needs=needs, group="stream", seed=seed))
+        work.append(
+            Piece(f"seed {seed}/stream", streamed, (seed, "one point for all"), needs=needs, group="stream", seed=seed)
+        )
         for method in METHODS:
             work.append(Piece(f"seed {seed}/{method}", learned, (seed, method), group="tasks", seed=seed))
         alone = f"seed {seed}/recognizer medium alone"
@@ -273,7 +276,7 @@ def judged(digits: Digits, settings: Settings, seed: int, *reads: Values) -> Val
                     continue
                 row = {"nets": pair, "bits": bits, "policy": policy if window > 1 else ALL, "window": window}
                 threshold, support = best_settings(found, "validation", wanted, settings, row)
-                row |= {"threshold": threshold, "support": support}
+                row |= {"threshold": threshold, "support": support, "frames": -(-settings.frames // window)}
                 for use in wanted:
                     row[use] = judge_all(found, use, wanted, settings, row, threshold, support)
                 if bits == 32 and policy == "sharpest":  # what the test films would have chosen for themselves
@@ -314,8 +317,7 @@ def judge_all(
     return {
         "accuracy": [round(each["right"][which][0], 4) for each in scored],
         "precision": [round(each["right"][which][1], 4) for each in scored],
-        "joules": [each["joules"] for each in scored],
-        "frames": [each["frames"] for each in scored],
+        "joules": [float(f"{each['joules']:.5g}") for each in scored],
     }
 
 
@@ -328,7 +330,7 @@ def judge(
     row: Values,
     threshold: float,
 ) -> Values:
-    """One film under one policy: accuracy and precision for each support, joules, and how many frames were read."""
+    """One film under one policy: accuracy and precision for each support, and joules."""
     seed, fonts = wanted[use][number]
     kept = Read(found[use][number], []).above(threshold)
     looked = 0
@@ -342,47 +344,56 @@ def judge(
     return {
         "right": [pipeline.right(each, truth) for each in words],
         "joules": pipeline.film_joules(kept, frames, looked, *found["joules"], row["bits"]),
-        "frames": len(frames),
     }
 
 
 # --- incomes ----------------------------------------------------------------------------------------------------------
 
 
-def streamed(digits: Digits, settings: Settings, seed: int, *networks: Any) -> Values:
-    """Words read by each policy for each income, on films with one sign at each station."""
+def streamed(digits: Digits, settings: Settings, seed: int, rule: str, *networks: Any) -> Values:
+    """What each policy reads for each income, on films with one sign at each station: words that were right in some
+    frame that was paid for, and accuracy and precision of the merged words. rule: how the point is chosen."""
     *parts, judgement = networks
-    readers = {
-        size: reader_of(f"{size} {size}", 32, parts[2 * i], parts[2 * i + 1], settings) for i, size in enumerate(SIZES)
-    }
-    prices, values = [], []
-    for i, size in enumerate(SIZES):
+    fetch, sharp_cost = pipeline.looking_joules()
+    readers, prices, values = [], [], []
+    for size, finder, reader in zip(SIZES, parts[::2], parts[1::2], strict=True):
+        readers.append(reader_of(f"{size} {size}", 32, finder, reader, settings))
         row = next(r for r in judgement["rows"] if (r["nets"], r["bits"], r["policy"]) == (f"{size} {size}", 32, ALL))
         values.append(float(np.mean(row["validation"]["accuracy"])))
-        prices.append(parts[2 * i]["joules"]["32"] + parts[2 * i + 1]["joules"]["32"] + pipeline.looking_joules()[0])
-    found: Values = {"joules": prices, "values": values, "films": []}
+        prices.append(finder["joules"]["32"] + reader["joules"]["32"] + fetch)
+    point, best = stream.point_of(prices, values), values.index(max(values))
+    looking = fetch + sharp_cost + stream.shift_joules()
+    found: Values = {"rule": rule, "joules": prices, "values": values, "looking": looking, "point": point, "films": []}
     for number in settings.stream_films:
         film = drone.film(number, settings.frames, stations=settings.stream_stations, signs=(1, 1))
-        reads = [pipeline.read_film(reader, film).readings for reader in readers.values()]
+        reads = [pipeline.read_film(reader, film).readings for reader in readers]
         readings = [[_surest(frame) for frame in frames] for frames in zip(*reads, strict=True)]
         right = [
             [text if text in words else None for text, _ in row]
             for row, words in zip(readings, film.words, strict=True)
         ]
         sharp_, change = sharpness(film.frames).tolist(), stream.new_part(film.frames)
-        total = settings.stream_share * max(prices) * settings.frames
+        total = settings.stream_share * prices[best] * settings.frames
         here: Values = {"truth": len(film.truth)}
+
+        def outcome(choices: Sequence[int], readings=readings, right=right, truth=film.truth) -> Values:
+            paid = [(t, p) for t, p in enumerate(choices) if p >= 0]
+            words = merge_readings([readings[t][p] for t, p in paid], STREAM_TOLERANCE, STREAM_SUPPORT)
+            accuracy, precision = pipeline.right(words, truth)
+            whole = len({right[t][p] for t, p in paid} - {None})
+            return {"frames": len(paid), "words": whole, "accuracy": accuracy, "precision": precision}
+
         for kind in stream.INCOMES:
             arriving = stream.income(kind, settings.frames, total, number)
-            choices = {
-                "14.11": spot_stream(sharp_, change, readings, prices, values, arriving)[0],
-                "greedy": stream.greedy(prices, values, arriving),
-                "every k-th": stream.regular(prices, values, arriving),
-                "optimum": stream.optimum(right, prices, arriving)[0],
+            left = stream.after_looking(arriving, looking)
+            here[kind] = {
+                "14.11": outcome(spot_stream(sharp_, change, readings, prices, values, left)[0]),
+                "greedy": outcome(stream.greedy(point, prices, arriving)),
+                "every k-th": outcome(stream.regular(point, prices, arriving)),
+                "every k-th, best networks": outcome(stream.regular(best, prices, arriving)),
+                "optimum": {"words": stream.optimum(right, prices, arriving)[1]},
             }
-            here[kind] = {name: _whole_words(chosen, right) for name, chosen in choices.items()}
-        everything = [values.index(max(values))] * settings.frames
-        here["everything"] = _whole_words(everything, right)
+        here["everything"] = outcome([best] * settings.frames)
         found["films"].append(here)
         if number == settings.stream_films[0]:
             # For the lecture's widget, which lets the policies run
@@ -398,11 +409,6 @@ def streamed(digits: Digits, settings: Settings, seed: int, *networks: Any) -> V
 def _surest(frame: Sequence[pipeline.Reading]) -> tuple[str, float]:
     long = [reading for reading in frame if len(reading[0]) >= pipeline.LEAST]
     return max(long, key=lambda reading: reading[1])[:2] if long else ("", 0.0)
-
-
-def _whole_words(choices: Sequence[int], right: Sequence[Sequence[str | None]]) -> int:
-    """How many different words were read without a mistake in some frame that was paid for."""
-    return len({right[t][p] for t, p in enumerate(choices) if p >= 0} - {None})
 
 
 # --- orders and tasks -------------------------------------------------------------------------------------------------

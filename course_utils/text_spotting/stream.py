@@ -1,5 +1,6 @@
 """Energy that comes in while the film runs: films with one sign at a time, and the policies that compete there."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +9,8 @@ import torch.nn.functional as F
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array, vstack
 from torch import Tensor
+
+from course_utils.budget import PICOJOULES, inference_energy
 
 INCOMES = ("even", "early", "bursts")
 
@@ -42,34 +45,53 @@ def income(kind: str, frames: int, total: float, seed: int) -> list[float]:
     return (total * rate / rate.sum()).tolist()
 
 
-def greedy(joules: Sequence[float], values: Sequence[float], arriving: Sequence[float]) -> list[int]:
-    """Read each frame with the most valuable point that can be paid."""
-    return _paying(joules, values, arriving, range(len(arriving)))
+def point_of(joules: Sequence[float], values: Sequence[float]) -> int:
+    """The cheapest point that is nearly as good as the best, 0.9 of its value: what all policies read with, so that
+    only the choice of frames tells them apart."""
+    enough = [point for point, value in enumerate(values) if value >= 0.9 * max(values)]
+    return min(enough, key=joules.__getitem__)
 
 
-def regular(joules: Sequence[float], values: Sequence[float], arriving: Sequence[float]) -> list[int]:
-    """Read every k-th frame, if it can be paid; k as the most valuable point needs it for an even income."""
-    window = max(1, round(max(joules) * len(arriving) / sum(arriving)))
-    return _paying(joules, values, arriving, range((window - 1) // 2, len(arriving), window))
+def greedy(point: int, joules: Sequence[float], arriving: Sequence[float]) -> list[int]:
+    """Read each frame that can be paid, with this point."""
+    return _paying(point, joules, arriving, range(len(arriving)))
 
 
-def _paying(
-    joules: Sequence[float], values: Sequence[float], arriving: Sequence[float], frames: Sequence[int]
-) -> list[int]:
+def regular(point: int, joules: Sequence[float], arriving: Sequence[float]) -> list[int]:
+    """Read every k-th frame, if it can be paid; k as the point needs it for an even income."""
+    window = max(1, math.ceil(joules[point] * len(arriving) / sum(arriving)))
+    return _paying(point, joules, arriving, range((window - 1) // 2, len(arriving), window))
+
+
+def _paying(point: int, joules: Sequence[float], arriving: Sequence[float], frames: Sequence[int]) -> list[int]:
     battery, choices = 0.0, []
     for frame, more in enumerate(arriving):
         battery += more
-        affordable = [point for point, price in enumerate(joules) if price <= battery and frame in frames]
-        choices.append(max(affordable, key=lambda point: values[point], default=-1))
-        battery -= joules[choices[-1]] if affordable else 0.0
+        choices.append(point if frame in frames and battery >= joules[point] else -1)
+        battery -= joules[point] if choices[-1] >= 0 else 0.0
     return choices
+
+
+def after_looking(arriving: Sequence[float], each: float) -> list[float]:
+    """What is left of an income for a policy that looks at every frame, for so many joules each: the same part of all
+    of it is set aside."""
+    left = max(0.0, 1 - each * len(arriving) / sum(arriving))
+    return [left * more for more in arriving]
+
+
+def shift_joules(height: int = 48, width: int = 80) -> float:
+    """Phase correlation of one frame with the one before: two transforms of N values of 5 N log₂ N operations, counted
+    as half as many MACs."""
+    macs = 5 * height * width * math.log2(height * width)
+    return inference_energy(macs, 2 * macs, 0, PICOJOULES)
 
 
 def optimum(
     right: Sequence[Sequence[str | None]], joules: Sequence[float], arriving: Sequence[float]
 ) -> tuple[list[int], int]:
-    """What could be had by who knows the whole film and all readings beforehand: the choices that read most different
-    words, and how many these are. right[t][p]: the word that point p reads correctly in frame t, or None.
+    """What could be had by who knows the whole film and all readings beforehand: choices that read as many different
+    words as the solver found, and the most that could be. right[t][p]: the word that point p reads correctly in frame
+    t, or None.
 
     A linear program with integers: x[t, p] = 1 if p reads t, y[w] = 1 if word w is read.
     """
@@ -96,4 +118,6 @@ def optimum(
         options={"time_limit": 20},
     )
     taken = np.round(solved.x[: frames * points]).reshape(frames, points)
-    return [int(row.argmax()) if row.any() else -1 for row in taken], round(float(solved.x[frames * points :].sum()))
+    # The dual bound holds even if the solver ran out of time; what the readings add to the price is taken off again
+    most = math.floor(-solved.mip_dual_bound + 1e-6 * frames * points + 1e-6)
+    return [int(row.argmax()) if row.any() else -1 for row in taken], most

@@ -24,6 +24,8 @@ def battery_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
     def draw(kind: str, policy: str, share: float) -> Figure:
         arriving, choices = figures.policies(results, run, kind, share / 100)
         chosen = choices[policy]
+        if policy == "14.11":  # it looks at every frame
+            arriving = stream.after_looking(arriving, run["looking"])
         spent = np.cumsum([run["joules"][p] if p >= 0 else 0.0 for p in chosen])
         read = {sample["readings"][t][p][0] for t, p in enumerate(chosen) if p >= 0} & set(stations)
         figure, (top, below) = plots.new_figure(2, 1, width=8.6, height=4.4)
@@ -32,11 +34,11 @@ def battery_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
             at = [t for t, p in enumerate(chosen) if p == point]
             top.plot(at, [1000 * sample["sharpness"][t] for t in at], linestyle="", color=plots.COLOURS[point + 1],
                      marker=plots.MARKERS[point], markersize=6, label=f"{size} networks")  # fmt: skip
-        top.set(ylabel="sharpness · 1000")
+        top.set(ylabel="sharpness · 1000", ylim=(0, 1300 * max(sample["sharpness"])))
         top.legend(fontsize=8, ncols=3, loc="upper right")
         top.set_title(
             f"{len(read)} of {len(stations)} words read right, {sum(p >= 0 for p in chosen)} frames paid, "
-            f"{1000 * spent[-1]:.1f} of {1000 * sum(arriving):.1f} mJ spent",
+            f"{1000 * spent[-1]:.1f} of {1000 * sum(arriving):.1f} mJ spent on reading",
             fontsize=10,
         )
         below.plot(1000 * (np.cumsum(arriving) - spent), color="black", linestyle="-", marker="")

@@ -527,7 +527,7 @@ def descent_curves(results: Results) -> None:
     looks = results["settings"]["looks"]
     widths = list(results["optimization"][0]["kernels"])
     density = list(results["optimization"][0]["kernels"][widths[0]])[-1]
-    figure, axes = plots.new_figure(1, 3, width=8.8, height=2.7)
+    figure, axes = plots.new_figure(1, 3, width=8.8, height=2.9)
     for axis, (width, way) in zip(axes, ((widths[0], "rescaled"), (widths[-1], "rescaled"), (widths[-1], "unscaled")),
                                   strict=True):  # fmt: skip
         for key, label in (("from targets", "network"), ("kernel from targets", "kernel's prediction")):

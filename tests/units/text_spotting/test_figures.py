@@ -1,5 +1,7 @@
 """What the tables of lecture 14 decide by themselves, and that its pictures can be drawn."""
 
+import copy
+
 import pytest
 
 from course_utils import drone, plots
@@ -9,7 +11,7 @@ SEEDS = 3
 
 
 def outcome(accuracy: float, precision: float, joules: float) -> dict:
-    return {"accuracy": [accuracy] * 2, "precision": [precision] * 2, "joules": [joules] * 2, "frames": [10, 10]}
+    return {"accuracy": [accuracy] * 2, "precision": [precision] * 2, "joules": [joules] * 2}
 
 
 def made(values: dict[tuple, tuple[float, float, float]] | None = None) -> dict:
@@ -19,7 +21,15 @@ def made(values: dict[tuple, tuple[float, float, float]] | None = None) -> dict:
         for policy, window in [("all", 1), *((p, w) for p in reproduce.POLICIES for w in (3, 4))]:
             point = (pair, bits, policy, window)
             found = outcome(*((values or {}).get(point, (0.5, 0.5, 1.0))))
-            row = {"nets": pair, "bits": bits, "policy": policy, "window": window, "threshold": 0.4, "support": 0.5}
+            row = {
+                "nets": pair,
+                "bits": bits,
+                "policy": policy,
+                "window": window,
+                "threshold": 0.4,
+                "support": 0.5,
+                "frames": 10,
+            }
             row |= {"validation": found, "test": found, "shifted": found}
             if bits == 32 and policy == "sharpest":
                 row["tuned on test"] = found
@@ -31,14 +41,18 @@ def made(values: dict[tuple, tuple[float, float, float]] | None = None) -> dict:
         "ms": {f"{pair} 32": [20.0, 19, 21] for pair in reproduce.PAIRS},
         "sharpness_ms": [0.2, 0.1, 0.3],
     }
-    words = {"14.11": 8, "greedy": 5, "every k-th": 6, "optimum": 10}
+    words = {
+        name: {"words": count, "accuracy": 0.8, "precision": 0.9, "frames": 5}
+        for name, count in (("14.11", 8), ("greedy", 5), ("every k-th", 6), ("every k-th, best networks", 3))
+    }
+    words["optimum"] = {"words": 10}
     sample = {
         "sharpness": [0.01, 0.02] * 10,
         "change": [1.0] + [0.1] * 19,
         "readings": [[("MILL", 0.9)] * 3] * 20,
         "words": [["MILL"]] * 20,
     }
-    stream = {"joules": [3.0, 2.0, 1.0], "values": [0.9, 0.8, 0.4], "sample": sample}
+    stream = {"joules": [3.0, 2.0, 1.0], "values": [0.9, 0.85, 0.4], "point": 1, "looking": 0.01, "sample": sample}
     stream["films"] = [{"truth": 10, "everything": 10, "even": words, "early": words, "bursts": words}]
     orders = {"right": {"none none none": 70.0, "distill prune quantize": 60.0, "quantize prune distill": 50.0}}
     task = {"accuracy": [[0.9, 0, 0], [0.8, 0.9, 0], [0.7, 0.8, 0.9]], "mean": 0.8, "transfer": -0.15}
@@ -57,17 +71,17 @@ MEDIUM = ("medium medium", 32, "sharpest", 4)
 
 
 @pytest.mark.parametrize(
-    ("medium", "said"),
+    ("medium", "slack", "said"),
     [
-        ((0.95, 0.95, 0.02), "reached, in all 3"),  # 50 times fewer
-        ((0.95, 0.95, 0.2), "not reached"),  # 5 times fewer
-        ((0.80, 0.95, 0.02), "not reached"),  # less accurate than the floor: never recommended
-        ((0.95, 0.80, 0.02), "not reached"),  # less precise
+        ((0.95, 0.95, 0.02), 0, "reached, in all 3"),  # 50 times fewer
+        ((0.893, 0.95, 0.02), 0, "not reached"),  # less accurate
+        ((0.893, 0.95, 0.02), 1, "reached, in all 3"),
+        ((0.95, 0.88, 0.02), 1, "not reached"),  # less precise
     ],
 )
-def test_a_goal_needs_the_ratio_the_accuracy_and_the_precision(medium, said):
+def test_a_goal_needs_the_ratio_the_accuracy_and_the_precision(medium, slack, said):
     results = made({figures.BASE: (0.9, 0.9, 1.0), MEDIUM: medium})
-    assert figures.goal(results, 32, 10)[2] == said
+    assert figures.goal(results, 32, slack)[2] == said
 
 
 def test_a_goal_is_judged_on_test_films_though_validation_chose_the_point():
@@ -75,16 +89,20 @@ def test_a_goal_is_judged_on_test_films_though_validation_chose_the_point():
     for run in results["films"]:
         figures.row_of(run, MEDIUM)["test"] = outcome(0.85, 0.95, 0.02)
     assert figures.recommended(results, 32) == MEDIUM
-    assert figures.goal(results, 32, 10)[2] == "not reached"
+    assert figures.goal(results, 32, 0)[2] == "not reached"
 
 
-def test_the_recommended_point_is_the_cheapest_that_is_no_worse():
-    base = {figures.BASE: (0.9, 0.9, 1.0)}
-    slightly = ("small small", 32, "all", 1)
-    assert figures.recommended(made(base | {slightly: (0.95, 0.89, 0.001)}), 32) == figures.BASE
-    found = made(base | {slightly: (0.91, 0.91, 0.3), MEDIUM: (0.91, 0.91, 0.2)})
-    assert figures.recommended(found, 32) == MEDIUM
-    assert figures.recommended(found, 8) is None
+def test_a_goal_may_be_reached_on_average_only():
+    results = made({figures.BASE: (0.9, 0.9, 1.0), MEDIUM: (0.95, 0.95, 0.02)})
+    results["films"][0] = copy.deepcopy(results["films"][0])
+    figures.row_of(results["films"][0], MEDIUM)["test"] = outcome(0.89, 0.95, 0.02)
+    assert figures.goal(results, 32, 0)[2] == "reached, on average only"
+
+
+def test_the_recommended_point_is_the_best_of_those_that_are_cheap_enough():
+    dear = ("medium medium", 32, "sharpest", 3)
+    results = made({figures.BASE: (0.9, 0.9, 1.0), MEDIUM: (0.7, 0.8, 0.09), dear: (0.95, 0.95, 0.11)})
+    assert figures.recommended(results, 32) == MEDIUM
 
 
 @pytest.mark.parametrize(
@@ -112,6 +130,14 @@ def test_sharp_frames_are_compared_at_equal_joules():
     assert figures.sharp_gains(made(values), "large large") == pytest.approx([25.0] * SEEDS)
 
 
+def test_orders_are_chosen_by_the_other_seeds():
+    """An order that is best in one seed only is not the best of the others."""
+    results = made()
+    for run, first in zip(results["orders"], (90.0, 40.0, 40.0), strict=True):
+        run["right"] = {"none none none": 70.0, "distill prune quantize": first, "quantize prune distill": 50.0}
+    assert figures.order_spread(results) == [-40.0, 40.0 - 50.0, 40.0 - 50.0]
+
+
 def test_points_have_names_that_can_be_read():
     assert figures.named(figures.BASE) == "both large; float; every frame"
     assert figures.named(("medium large", 8, "every", 3)) == "detector medium, recognizer large; int8; every 3rd"
@@ -136,13 +162,14 @@ def test_every_picture_and_table_can_be_drawn(monkeypatch):
     figures.ctc_drawing()
     figures.clusters_drawing([("MILL", 0.5), ("MIL", 0.2), ("ZOO", 0.1)], 0.34, 0.6)
     figures.packnet_drawing()
-    results = made({figures.BASE: (0.9, 0.9, 1.0), MEDIUM: (0.95, 0.95, 0.02)})
+    cheap = {("medium medium", 8, "sharpest", 4): (0.8, 0.8, 0.01)}
+    results = made({figures.BASE: (0.9, 0.9, 1.0), MEDIUM: (0.95, 0.95, 0.02)} | cheap)
     for draw in (figures.battery_drawing, figures.energy_bars, figures.joules_figure, figures.sharp_figure,
                  figures.orders_figure, figures.stream_figure, figures.tasks_figure):  # fmt: skip
         draw(results)
     assert len(shown) == len(set(shown)) == 15 and min(map(len, shown)) > 60
-    for table in (figures.networks_table, figures.sharp_table, figures.score_table, figures.front_table,
-                  figures.tasks_table, figures.claims_table):  # fmt: skip
+    for table in (figures.networks_table, figures.sharp_table, figures.stream_table, figures.score_table,
+                  figures.front_table, figures.tasks_table, figures.claims_table):  # fmt: skip
         assert table(results).rows
     assert "points" in figures.optimism_words(results)
     widgets.battery_explorer(results)

@@ -114,8 +114,8 @@ def test_nobody_owes_and_nobody_beats_the_optimum(kind):
     policies = {
         "best": best,
         "14.11": spot_stream([1.0] * frames, change, readings, joules, values, arriving)[0],
-        "greedy": stream.greedy(joules, values, arriving),
-        "regular": stream.regular(joules, values, arriving),
+        "greedy": stream.greedy(1, joules, arriving),
+        "regular": stream.regular(1, joules, arriving),
     }
     for name, choices in policies.items():
         left = 0.0
@@ -125,6 +125,19 @@ def test_nobody_owes_and_nobody_beats_the_optimum(kind):
         words = {right[t][p] for t, p in enumerate(choices) if p >= 0} - {None}
         assert len(words) <= count
     assert len({right[t][p] for t, p in enumerate(best) if p >= 0} - {None}) == count
+
+
+def test_all_policies_read_with_the_cheapest_point_that_is_good_enough():
+    assert stream.point_of([5.0, 2.0, 1.0], [1.0, 0.92, 0.5]) == 1
+    assert stream.point_of([5.0, 2.0, 1.0], [1.0, 0.89, 0.5]) == 0
+    joules, arriving = [5.0, 2.0], [1.0] * 8
+    assert stream.greedy(1, joules, arriving) == [-1, 1] * 4
+    assert stream.regular(1, joules, [2.0] + [1.0] * 7) == [1, -1] * 4
+
+
+def test_looking_is_taken_off_an_income():
+    assert stream.after_looking([0.0, 4.0, 0.0, 4.0], 0.5) == [0.0, 3.0, 0.0, 3.0]
+    assert stream.after_looking([1.0, 0.0], 5.0) == [0.0, 0.0]
 
 
 def test_the_optimum_of_a_small_film_by_hand():
