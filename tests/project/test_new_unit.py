@@ -13,7 +13,17 @@ from course_utils.notebooks.course_map import PAGES
 from course_utils.units import ROOT
 
 TOY = Path(__file__).parent / "toy"  # the files of a unit 15, each in the folder that it is for
-COURSE = ("course_utils", "labs", "lectures", "solutions", "tests", "conftest.py", "pyproject.toml", "README.md")
+COURSE = (
+    "course_utils",
+    "labs",
+    "lectures",
+    "solutions",
+    "tests",
+    "conftest.py",
+    "pyproject.toml",
+    "README.md",
+    "INSTRUCTORS.md",
+)
 KIT = ("constraints.txt", "environment.yml", "LICENSE", "Makefile")  # which `course release` hands on
 BUILT = {
     "solutions/15_lattice/15_lattice.ipynb",
