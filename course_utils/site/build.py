@@ -62,7 +62,8 @@ def lay_out(pages: Path) -> None:
                 write(pages / notebooks[-1], json.dumps(with_links(notebook, path, topic)))
                 copy(path, pages / DOWNLOADS / notebooks[-1])
     for name in PAGES:
-        write(pages / name, (ROOT / name).read_text(encoding="utf-8"))
+        text = (ROOT / name).read_text(encoding="utf-8")
+        write(pages / name, re.sub(r"(?<=\]\()((?:\.\./)*)README\.md", r"\1index.md", text))
     for name in ("LICENSE", "lectures/images"):
         copy(ROOT / name, pages / name)
     reference = [write_reference(pages / "api", name, *group) for name, group in reference_pages().items()]

@@ -15,6 +15,7 @@ copyright = "the course's contributors: code MIT, prose and figures CC BY 4.0"
 version = release = course_utils.__version__
 html_title = project
 html_show_sphinx = False
+html_use_index = html_domain_indices = False  # the search finds all of it
 html_copy_source = False
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
