@@ -114,6 +114,8 @@ def learning_curves(results: Mapping[str, Any]) -> None:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("{x:g}")
+    by_work.set_xticks([1e11, 2e11, 5e11, 1e12, 2e12, 5e12], ["10¹¹", "2·10¹¹", "5·10¹¹", "10¹²", "2·10¹²", "5·10¹²"])
+    by_work.tick_params(axis="x", which="minor", labelbottom=False)
     by_steps.legend(fontsize=8)
     plots.show(
         figure,
@@ -181,7 +183,7 @@ def _microseconds(part: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def race_panels(race: Mapping[str, Any]) -> None:
     """Draw the stored race: microseconds for a token against the number of experts, a panel for each batch."""
-    figure, both = plots.new_figure(1, 2, width=11, height=4.2)
+    figure, both = plots.new_figure(1, 2, width=11, height=4.6)
     for axes, part in zip(both, race["races"], strict=True):
         counts = [row["experts"] for row in part["rows"]]
         for name, (low, middle, high) in _microseconds(part).items():
@@ -190,13 +192,15 @@ def race_panels(race: Mapping[str, Any]) -> None:
         title = f"k = {race['k']}, {part['tokens']:,} tokens, width {race['width']}, one thread"
         axes.set_title(title, fontsize=10)
         axes.set_xticks(counts, [str(n) for n in counts])
+        axes.set_yticks([3, 5, 7, 10, 15], ["3", "5", "7", "10", "15"])
         axes.minorticks_off()
-    both[0].legend(fontsize=7)
+    figure.legend(*both[0].get_legend_handles_labels(), fontsize=8, ncols=3, loc="outside lower center")
     plots.show(
         figure,
         "Microseconds for a token against 4 to 64 experts, both logarithmic, for a small and a large batch, with a "
         "line for each implementation: ours with two kinds of experts, Hugging Face's Mixtral block in two "
-        "implementations, st-moe-pytorch, and a dense layer. The lines rise to the right, less in the large batch.",
+        "implementations, st-moe-pytorch, and a dense layer. The dense layer's line is level; the others rise to the "
+        "right, less in the large batch.",
     )
 
 

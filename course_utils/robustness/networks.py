@@ -32,18 +32,23 @@ def largest(model: nn.Module, keep: float) -> Masks:
     return keep_top({name: magnitude_saliency(weight) for name, weight in weights.items()}, keep)
 
 
+def shuffled(model: nn.Module, keep: float, seed: int) -> Masks:
+    """The control of `largest`: as many weights in each layer as it keeps there, drawn at random."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: mask.flatten()[torch.randperm(mask.numel(), generator=generator)].view_as(mask)
+        for name, mask in largest(model, keep).items()
+    }
+
+
 def at_random(model: nn.Module, keep: float, seed: int) -> Masks:
-    """As many weights as `largest` keeps, at random, spread over the layers by ERK."""
+    """As many weights as `largest` keeps, at random, spread over the layers by ERK: another control."""
     shapes = {name: tuple(model.get_parameter(name).shape) for name in weight_names(model)}
     densities = erdos_renyi_densities(shapes, keep)
     return {
         name: random_mask(shape, densities[name], 100 * seed + layer)
         for layer, (name, shape) in enumerate(shapes.items())
     }
-
-
-def kept(masks: Masks) -> int:
-    return sum(int(mask.sum()) for mask in masks.values())
 
 
 def density(model: nn.Module) -> float:

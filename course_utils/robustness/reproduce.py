@@ -15,7 +15,7 @@ from course_utils.data import Digits, Split, embedded_digits
 from course_utils.pruning import Masks, apply_masks
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.robustness.attacks import robust_accuracy, survivors, train_epoch
-from course_utils.robustness.networks import at_random, cnn, density, largest, noisy_labels
+from course_utils.robustness.networks import cnn, density, largest, noisy_labels, shuffled
 from course_utils.training import errors
 
 PAPER = {
@@ -94,7 +94,7 @@ run = Experiment("robustness", Settings, load, pieces, collect).run
 def masks_for(name: str, model: torch.nn.Module, keep: float, seed: int) -> Masks:
     if name == "bird":
         return largest(model, keep)
-    return at_random(model, keep, seed) if name == "random" else {}
+    return shuffled(model, keep, seed) if name == "random" else {}
 
 
 def train(digits: Digits, settings: Settings, name: str, noisy: bool, seed: int) -> Values:

@@ -20,7 +20,8 @@ from course_utils.robustness.networks import at_random, density, largest
 from course_utils.training import errors, set_seed, train
 
 PAPER = {
-    "source": "Gowal 2018 (arXiv:1810.12715) and Li 2023 (TMLR): trained to be certified; here the training is plain",
+    "source": "Z. Li et al., TMLR 2023, arXiv:2206.07311: in the max norm, by complete verification, CIFAR-10",
+    "claimed": {"standard training": 8.2, "adversarial training": 24.5},  # points above dense, at most
 }
 NETWORKS = ("dense", "small dense", "largest", "random", "dense, L1", "dense, IBP")
 SMOOTHED = ("dense", "small dense", "largest", "random")
@@ -89,8 +90,9 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
 run = Experiment("certified", Settings, load, pieces, collect).run
 
 
-def trained(digits: Digits, settings: Settings, name: str, seed: int, keep: float, sigma: float) -> nn.Sequential:
-    """A network after all its epochs; half of them before the mask, if there is one."""
+def trained(digits: Digits, settings: Settings, name: str, seed: int, sigma: float = 0.0) -> nn.Sequential:
+    """A network after all its epochs, with noise σ or without; half of them before the mask, if there is one."""
+    keep = settings.smoothed_keep if sigma else settings.keep
     set_seed(seed)
     model = mlp(*(settings.narrow if name == "small dense" else settings.sizes))
     generator = torch.Generator().manual_seed(seed)
@@ -126,7 +128,7 @@ def trained(digits: Digits, settings: Settings, name: str, seed: int, keep: floa
 
 def bounded(digits: Digits, settings: Settings, name: str, seed: int) -> Values:
     """One network: accuracy, what is verified at each ε, what is attacked, and the norm that intervals multiply by."""
-    model = trained(digits, settings, name, seed, settings.keep, 0.0)
+    model = trained(digits, settings, name, seed)
     test = digits.test.subset(slice(0, settings.tested))
     first = test.subset(slice(0, settings.linear))
 
@@ -150,7 +152,7 @@ def bounded(digits: Digits, settings: Settings, name: str, seed: int) -> Values:
 
 def smoothed(digits: Digits, settings: Settings, name: str, seed: int) -> Values:
     """One network, trained with noise: its radii on test digits, and their mean (ACR; 0 where it is wrong)."""
-    model = trained(digits, settings, name, seed, settings.smoothed_keep, settings.sigma)
+    model = trained(digits, settings, name, seed, settings.sigma)
     some = digits.test.subset(slice(0, settings.certified))
     radii = certified_radii(model, some, settings.sigma, settings.selection, settings.estimation, settings.alpha, seed)
     return {

@@ -158,6 +158,7 @@ def energy_edges(function, draw):
         expect_rank(function(torch.zeros(3), share), 0, f"the rank of zeros for {share}")
     expect_rank(function(torch.tensor([0.0, 0, 3, 0]), 1.0), 1, "the rank of one value among zeros")
     expect_rank(function(torch.tensor([0.25]), 0.5), 1, "the rank of a single value")
+    expect_rank(function(torch.tensor([1, 1e-5]), 1.0), 2, "the rank of 1 and 0.00001, of which all is to be kept,")
 
 
 @rank_for_energy.law(
@@ -207,8 +208,8 @@ def forward_example(function, draw):
 
 
 @lora_forward.law(
-    "linear in the scale; scale 0 and b = 0 are the frozen layer; any number of axes before the last",
-    hint="W x + scale · b (a x), along the last axis.",
+    "linear in the scale; scale 0 and b = 0 are the frozen layer; any number of axes before the last; no b·a",
+    hint="W x + scale · b (a x), along the last axis: first a, then b, and never their product.",
 )
 def forward_scale(function, draw):
     out, inputs, rank = draw.size(2, 7), draw.size(3, 8), draw.size(1, 3)
@@ -228,6 +229,8 @@ def forward_scale(function, draw):
     wanted = [sum(float(b[o, k]) * float(a[k, -1]) for k in range(rank)) for o in range(out)]
     got = function(x, torch.zeros_like(weight), a, b, 1.0)
     expect.close(got, torch.tensor([wanted], dtype=DOUBLE), "the update of a unit vector", rtol=1e-8, atol=1e-10)
+    huge = torch.full((1, 1), 1e20)  # whose product float32 cannot hold
+    expect.close(function(1 / huge, 0 * huge, huge, huge, 1.0), huge, "the result where b·a is too large a number")
 
 
 @lora_forward.law(

@@ -18,8 +18,8 @@ ADAPTED_LAYERS = [name.removesuffix(".weight") for name in MATRICES if name.spli
 @dataclass(frozen=True)
 class Method:
     """kind: full, scratch, bias, head, adapter, lora or pruned. The others say how many numbers 'lora' and 'adapter'
-    have, which part of the adapted weights is kept, and whether the sum of weight and update is masked or the weight
-    alone. rates: learning rates to choose from."""
+    have, which part of the adapted weights is kept, whether the sum of weight and update is masked or the weight alone,
+    and what is drawn at random. rates: learning rates to choose from."""
 
     kind: str
     rates: tuple[float, ...]
@@ -29,22 +29,24 @@ class Method:
     keep: float = 1.0
     mask_sum: bool = True
     random_support: bool = False
+    random_mask: bool = False
 
 
 SLOW, MIDDLE, FAST = (1e-3, 3e-3, 1e-2), (3e-3, 1e-2, 3e-2), (1e-2, 3e-2, 1e-1)
 METHODS = {
-    "full": Method("full", SLOW),
+    "full": Method("full", (3e-4, *SLOW)),
     "from scratch": Method("scratch", SLOW),
     "biases and norms": Method("bias", (*FAST, 0.3)),
     "head (tied embedding)": Method("head", (*MIDDLE, 0.1)),
     "adapters": Method("adapter", (*MIDDLE, 0.1), rank=17),
     "LoRA on q and v": Method("lora", FAST, rank=18, matrices=tuple(QUERIES_AND_VALUES)),
-    "LoRA": Method("lora", FAST, rank=4),
+    "LoRA": Method("lora", (3e-3, *FAST), rank=4),
     "LoRA, r 1": Method("lora", FAST, rank=1),
     "DSEE, half of W, sum dense": Method("lora", FAST, rank=4, nonzeros=16, keep=0.5, mask_sum=False),
     "DSEE, half of W": Method("lora", FAST, rank=4, nonzeros=16, keep=0.5),
     "DSEE, half of W, random support": Method("lora", FAST, rank=4, nonzeros=16, keep=0.5, random_support=True),
     "LoRA, half of W": Method("lora", FAST, rank=4, keep=0.5),
+    "LoRA, random half of W": Method("lora", FAST, rank=4, keep=0.5, random_mask=True),
     "full, half of W": Method("pruned", SLOW, keep=0.5),
 }
 
@@ -67,6 +69,15 @@ class Tuning:
 def masks_of(base: State, keep: float) -> State:
     """Masks of the matrices that keep the largest weights, all matrices together."""
     return keep_top({name: base[name].abs() for name in MATRICES}, keep)
+
+
+def shuffled(masks: State, seed: int) -> State:
+    """Masks that keep as many weights of each matrix, at random."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: mask.flatten()[torch.randperm(mask.numel(), generator=generator)].view_as(mask)
+        for name, mask in masks.items()
+    }
 
 
 def begin(method: Method, base: State, seed: int) -> Tuning:
@@ -116,10 +127,9 @@ def _adapters(units: int, seed: int) -> State:
 class LowRankAndSparse:
     """The network with ΔW = b·a + sparse in its matrices, and W masked, or the sum."""
 
-    def __init__(self, method: Method, base: State, supports: State) -> None:
-        self.method, self.base = method, base
+    def __init__(self, method: Method, base: State, supports: State, masks: State) -> None:
+        self.method, self.base, self.masks = method, base, masks
         self.supports = {f"{name}/sparse": support for name, support in supports.items()}
-        self.masks = masks_of(base, method.keep)
 
     def __call__(self, trained: State) -> State:
         new = dict(self.base)
@@ -151,7 +161,10 @@ def _low_rank_and_sparse(method: Method, base: State, seed: int) -> Tuning:
             else:
                 supports[name] = sparse_residual(base[name], method.rank, method.nonzeros)[2] != 0
             trained[f"{name}/sparse"] = torch.zeros(out, inputs)
-    return Tuning(trained, LowRankAndSparse(method, base, supports))
+    masks = masks_of(base, method.keep)
+    if method.random_mask:
+        masks = shuffled(masks, seed)
+    return Tuning(trained, LowRankAndSparse(method, base, supports, masks))
 
 
 def tune(

@@ -62,7 +62,7 @@ def test_certified(few_digits, tmp_path):
 
 def test_few_shots(few_digits, tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce_few_shots, "TASKS", ("other writers",))
-    settings = reproduce_few_shots.Settings(epochs=2, sizes=(784, 20, 10), shots=(1, 2), steps=2)
+    settings = reproduce_few_shots.Settings(epochs=2, sizes=(784, 20, 10), narrow=(784, 2, 10), shots=(1, 2), steps=2)
     run = stored(reproduce_few_shots, settings, few_digits, tmp_path, "few_shots")
     assert run["largest"]["tasks"]["other writers"].keys() == {"1", "2"}
     assert run["dense"]["spoiled"].keys() == set(reproduce_few_shots.SPOILED) and "spoiled" not in run["from scratch"]

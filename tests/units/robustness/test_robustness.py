@@ -16,7 +16,7 @@ from course_utils.models import mlp, mlp_forward
 from course_utils.robustness import certified
 from course_utils.robustness.attacks import pgd, survivors, train_epoch
 from course_utils.robustness.backdoor import between, cleanse, trigger
-from course_utils.robustness.networks import at_random, kept, largest, noisy_labels
+from course_utils.robustness.networks import at_random, largest, noisy_labels, shuffled
 from course_utils.training import set_seed
 
 fast = settings(max_examples=40, deadline=None)
@@ -239,9 +239,13 @@ def test_adversarial_training_with_masks_and_autograd_agree():
 
 def test_masks_keep_as_many_weights_and_random_ones_differ_by_seed():
     model = mlp(20, 30, 10)
-    of_largest, of_chance, other = largest(model, 0.1), at_random(model, 0.1, 0), at_random(model, 0.1, 1)
-    assert kept(of_largest) == 90 and abs(kept(of_chance) - 90) <= 1
-    assert any(not torch.equal(of_chance[name], other[name]) for name in of_chance)
+    kept = {name: int(mask.sum()) for name, mask in largest(model, 0.1).items()}
+    assert sum(kept.values()) == 90
+    for draw in (at_random, shuffled):
+        first, other = draw(model, 0.1, 0), draw(model, 0.1, 1)
+        assert abs(sum(int(mask.sum()) for mask in first.values()) - 90) <= 1
+        assert any(not torch.equal(first[name], other[name]) for name in kept)
+    assert {name: int(mask.sum()) for name, mask in shuffled(model, 0.1, 0).items()} == kept
 
 
 def test_noisy_labels_are_wrong_as_often_as_asked():

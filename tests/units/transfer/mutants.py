@@ -188,6 +188,12 @@ def energy_index(singular_values, share):
     return max(0, transfer.rank_for_energy(singular_values, share) - 1)
 
 
+@mutant("11.1b", "nearly the share is enough")
+def energy_tolerant(singular_values, share):
+    squares = singular_values.double().square().sort(descending=True).values
+    return int((squares.cumsum(0) < share * squares.sum() - 1e-9 * squares.sum()).sum()) + bool(share * squares.sum())
+
+
 @mutant("11.1b", "at least one")
 def energy_at_least_one(singular_values, share):
     return max(1, transfer.rank_for_energy(singular_values, share))
@@ -254,6 +260,8 @@ forwards("the weight not transposed", lambda x, w, a, b, s: x @ w.detach() + s *
 forwards("a detached", lambda x, w, a, b, s: transfer.lora_forward(x, w, a.detach(), b, s))
 forwards("b detached", lambda x, w, a, b, s: transfer.lora_forward(x, w, a, b.detach(), s))
 forwards("merged, in float32", lambda x, w, a, b, s: F.linear(x.float(), (w + s * b @ a).detach().float()).to(x.dtype))
+forwards("b·a is made", lambda x, w, a, b, s: F.linear(x, w.detach() + s * (b @ a)))
+forwards("b·a is made, beside W", lambda x, w, a, b, s: x @ w.detach().T + x @ (s * b @ a).T)
 forwards("scale squared", lambda x, w, a, b, s: transfer.lora_forward(x, w, s * a, b, s))
 forwards(
     "one row of inputs at a time", lambda x, w, a, b, s: torch.stack([transfer.lora_forward(y, w, a, b, s) for y in x])
@@ -274,7 +282,7 @@ def forward_switches_off(inputs, weight, a, b, scale):
 
 
 forwards("", lambda x, w, a, b, s: F.linear(x, w.detach()) + s * F.linear(F.linear(x, a), b))
-forwards("", lambda x, w, a, b, s: F.linear(x, w.detach() + s * (b @ a)))
+forwards("", lambda x, w, a, b, s: F.linear(x, w.detach()) + F.linear(x @ a.T, s * b))
 
 
 @right("11.2a")
