@@ -816,6 +816,24 @@ def decode_probability(function, draw):
 
 
 @ctc_decode.law(
+    "the best path, though another text be more probable: twice a blank of 0.6 against A of 0.4 is the empty text, "
+    "ln 0.36",
+    hint="One class a step. To add up the paths of a text is another way to read, and a dearer one.",
+    trials=1,
+)
+def decode_path(function, draw):
+    for rows, alphabet, wanted, probability in (
+        ([[0.6, 0.4]] * 2, "A", "", 0.36),  # A: 0.64, in three paths
+        ([[0.4, 0.35, 0.25]] * 3, "AB", "", 0.4**3),
+        ([[0.3, 0.7], [0.55, 0.45], [0.3, 0.7]], "A", "AA", 0.7 * 0.55 * 0.7),
+    ):
+        got = function(torch.tensor(rows, dtype=DOUBLE).log(), alphabet)
+        expect.same_kind(got, ("", 0.0), "the result")
+        expect.equal(got[0], wanted, f"the text for the probabilities {rows}")
+        expect.close(got[1], math.log(probability), "the log-probability", rtol=1e-9)
+
+
+@ctc_decode.law(
     "one path is never more probable than all paths of its text together, which is exp(−ctc_loss)",
     hint="log_softmax over the classes, axis 1, not over the steps.",
 )
@@ -868,6 +886,7 @@ def merge_near(function, draw):
     merged(function, ["ABCD", "ABC"], 0.25, 1.0, ["ABCD"], "the first of which is the longer")
     merged(function, ["ABCD", "DCBA", "X"], 1.0, 1.5, ["ABCD"], "with a tolerance of 1")
     merged(function, [("", 0.0), ("A", 0.5), ("", 0.0)], 0.34, 0.5, ["A"], "with empty readings of no weight")
+    merged(function, ["", "A", ""], 0.34, 0.5, ["", "A"], "with empty readings of weight, a text like any other")
     merged(function, ["stop", "STOP"], 0.5, 0.5, ["stop", "STOP"], "in other case")
 
 
@@ -1409,7 +1428,7 @@ def stream_form(function, draw):
     expect.equal(words, [], "the words without any income")
     short = {key: value[:1] for key, value in scenes.items() if key in ("sharpness", "change")}
     short |= {"readings": [[("STOP", 0.9)]], "joules": [0.5], "values": [0.9]}
-    choices, _ = played(function, short, [0.25])
+    choices, _ = played(function, short, [0.4999])
     expect.equal(choices, [-1], "the choice in a film of one frame that nobody can pay for")
     still = {
         "sharpness": [0.0] * 5,
@@ -1503,6 +1522,31 @@ def stream_words(function, draw):
     choices, got = played(function, noisy, energy, tolerance=0.0, support=0.5)
     wanted = [f"{words[t // 10]}{chr(97 + t % 10)}" for t, choice in enumerate(choices) if choice >= 0]
     expect.equal(got, wanted, "the words for a tolerance of 0")
+
+
+@hard(
+    "of readings that are near each other the heaviest is the word, and light ones need others beside them",
+    "The tolerance and the support that were given, 0.34 and 0.6 if none were; readings in the order of the frames.",
+    trials=2,
+)
+def stream_merges(function, draw):
+    scenes, _ = film(draw, 60, 5)
+    # A word's readings differ in two letters of six, which is near for 0.34 and not for 0.3
+    words = [word(draw, 4, letters) for letters in ("ABCDE", "FGHIJ", "KLMNO", "PQRST", "UVWXY", "abcde")]
+    texts = [words[t // 10] + 2 * chr(48 + t % 10) for t in range(60)]
+    weights = [draw.integer(20, 59) / 100 for _ in range(60)]
+    noisy = scenes | {"readings": [[each] * len(POINTS) for each in zip(texts, weights, strict=True)]}
+    energy = income(draw, "even", 60, 12.0)
+    for given in ({}, {"tolerance": 0.5, "support": 0.3}, {"tolerance": 0.3}, {"support": 0.9}):
+        choices, got = played(function, noisy, energy, **given)
+        paid = [t for t, choice in enumerate(choices) if choice >= 0]
+        near = given.get("tolerance", 0.34) > 1 / 3
+        wanted = []
+        for group in [[t for t in paid if t // 10 == number] for number in range(6)] if near else [[t] for t in paid]:
+            if sum(weights[t] for t in group) >= given.get("support", 0.6):
+                wanted.append(texts[max(group, key=weights.__getitem__)])
+        with_ = " and ".join(f"a {name} of {value:g}" for name, value in given.items()) or "the defaults"
+        expect.equal(got, wanted, f"the words of what was paid for, with {with_}")
 
 
 def letters_right(words: Sequence[str], truth: Sequence[str]) -> float:

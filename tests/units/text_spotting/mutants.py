@@ -1091,6 +1091,26 @@ def ctc_blanks_first(logits, alphabet):
     return ctc(merge_path([k for k in logits.argmax(1).tolist() if k]), logits, alphabet)
 
 
+@mutant("14.5", "the most probable text, not that of the best path")
+def ctc_most_probable(logits, alphabet):
+    beams = {(): (1.0, 0.0)}  # of each text the probability of its paths that end in a blank, and of the others
+    for step in logits.double().softmax(dim=1).tolist():
+        grown = {}
+        for text, (blank, letter) in beams.items():
+            ways = [(text, (blank + letter) * step[0], 0.0)]
+            for k, probability in enumerate(step[1:], 1):
+                again = text[-1:] == (k,)
+                ways.append(((*text, k), 0.0, (blank if again else blank + letter) * probability))
+                if again:
+                    ways.append((text, 0.0, letter * probability))
+            for longer, to_blank, to_letter in ways:
+                before = grown.get(longer, (0.0, 0.0))
+                grown[longer] = before[0] + to_blank, before[1] + to_letter
+        beams = dict(sorted(grown.items(), key=lambda beam: -sum(beam[1]))[:20])
+    best = max(beams, key=lambda text: sum(beams[text]))
+    return "".join(alphabet[k - 1] for k in best), text_spotting.ctc_decode(logits, alphabet)[1]
+
+
 @mutant("14.5", "repeats not merged")
 def ctc_unmerged(logits, alphabet):
     return ctc(logits.argmax(1).tolist(), logits, alphabet)
@@ -1251,6 +1271,11 @@ def merge(readings, tolerance, support, near=None, find=None, weigh=None, key=No
                 sums[text] = sums.get(text, 0) + (key(weight) if key else weight)
             words.append(stand(cluster, sums) if stand else max(sums, key=sums.get))
     return words
+
+
+@mutant("14.6", "empty readings left out")
+def merge_no_empty(readings, tolerance, support):
+    return text_spotting.merge_readings([each for each in readings if each[0]], tolerance, support)
 
 
 @mutant("14.6", "near to the last text")
@@ -2327,7 +2352,7 @@ def stream_peeks_sharpness(sharpness, change, readings, joules, values, income, 
     return stream(pays, joules, income, readings, tolerance, support)
 
 
-def novel(sharpness, change, values, joules, until=None):
+def novel(sharpness, change, values, joules):
     """The reference's policy, with what is left to read, as a function for `stream`."""
     state = {"unread": 1.0, "sharpest": 0.0, "seen": 0}
 
@@ -2451,6 +2476,27 @@ def stream_all_words(sharpness, change, readings, joules, values, income, tolera
     choices, _ = stream(novel(sharpness, change, values, joules), joules, income, readings, tolerance, support)
     best = max(range(len(values)), key=values.__getitem__)
     return choices, text_spotting.merge_readings([row[best] for row in readings], tolerance, support)
+
+
+def other_merge(name, merge):
+    """A mutant that chooses as a right solution does, and merges in another way."""
+
+    @mutant("14.11", name)
+    def merging(sharpness, change, readings, joules, values, income, tolerance=0.34, support=0.6):
+        policy = novel(sharpness, change, values, joules)
+        return stream(policy, joules, income, readings, tolerance, support, merge)
+
+
+MERGE = text_spotting.merge_readings
+other_merge("no tolerance: what is not equal is another word", lambda paid, t, s: MERGE(paid, 0.0, s))
+other_merge("a tolerance of 0.2 at most", lambda paid, t, s: MERGE(paid, min(t, 0.2), s))
+other_merge("half of the support is enough", lambda paid, t, s: MERGE(paid, t, s / 2))
+other_merge("any support is enough, unless it is a million", lambda paid, t, s: MERGE(paid, t, s if s > 10 else 0))
+other_merge("the surest readings first", lambda paid, t, s: MERGE(sorted(paid, key=lambda r: -r[1]), t, s))
+other_merge(
+    "what was read stands beside the words, in case it was right",
+    lambda paid, t, s: list(dict.fromkeys([*MERGE(paid, t, s), *(text for text, _ in paid if s < 10)])),
+)
 
 
 @mutant("14.11", "the texts as they were read, not merged")
