@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from course_utils.notebooks import plans
+from course_utils.notebooks import cloud, plans
 from course_utils.units import ROOT, load_unit, rooms, unit_name
 
 BEGIN, END = "<!-- map -->", "<!-- end of map -->"
@@ -61,7 +61,8 @@ def refresh_maps(root: Path = ROOT, *, check_only: bool = False) -> bool:
     """Write map and plans into the pages that show them. With `check_only`, say what is stale; whether nothing is."""
     console, current = Console(stderr=True), True
     pages = {root / name: with_map(root / name, root) for name in PAGES}
-    guide = root / plans.PAGE
+    readme, guide = root / PAGES[0], root / plans.PAGE
+    pages[readme] = cloud.with_cloud(pages[readme], cloud.repository(root))
     pages[guide] = plans.with_plans(guide.read_text(encoding="utf-8"))
     for page, text in pages.items():
         what = f"{'the plans' if page == guide else 'the map of the course'} in {page.relative_to(root)}"

@@ -242,6 +242,22 @@ def test_the_search_finds(words, page, site, browser):
     assert any(page in link for link in links), links
 
 
+@pytest.mark.slow
+def test_a_widget_moves_and_its_still_picture_makes_way(site, browser):
+    pages = [path for path in sorted(site.glob("lectures/*.html")) if 'id="frames-' in path.read_text(encoding="utf-8")]
+    assert pages
+    with served(site) as address:
+        context = browser.new_context(viewport=PHONE)
+        shown = context.new_page()
+        shown.goto(f"{address}/lectures/{pages[-1].name}")
+        cell = shown.locator(".cell_output", has=shown.locator('[id^="frames-"]')).first
+        assert cell.locator("img:visible").count() == 1
+        before = cell.locator("img:visible").get_attribute("src")
+        cell.locator("input[type=range]").press("ArrowRight")
+        assert cell.locator("img:visible").get_attribute("src") != before
+        context.close()
+
+
 def test_a_page_that_links_nowhere_stops_the_build(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "available", list)
     monkeypatch.setattr(build, "GROUPS", {})
