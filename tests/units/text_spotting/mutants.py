@@ -2274,6 +2274,36 @@ def stream_tenth(sharpness, change, readings, joules, values, income, tolerance=
     return stream(pays, joules, income, readings, tolerance, support)
 
 
+def good_point(joules, values):
+    return next(p for p in text_spotting.pareto_front(joules, values) if values[p] >= 0.9 * max(values))
+
+
+@mutant("14.11", "every seventh frame, at the right point: all income is spent evenly")
+def stream_seventh(sharpness, change, readings, joules, values, income, tolerance=0.34, support=0.6):
+    point = good_point(joules, values)
+
+    def pays(frame, battery, paid):
+        return point if frame % 7 == 3 and joules[point] <= battery else -1
+
+    return stream(pays, joules, income, readings, tolerance, support)
+
+
+@mutant("14.11", "whenever the right point is affordable")
+def stream_greedy_good(sharpness, change, readings, joules, values, income, tolerance=0.34, support=0.6):
+    point = good_point(joules, values)
+    return stream(lambda f, b, p: point if joules[point] <= b else -1, joules, income, readings, tolerance, support)
+
+
+@mutant("14.11", "every third frame, at the cheapest point")
+def stream_third(sharpness, change, readings, joules, values, income, tolerance=0.34, support=0.6):
+    cheap = min(range(len(joules)), key=joules.__getitem__)
+
+    def pays(frame, battery, paid):
+        return cheap if frame % 3 == 1 and joules[cheap] <= battery else -1
+
+    return stream(pays, joules, income, readings, tolerance, support)
+
+
 @mutant("14.11", "a fresh scene, at once: in the middle of the dart")
 def stream_blurred(sharpness, change, readings, joules, values, income, tolerance=0.34, support=0.6):
     def pays(frame, battery, paid):
@@ -2495,45 +2525,38 @@ def stream_novel(sharpness, change, readings, joules, values, income, tolerance=
 
 
 @right("14.11")
-def stream_steady(sharpness, change, readings, joules, values, income, tolerance=0.34, support=0.6):
-    """Another policy: once the drone stands still, the sharpest of late, twice at most for what is in view."""
-    state = {"new": 1.0, "left": 2, "seen": 0}
-    front = [p for p in text_spotting.pareto_front(joules, values) if joules[p] <= 0.5 * max(joules)]
+def stream_recent(sharpness, change, readings, joules, values, income, tolerance=0.34, support=0.6):
+    """Another policy: a frame is clear if it is nearly the sharpest of the last fifteen."""
+    point = good_point(joules, values)
+    doubt, seen = 1.0, 0
 
     def pays(frame, battery, paid):
-        state["left"] -= sum(2 if weight > 0.85 else 1 for _, _, weight in paid[state["seen"] :])
-        state["seen"] = len(paid)
-        state["new"] += change[frame]
-        if state["new"] > 0.5:
-            state["new"], state["left"] = 0.0, 2
-        clear = sharpness[frame] >= 0.85 * max(sharpness[max(0, frame - 30) : frame + 1])
-        affordable = [p for p in front if joules[p] <= battery]
-        ready = clear and change[frame] < 0.1 and state["left"] > 0 and affordable
-        return affordable[-1] if ready else -1
+        nonlocal doubt, seen
+        for _, _, weight in paid[seen:]:
+            doubt = max(0.0, doubt - weight)
+        seen = len(paid)
+        doubt = min(1.0, doubt + change[frame])
+        clear = sharpness[frame] >= 0.88 * max(sharpness[max(0, frame - 14) : frame + 1])
+        return point if clear and doubt > 0.25 and joules[point] <= battery else -1
 
     return stream(pays, joules, income, readings, tolerance, support)
 
 
 @right("14.11")
-def stream_patient(sharpness, change, readings, joules, values, income, tolerance=0.34, support=0.6):
-    """A third policy: the middle point alone, on frames among the sharpest so far, until a scene was read well once."""
-    good = [p for p in range(len(joules)) if values[p] >= 0.9 * max(values)]
-    point = min(good, key=joules.__getitem__)
-    cheap = min(range(len(joules)), key=joules.__getitem__)
-    done, seen, new = False, 0, 0.0
+def stream_rank(sharpness, change, readings, joules, values, income, tolerance=0.34, support=0.6):
+    """A third policy: what is new is read once the frame ranks among the sharpest quarter of the last thirty."""
+    point = good_point(joules, values)
+    fresh, seen = 1.0, 0
 
     def pays(frame, battery, paid):
-        nonlocal done, seen, new
-        if len(paid) > seen:
-            done, seen = done or paid[-1][2] > 0.8, len(paid)
-        new += change[frame]
-        if new > 0.6:
-            done, new = False, 0.0
-        earlier = sorted(sharpness[max(0, frame - 40) : frame + 1])
-        clear = sharpness[frame] >= earlier[int(0.65 * (len(earlier) - 1))]
-        if done or not clear or change[frame] > 0.1:
-            return -1
-        return point if joules[point] <= battery else cheap if joules[cheap] <= battery / 2 else -1
+        nonlocal fresh, seen
+        fresh = min(1.0, fresh + change[frame])
+        for _, _, weight in paid[seen:]:
+            fresh *= 1 - min(1.0, weight)
+        seen = len(paid)
+        recent = sorted(sharpness[max(0, frame - 29) : frame + 1])
+        clear = sharpness[frame] >= recent[int(0.72 * (len(recent) - 1))]
+        return point if clear and fresh > 0.3 and change[frame] < 0.2 and joules[point] <= battery else -1
 
     return stream(pays, joules, income, readings, tolerance, support)
 
