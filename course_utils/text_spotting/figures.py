@@ -97,8 +97,9 @@ def film_strip(film: Film, frames: Sequence[int]) -> None:
     values = sharpness(film.frames)
     figure, axes = plots.new_figure(1, len(frames), width=9.6, height=2.0)
     for axis, frame in zip(axes, frames, strict=True):
-        picture(axis, film.frames[frame], f"frame {frame}: sharpness {1000 * values[frame]:.1f}")
-        for x0, y0, x1, y1 in film.boxes[frame].tolist():
+        small = torch.nn.functional.avg_pool2d(film.frames[frame][None, None], 2)[0, 0]  # enough at this size
+        picture(axis, small, f"frame {frame}: sharpness {1000 * values[frame]:.1f}")
+        for x0, y0, x1, y1 in (film.boxes[frame] / 2).tolist():
             axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=plots.COLOURS[5], linewidth=1.3))
     plots.show(
         figure,
@@ -324,7 +325,7 @@ def policies(results: Results, run: Row, kind: str, share: float | None = None) 
 # --- lecture: the film ------------------------------------------------------------------------------------------------
 
 
-def film_player(film: Film, reader: Reader, window: int, tolerance: float, support: float, step: int = 4) -> None:
+def film_player(film: Film, reader: Reader, window: int, tolerance: float, support: float, step: int = 6) -> None:
     """Show a film that plays without a kernel, as an animated PNG of half the size: frames that are read have a frame
     around them and their boxes, and the words that are known so far stand below."""
     read = pipeline.sharpest(sharpness(film.frames).tolist(), window)

@@ -28,14 +28,14 @@ def battery_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
             arriving = stream.after_looking(arriving, run["looking"])
         spent = np.cumsum([run["joules"][p] if p >= 0 else 0.0 for p in chosen])
         read = {sample["readings"][t][p][0] for t, p in enumerate(chosen) if p >= 0} & set(stations)
-        figure, (top, below) = plots.new_figure(2, 1, width=8.6, height=4.4)
+        figure, (top, below) = plots.new_figure(2, 1, width=7.2, height=3.4)
         top.plot(1000 * np.array(sample["sharpness"]), color=figures.GREY, linestyle="-", marker="")
         for point, size in enumerate(SIZES):
             at = [t for t, p in enumerate(chosen) if p == point]
             top.plot(at, [1000 * sample["sharpness"][t] for t in at], linestyle="", color=plots.COLOURS[point + 1],
                      marker=plots.MARKERS[point], markersize=6, label=f"{size} networks")  # fmt: skip
         top.set(ylabel="sharpness · 1000", ylim=(0, 1300 * max(sample["sharpness"])))
-        top.legend(fontsize=8, ncols=3, loc="upper right")
+        top.legend(fontsize=7, ncols=3, loc="upper right")
         top.set_title(
             f"{len(read)} of {len(stations)} words read right, {sum(p >= 0 for p in chosen)} frames paid, "
             f"{1000 * spent[-1]:.1f} of {1000 * sum(arriving):.1f} mJ spent on reading",
