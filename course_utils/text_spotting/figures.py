@@ -98,7 +98,7 @@ def film_strip(film: Film, frames: Sequence[int]) -> None:
     figure, axes = plots.new_figure(1, len(frames), width=9.6, height=2.0)
     for axis, frame in zip(axes, frames, strict=True):
         small = torch.nn.functional.avg_pool2d(film.frames[frame][None, None], 2)[0, 0]  # enough at this size
-        picture(axis, small, f"frame {frame}: sharpness {1000 * values[frame]:.1f}")
+        picture(axis, small, f"frame {frame}: 1000 · sharpness {1000 * values[frame]:.1f}")
         for x0, y0, x1, y1 in (film.boxes[frame] / 2).tolist():
             axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=plots.COLOURS[5], linewidth=1.3))
     plots.show(
@@ -438,6 +438,20 @@ def gains(results: Results, point: tuple[str, int, str, int], what: str, use: st
     return [a - b for a, b in zip(means(results, point, use, what), means(results, BASE, use, what), strict=True)]
 
 
+def pairs_words(results: Results, point: tuple[str, int, str, int]) -> str:
+    """On how many test films, those of each seed apart, a point reads less well, as well or better than the large
+    networks on every frame."""
+    found = []
+    for what in ("accuracy", "precision"):
+        signs = [
+            np.sign(one - other)
+            for run in results["films"]
+            for one, other in zip(row_of(run, point)["test"][what], row_of(run, BASE)["test"][what], strict=True)
+        ]
+        found.append(f"{what} lower in {signs.count(-1)}, equal in {signs.count(0)}, higher in {signs.count(1)}")
+    return f"{named(point)}, {len(signs)} pairs:\n  {'; '.join(found)}"
+
+
 def chosen_settings(results: Results, point: tuple[str, int, str, int]) -> tuple[float, float]:
     """Threshold and support that validation films chose for a point, of the first seed."""
     row = row_of(results["films"][0], point)
@@ -510,7 +524,7 @@ def energy_bars(results: Results) -> None:
         axis.barh(names, 1e6 * values, left=left, color=colour, hatch=hatch, label=label, edgecolor="white")
         left += 1e6 * values
     axis.invert_yaxis()
-    axis.set(xlabel="µJ for one frame that is read (unit 00's model, float)")
+    axis.set(xlabel="µJ for one frame that is read (unit 00's model, float)", title="Where the joules of a frame go")
     axis.legend(fontsize=8, loc="lower right")
     axis.tick_params(axis="y", labelsize=8)
     plots.show(
@@ -534,7 +548,7 @@ def joules_figure(results: Results, use: str = "test") -> None:
                           markersize=5, markerfacecolor=colour if bits == 32 else "white",
                           label=pair.replace(" ", " + ") if bits == 32 else None)  # fmt: skip
         axis.axhline(np.mean(means(results, BASE, use, what)), color=GREY, linestyle=":", linewidth=1.2)
-        axis.set(xscale="log", xlabel="mJ a film", ylabel=f"{what} (%)")
+        axis.set(xscale="log", xlabel="mJ a film", ylabel=f"{what} (%)", title=f"{what.capitalize()} on the test films")
         label_decades(axis)
     axes[1].legend(fontsize=8, title="detector + recognizer", title_fontsize=8)
     plots.show(
@@ -641,6 +655,7 @@ def orders_figure(results: Results) -> None:
     values = {order_name(name): [run["right"][name] for run in results["orders"]] for name in names}
     figure, axis = plots.new_figure(width=8.2, height=3.2)
     plots.points_over_seeds(axis, values, "held-out crops read without a mistake (%)")
+    axis.set_title("Three stages of training, in every order")
     plots.show(
         figure,
         "A row for each order of distill, prune and quantize, and one for training alone: a dot for each seed, a bar "
@@ -665,7 +680,7 @@ def stream_figure(results: Results) -> None:
         for kind, x in zip(values, at, strict=True):
             axis.plot([x] * len(values[kind][name]), values[kind][name], linestyle="", marker=".", color="black")
     axis.set_xticks(range(len(values)), list(values))
-    axis.set(ylabel="words read right (%)", xlabel="income", ylim=(0, 118))
+    axis.set(ylabel="words read right (%)", xlabel="income", ylim=(0, 118), title="Words read, by income and policy")
     axis.legend(fontsize=8, ncols=len(names), loc="upper center")
     plots.show(
         figure,

@@ -57,7 +57,7 @@ State = dict[str, Tensor]
 class Settings:
     """What the experiment fixes beforehand.
 
-    Layers and rates of the networks were chosen on held-out snapshots and on films (200 to 205, 300 to 302, 500 to 502,
+    Layers and rates of the networks were chosen on held-out snapshots and on films (200 to 205, 300 to 302, 500 to 505,
     1000, 1001) that are not used here, with one seed. There were two earlier tries: one with larger letters and less
     wind, where the large networks read 98% of everything and the medium ones could not be told from them; and one whose
     smaller detectors saw the means of 2 × 2 pixels, which lost a point or two. Patches took their place, and all

@@ -84,6 +84,16 @@ def test_a_goal_needs_the_ratio_the_accuracy_and_the_precision(medium, slack, sa
     assert figures.goal(results, 32, slack)[2] == said
 
 
+def test_pairs_of_films_are_counted_one_by_one():
+    results = made({figures.BASE: (0.9, 0.9, 1.0), MEDIUM: (0.95, 0.9, 0.02)})
+    results["films"][0] = copy.deepcopy(results["films"][0])
+    figures.row_of(results["films"][0], MEDIUM)["test"] = outcome(0.89, 0.95, 0.02)
+    said = figures.pairs_words(results, MEDIUM)
+    assert "6 pairs" in said
+    assert "accuracy lower in 2, equal in 0, higher in 4" in said
+    assert "precision lower in 0, equal in 4, higher in 2" in said
+
+
 def test_a_goal_is_judged_on_test_films_though_validation_chose_the_point():
     results = made({figures.BASE: (0.9, 0.9, 1.0), MEDIUM: (0.95, 0.95, 0.02)})
     for run in results["films"]:
