@@ -438,15 +438,15 @@ def gains(results: Results, point: tuple[str, int, str, int], what: str, use: st
     return [a - b for a, b in zip(means(results, point, use, what), means(results, BASE, use, what), strict=True)]
 
 
-def pairs_words(results: Results, point: tuple[str, int, str, int]) -> str:
-    """On how many test films, those of each seed apart, a point reads less well, as well or better than the large
-    networks on every frame."""
+def pairs_words(results: Results, point: tuple[str, int, str, int], use: str) -> str:
+    """On how many films, those of each seed apart, a point reads less well, as well or better than the large networks
+    on every frame."""
     found = []
     for what in ("accuracy", "precision"):
         signs = [
             np.sign(one - other)
             for run in results["films"]
-            for one, other in zip(row_of(run, point)["test"][what], row_of(run, BASE)["test"][what], strict=True)
+            for one, other in zip(row_of(run, point)[use][what], row_of(run, BASE)[use][what], strict=True)
         ]
         found.append(f"{what} lower in {signs.count(-1)}, equal in {signs.count(0)}, higher in {signs.count(1)}")
     return f"{named(point)}, {len(signs)} pairs:\n  {'; '.join(found)}"

@@ -2620,6 +2620,7 @@ EQUIVALENT = {
     "ctc_decode: path.unique_consecutive().tolist() -> path.unique_consecutive()": "an entry is an index, too",
     "spot_stream: 0.9 * sharpest -> sharpest": POLICY,
     "spot_stream: 1 -> 0": POLICY,
+    "spot_stream: 0.0 -> 0.5": "another policy, which doubts even sure readings; a battery that holds that is killed",
     "spot_stream: 0.3 -> 1.1": "another policy, which reads all once; that never reads is killed",
     "spot_stream: 1.0 -> 2.5": POLICY,
     "spot_stream: joules[point] <= battery -> joules[point] < battery": POLICY,

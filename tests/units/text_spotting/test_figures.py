@@ -88,7 +88,7 @@ def test_pairs_of_films_are_counted_one_by_one():
     results = made({figures.BASE: (0.9, 0.9, 1.0), MEDIUM: (0.95, 0.9, 0.02)})
     results["films"][0] = copy.deepcopy(results["films"][0])
     figures.row_of(results["films"][0], MEDIUM)["test"] = outcome(0.89, 0.95, 0.02)
-    said = figures.pairs_words(results, MEDIUM)
+    said = figures.pairs_words(results, MEDIUM, "test")
     assert "6 pairs" in said
     assert "accuracy lower in 2, equal in 0, higher in 4" in said
     assert "precision lower in 0, equal in 4, higher in 2" in said
