@@ -15,6 +15,13 @@ TINY = experiment.Settings(
 )  # fmt: skip
 
 
+def test_no_film_serves_two_purposes():
+    settings = experiment.Settings()
+    seen = [*range(200, 206), *range(300, 303), *range(500, 506), 1000, 1001]  # when networks and policies were chosen
+    films = [*settings.validation_films, *settings.test_films, *settings.shifted_films, *settings.stream_films, *seen]
+    assert len(set(films)) == len(films)
+
+
 def test_a_tiny_run_answers_all_questions(few_digits, tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "FILM", {"stations": 4})
     results = experiment.run(1, tmp_path, few_digits, TINY)
