@@ -2,7 +2,7 @@
 # Both make the environment .venv if it is missing, and again when pyproject.toml or constraints.txt has changed.
 
 .DEFAULT_GOAL := help
-.PHONY: lab test prove build clean help remade
+.PHONY: lab test prove build site clean help remade
 SHELL := /bin/sh
 
 # The first of these that is new enough, unless you name one: make lab PYTHON=python3.13
@@ -51,6 +51,9 @@ prove: .venv/test.stamp  ## try checks and grading more deeply, for an hour; one
 
 build: .venv/lab.stamp  ## build solutions, labs and lectures from their text sources; one unit: make build ARGS=01
 	@$(RUN) build $(ARGS)
+
+site: .venv/test.stamp  ## build the web site in build/site
+	@$(BIN)/python -m course_utils.site
 
 clean:  ## remove the environment and what tests and tools left behind
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -67,6 +67,29 @@ def check(
 
 
 @app.command()
+def progress(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Say of every lab here which exercises hold in its saved notebook, and what to do next."""
+    from course_utils.notebooks.standing import show_progress
+
+    raise typer.Exit(0 if show_progress(as_json=as_json) else 1)
+
+
+@app.command()
+def slides(
+    unit: Annotated[str, typer.Argument(help="A unit's name, topic or number.")],
+    out: Annotated[Path | None, typer.Option(help="The file to write; NN_topic.html here, if left out.")] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print a PDF by Chromium, in place of HTML.")] = False,
+) -> None:
+    """Make a lecture's slides: one HTML file. Key S opens the speaker's notes, F fills the screen."""
+    not_in_a_kit("slides")
+    from course_utils.slides import make_slides
+
+    print(make_slides(unit, out, pdf))
+
+
+@app.command()
 @some_home()
 def build(
     unit: Annotated[str | None, typer.Argument(help="A unit's name, topic or number; all units if left out.")] = None,

@@ -164,4 +164,4 @@ from course_utils.budget.meter import (
     measure_latency,
     module_layers,
 )
-from course_utils.budget.networks import published_networks, separable_block, six_networks
+from course_utils.budget.networks import published_classifiers, published_networks, separable_block, six_networks

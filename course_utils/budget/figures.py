@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from course_utils import plots
+from course_utils.budget import budget_report
+from course_utils.budget.labels import place_labels, readable
 
 Report = Mapping[str, Any]  # of `budget_report` or `budget_of`
 
@@ -45,6 +47,159 @@ def price_list(picojoules: Mapping[str, float]) -> None:
     axes.set(xscale="log", title="What an operation costs (Horowitz 2014, 45 nm)", xlim=(0.01, 3000))
     prices = ", ".join(f"{name} {price:g}" for name, price in picojoules.items())
     plots.show(figure, f"Horizontal bars on a logarithmic axis, in picojoules: {prices}.")
+
+
+LADDER = {  # picojoules of a 32-bit word: half of Horowitz's for 64 bits; DRAM as Han et al. 2015 have it
+    "8 kB of SRAM": 5.0,
+    "32 kB of SRAM": 10.0,
+    "1 MB of SRAM": 50.0,
+    "DRAM": 640.0,
+}
+
+
+def memory_ladder(bandwidth: Mapping[int, float]) -> None:
+    """Draw what a word costs by the memory that it comes from; and how fast this machine copies arrays of each size.
+
+    bandwidth: bytes a second, by the bytes of the array.
+    """
+    figure, (left, right) = plots.new_figure(1, 2, width=9.6, height=3.4)
+    prices = {"float32 multiply-add": 4.6, **LADDER}
+    plots.bars(left, prices, "picojoules of 32 bits (logarithmic)")
+    left.set(xscale="log", xlim=(1, 4000), title="Farther is dearer (45 nm)")
+    sizes = list(bandwidth)
+    right.plot([2 * size for size in sizes], [value / 1e9 for value in bandwidth.values()], markersize=4)
+    right.set(xscale="log", xlabel="bytes of both arrays", ylabel="GB/s, read and written", ylim=(0, None))
+    ticks = {128e3: "128 kB", 1e6: "1 MB", 8e6: "8 MB", 64e6: "64 MB", 512e6: "512 MB"}
+    right.set_xticks(list(ticks), list(ticks.values()))
+    right.set_xticks([], minor=True)
+    right.set_title("Farther is slower (a copy, here, one thread)")
+    plots.show(
+        figure,
+        "Left: horizontal bars of picojoules for a float32 multiply-add and for a word from SRAMs of 8 kB, 32 kB and "
+        "1 MB and from DRAM, on a logarithmic axis; each is longer than the one before. Right: gigabytes a second of a "
+        "copy on this machine against the bytes of its two arrays: high while they fit into the caches, and lower by "
+        "a factor of several where they do not.",
+    )
+
+
+class Point(NamedTuple):
+    """A network on a roofline: operations per byte, and operations a second."""
+
+    intensity: float
+    flops: float
+
+
+def roofline(peak: float, bandwidths: Mapping[str, float], points: Mapping[str, Point]) -> None:
+    """Draw roofs and networks. peak: operations a second; bandwidths: bytes a second, by the memory's name."""
+    figure, axis = plots.new_figure(width=7.6, height=4.6)
+    least, most = 0.1, 400.0
+    axis.set(xscale="log", yscale="log", xlim=(least, most), xlabel="floating-point operations per byte moved")
+    axis.set(ylabel="billion operations a second", title="One image, one thread: six networks under their roofs")
+    axis.plot([least, most], [peak / 1e9] * 2, marker="", linestyle="-", color=plots.COLOURS[0])
+    for (name, bandwidth), style in zip(bandwidths.items(), ("-", "--"), strict=True):
+        corner = peak / bandwidth
+        axis.plot([least, corner], [bandwidth * least / 1e9, peak / 1e9], marker="", ls=style, color=plots.COLOURS[0])
+        axis.annotate(
+            f"{name}: {bandwidth / 1e9:.0f} GB/s", (0.13, bandwidth * 0.13 / 1e9), xytext=(-4, 7), fontsize=8,
+            textcoords="offset points", rotation=45, rotation_mode="anchor", transform_rotates_text=True,
+        )  # fmt: skip
+    axis.annotate(
+        f"product of matrices: {peak / 1e9:.0f} GFLOP/s", (most, peak / 1e9), xytext=(0, 5),
+        textcoords="offset points", fontsize=8, ha="right",
+    )  # fmt: skip
+    for i, point in enumerate(points.values()):
+        mark = plots.MARKERS[i % len(plots.MARKERS)]
+        axis.plot(point.intensity, point.flops / 1e9, mark, linestyle="", color=plots.COLOURS[1 + i % 5])
+    readable(axis)
+    figure.draw_without_rendering()
+    place_labels(axis, [(p.intensity, p.flops / 1e9) for p in points.values()], list(points))
+    plots.show(
+        figure,
+        "A roofline, both axes logarithmic: operations a second against operations per byte. Two slanted roofs, for "
+        "data from the cache and from DRAM, meet a flat one, the speed of a product of large matrices. The three fully "
+        "connected networks stand on the far left, at half an operation per byte; the convolutional ones stand in the "
+        "middle and on the right. All are below the roof of the cache, the deep and the separable network farthest.",
+    )
+
+
+def weights_and_work(networks: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> None:
+    """Draw how weights and MACs divide into convolutions and linear layers. networks: by name, the layers of both."""
+    figure, axes = plots.new_figure(len(networks), 1, width=8, height=1.5 * len(networks))
+    for axis, (name, layers) in zip(axes, networks.items(), strict=True):
+        convolutions, linear = map(budget_report, layers)
+        for row, key in enumerate(("parameters", "macs")):
+            total, start = convolutions[key] + linear[key], 0.0
+            for i, part in enumerate((convolutions, linear)):
+                share = part[key] / total
+                axis.barh(row, share, left=start, color=(plots.COLOURS[6], plots.COLOURS[5])[i], hatch=("", "//")[i],
+                          edgecolor="white")  # fmt: skip
+                if share > 0.15:
+                    kind = ("convolutions", "linear layers")[i]
+                    axis.text(start + share / 2, row, f"{kind} {share:.0%}", ha="center", va="center", fontsize=9,
+                              bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
+                start += share
+        weights, macs = (convolutions[key] + linear[key] for key in ("parameters", "macs"))
+        axis.set_yticks([0, 1], [f"{weights / 1e6:.0f} M weights", f"{macs / 1e9:.1f} G MACs"])
+        axis.invert_yaxis()
+        axis.set(xlim=(0, 1), xticks=[], title=f"{name}: {4 * weights / 1e6:.0f} MB in 32 bits")
+        axis.grid(visible=False)
+    plots.show(
+        figure,
+        "Two bars each for AlexNet and VGG-16, of weights and of MACs, divided into convolutions and linear layers. "
+        "Nearly all weights are in the linear layers, nearly all MACs in the convolutions.",
+    )
+
+
+def memory_bars(memory: Mapping[str, Mapping[str, int]], use: Mapping[str, int]) -> None:
+    """Draw the bytes of a training step, by network and purpose. use: what one image takes without training."""
+    figure, axis = plots.new_figure(width=9, height=0.55 * len(memory) + 1.5)
+    colours = (plots.COLOURS[1], plots.COLOURS[6], plots.COLOURS[5], "#bbbbbb")
+    purposes = list(next(iter(memory.values())))
+    for row, (name, parts) in enumerate(memory.items()):
+        start = 0.0
+        for i, purpose in enumerate(purposes):
+            size = parts[purpose] / 1e6
+            axis.barh(row, size, left=start, color=colours[i], hatch=plots.HATCHES[i], edgecolor="white",
+                      label=purpose if row == 0 else None)  # fmt: skip
+            start += size
+        text = f" {start:.1f} MB; in use {use[name] / 1e6:.2f} MB"
+        axis.text(start, row, text, va="center", fontsize=9)
+    axis.set_yticks(range(len(memory)), list(memory))
+    axis.invert_yaxis()
+    axis.set(xlabel="megabytes of a training step", title="What training holds, and what use holds")
+    axis.margins(x=0.3)
+    figure.legend(loc="outside lower center", ncols=len(purposes), fontsize="small")
+    axis.grid(axis="y", visible=False)
+    plots.show(
+        figure,
+        "Horizontal bars of megabytes for six networks, divided into weights, gradients, Adam's two averages, and the "
+        "activations of a batch of 100. In the fully connected networks the first three are most of it, in LeNet-5 "
+        "about half; in the two other convolutional ones nearly all are activations. Beside each bar its sum, and the "
+        "much smaller memory of use.",
+    )
+
+
+def throughput_against_latency(times: Mapping[str, Mapping[int, float]]) -> None:
+    """Draw images a second against milliseconds until they are all done. times: of a batch, by network and batch."""
+    figure, axis = plots.new_figure(width=7.6, height=4.2)
+    for name, by_batch in times.items():
+        milliseconds = list(by_batch.values())
+        rates = [1000 * batch / ms for batch, ms in by_batch.items()]
+        (line,) = axis.plot(milliseconds, rates, label=name)
+        for batch, ms, rate in zip(by_batch, milliseconds, rates, strict=True):
+            axis.annotate(f"{batch}", (ms, rate), xytext=(0, -13), textcoords="offset points", fontsize=8,
+                          ha="center", color=line.get_color())  # fmt: skip
+    axis.set(xscale="log", yscale="log", xlabel="latency: milliseconds until the batch is done")
+    axis.set(ylabel="throughput: images a second", title="Waiting buys throughput, up to a point (numbers: batch size)")
+    axis.margins(y=0.12)
+    readable(axis)
+    axis.legend()
+    plots.show(
+        figure,
+        "Images a second against the milliseconds until a batch is done, both logarithmic, a line for each of two "
+        "networks, with batch sizes along it. Both lines rise at first and then go flat: from some batch on a larger "
+        "one is only later. The fully connected network gains more from the first steps than the convolutional one.",
+    )
 
 
 def energy_per_mac(on_chip: float, dram: float) -> None:

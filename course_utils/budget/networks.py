@@ -62,3 +62,15 @@ def published_networks() -> dict[str, list[dict[str, Any]]]:
         "MobileNet": [*mobilenet, classifier],
         "MobileNet of full convolutions": [*full, classifier],
     }
+
+
+def published_classifiers() -> dict[str, list[dict[str, Any]]]:
+    """The linear layers of AlexNet and VGG-16, which `published_networks` leaves out."""
+
+    def linear(*sizes: int) -> list[dict[str, Any]]:
+        return [
+            {"kind": "linear", "in_features": inputs, "out_features": outputs, "bias": True}
+            for inputs, outputs in itertools.pairwise(sizes)
+        ]
+
+    return {"AlexNet": linear(256 * 6 * 6, 4096, 4096, 1000), "VGG-16": linear(512 * 7 * 7, 4096, 4096, 1000)}

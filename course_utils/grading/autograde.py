@@ -6,6 +6,7 @@ nbgrader runs no student's code: what was handed in goes through the engine of `
 import contextlib
 import json
 import os
+import re
 import shutil
 from fnmatch import fnmatch
 from pathlib import Path
@@ -20,6 +21,7 @@ from traitlets import Bool
 
 from course_utils.units import find_topic
 
+SECRET, HEXADECIMAL = "submission_secret.txt", re.compile(rb"[0-9a-f]{16,256}")  # as `nbgrader submit` writes it
 Step = tuple[NotebookNode, dict[str, Any]]
 
 
@@ -99,8 +101,10 @@ def _is_wanted(course: Any, student: str) -> bool:
 def _clear(folder: Path, submission: Any) -> None:
     """Take out what nbgrader copied besides: it follows links, and would hand out what they point to as feedback.
 
-    Of timestamp.txt, which tells it later whether something newer was handed in, the time is kept.
+    Of timestamp.txt, which tells it later whether something newer was handed in, the time is kept; and the word by
+    which its exchange knows whose feedback it is.
     """
+    from course_utils.grading.collect import Refused, read_bytes
     from course_utils.grading.timestamps import FILE, hand_in_time, time_text
 
     for path in folder.iterdir() if folder.exists() else ():
@@ -112,6 +116,10 @@ def _clear(folder: Path, submission: Any) -> None:
         if submission.path is not None and (time := hand_in_time(submission.path.parent)) is not None:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / FILE).write_text(time_text(time), encoding="utf-8")
+    with contextlib.suppress(Refused, OSError):
+        if submission.path is not None and HEXADECIMAL.fullmatch(word := read_bytes(submission.path.parent / SECRET)):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / SECRET).write_bytes(word)
 
 
 class GradeInSandbox(NbGraderPreprocessor):

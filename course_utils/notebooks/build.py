@@ -120,14 +120,19 @@ def saved_hash(path: Path) -> str | None:
 # --- from text to notebook --------------------------------------------------------------------------------------------
 
 
-def assemble(source: Path, topic: str) -> NotebookNode:
-    """The unexecuted notebook of a text source: exercises and listings filled in, boxes and answer cells added."""
+def assemble(source: Path, topic: str, slides: bool = False) -> NotebookNode:
+    """The unexecuted notebook of a text source: exercises and listings filled in, boxes and answer cells added.
+
+    Cells tagged `slides-only` are left out but for `slides`.
+    """
     nb = jupytext.reads(source.read_text(encoding="utf-8"), fmt="md:myst")
     exercises = {e.name: e for e in load_unit(topic).exercises}
     cells: list[NotebookNode] = []
     for cell in nb.cells:
         tags = set(cell.metadata.get("tags", []))
-        if "exercise" in tags:
+        if "slides-only" in tags:
+            cells += [cell] * slides
+        elif "exercise" in tags:
             cells += exercise_cells(cell, exercises, topic, source)
         elif "check" in tags:
             cells.append(check_cell(cell, exercises, source))
@@ -216,7 +221,10 @@ def nbgrader_metadata(grade_id: str, *, grade: bool = False, solution: bool = Fa
 def name_cells(cells: list[NotebookNode]) -> None:
     """Give every cell an id made of the last heading and a count: the same sources, the same ids."""
     heading, counts = "top", {}
-    for cell in cells:
+    for number, cell in enumerate(cells):
+        if "slides-only" in cell.metadata.get("tags", []):  # the others are called the same with it and without it
+            cell.id = f"slides-only-{number}"
+            continue
         if cell.cell_type == "markdown" and (match := re.search(r"^#+ +(.+)$", cell.source, re.MULTILINE)):
             heading = re.sub(r"[^a-z0-9]+", "-", match[1].lower()).strip("-")[:48] or "section"
         if cell.metadata.get("nbgrader") or "box" in cell.metadata.get("tags", []):

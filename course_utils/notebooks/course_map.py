@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from course_utils.notebooks import cloud, plans
 from course_utils.units import ROOT, load_unit, rooms, unit_name
 
 BEGIN, END = "<!-- map -->", "<!-- end of map -->"
@@ -57,16 +58,20 @@ def with_map(page: Path, root: Path = ROOT) -> str:
 
 
 def refresh_maps(root: Path = ROOT, *, check_only: bool = False) -> bool:
-    """Write the map into the pages that show it. With `check_only`, say which are stale and return whether none is."""
+    """Write map and plans into the pages that show them. With `check_only`, say what is stale; whether nothing is."""
     console, current = Console(stderr=True), True
-    for page in (root / name for name in PAGES):
-        text = with_map(page, root)
+    pages = {root / name: with_map(root / name, root) for name in PAGES}
+    readme, guide = root / PAGES[0], root / plans.PAGE
+    pages[readme] = cloud.with_cloud(pages[readme], cloud.repository(root))
+    pages[guide] = plans.with_plans(guide.read_text(encoding="utf-8"))
+    for page, text in pages.items():
+        what = f"{'the plans' if page == guide else 'the map of the course'} in {page.relative_to(root)}"
         if text == page.read_text(encoding="utf-8"):
             continue
         if check_only:
-            console.print(f"stale: the map of the course in {page.relative_to(root)}", highlight=False)
+            console.print(f"stale: {what}", highlight=False)
             current = False
         else:
             page.write_text(text, encoding="utf-8")
-            console.print(f"wrote the map of the course into {page.relative_to(root)}", highlight=False)
+            console.print(f"renewed {what}", highlight=False)
     return current

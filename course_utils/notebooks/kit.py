@@ -25,7 +25,8 @@ TOP = ("pyproject.toml", "constraints.txt", "environment.yml", "LICENSE", "Makef
 README = """# Deep Learning on a Budget: student kit
 
 `make lab` makes the environment and opens the labs in JupyterLab. Without make: `pip install -c constraints.txt -e .`,
-then `course lab`. `course check LAB` runs a lab's checks on your saved notebook; `course doctor` looks at your machine.
+then `course lab`. `course check LAB` runs a lab's checks on your saved notebook; `course progress` says where you stand
+in all labs; `course doctor` looks at your machine.
 """
 
 SILENT_CHECKS = '''"""In the grader's sandbox nothing is checked: the values are compared outside."""

@@ -1,6 +1,8 @@
 """Unit 02: pruning criteria and Optimal Brain Damage.
 
 Y. LeCun, J. Denker and S. Solla, *Optimal Brain Damage*, NeurIPS 2 (1989), published 1990.
+B. Hassibi and D. Stork, *Second Order Derivatives for Network Pruning: Optimal Brain Surgeon*, NeurIPS 5 (1992),
+published 1993.
 P. Molchanov, S. Tyree, T. Karras, T. Aila and J. Kautz, *Pruning Convolutional Neural Networks for Resource Efficient
 Inference*, ICLR 2017, arXiv:1611.06440 (mean activation, Taylor).
 H. Hu, R. Peng, Y. Tai and C. Tang, *Network Trimming*, arXiv:1607.03250, 2016 (APoZ).
@@ -180,3 +182,32 @@ def obd_prune(
     for name, mask in masks.items():
         pruned[name][~mask] = 0
     return pruned, masks
+
+
+def obs_saliency(weight: Tensor, hessian: Tensor, damping: float) -> Tensor:
+    """By how much the loss would rise if a weight were deleted, and the others moved to help.
+
+    Hassibi 1993, eq. 5. weight: [n]; hessian: ∂²E/∂w_i∂w_j, [n, n], symmetric; both of
+    float32 or both of float64. damping: 0 or more, a number that is added to each entry of
+    the Hessian's diagonal; with it the Hessian is positive definite. It counts as a part of
+    the Hessian. Returns [n], of the same dtype: for each weight the rise if it alone is
+    deleted, to second order, at a minimum of the loss.
+    """
+    damped = hessian + damping * torch.eye(len(weight), dtype=weight.dtype)
+    # L_q = ½ w_q² / [H⁻¹]_qq
+    return 0.5 * weight**2 / torch.linalg.inv(damped).diagonal()
+
+
+def obs_update(weight: Tensor, hessian: Tensor, damping: float, index: int) -> Tensor:
+    """The weights after one of them is deleted, and the others are moved to help.
+
+    Hassibi 1993, eq. 5. weight, hessian and damping: as in `obs_saliency`. index: of the
+    weight that is deleted, from 0 to n − 1. Returns [n], new and of the same dtype: of all
+    weights with exactly 0 at this index, those at which the loss is least to second order.
+    """
+    damped = hessian + damping * torch.eye(len(weight), dtype=weight.dtype)
+    column = torch.linalg.inv(damped)[:, index]
+    # δw = −w_q / [H⁻¹]_qq · H⁻¹ e_q
+    moved = weight - weight[index] / column[index] * column
+    moved[index] = 0  # rounding may have left a little
+    return moved

@@ -206,6 +206,201 @@ def paper_table(results: Results) -> plots.Table:
     return plots.Table(columns, rows, seeds=[len(results["runs"])] * len(rows))
 
 
+def surgeon_drawing() -> None:
+    """Draw two ways to delete one of two weights: straight down, and to the best point where it is 0."""
+    hessian, minimum = np.array([[2.0, 1.2], [1.2, 1.6]]), np.array([1.0, 1.2])
+
+    def loss(point: np.ndarray) -> float:
+        return float((point - minimum) @ hessian @ (point - minimum) / 2)
+
+    inverse = np.linalg.inv(hessian)
+    straight = np.array([minimum[0], 0.0])
+    moved = minimum - minimum[1] / inverse[1, 1] * inverse[:, 1]
+    x, y = np.meshgrid(np.linspace(-1.2, 3.6, 160), np.linspace(-0.85, 2.0, 100))
+    away = np.stack([x, y], axis=-1) - minimum
+    height = np.einsum("...i,ij,...j->...", away, hessian, away) / 2
+    figure, axis = plots.new_figure(width=6.4, height=4)
+    levels = sorted({0.05, 0.15, loss(moved), 0.8, loss(straight), 2.2})
+    axis.contour(x, y, height, levels=levels, colors="#999999", linewidths=0.8)
+    axis.axhline(0, color=plots.COLOURS[0], linewidth=1.2, linestyle="-", marker="")
+    axis.plot(*minimum, "o", color=plots.COLOURS[0])
+    for point, name, colour, side in (
+        (straight, "Damage: the other stays", plots.COLOURS[2], (-6, -16)),
+        (moved, "Surgeon: the other moves", plots.COLOURS[1], (4, -16)),
+    ):
+        axis.annotate("", point, minimum, arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.5})
+        axis.plot(*point, "s", color=colour)
+        ha = "right" if side[0] < 0 else "left"
+        text = f"{name}\nrise {loss(point):.2f}"
+        axis.annotate(text, point, xytext=side, textcoords="offset points", ha=ha, va="top", fontsize=9, color=colour)
+    axis.annotate("after training", minimum, xytext=(8, 6), textcoords="offset points", fontsize=9)
+    axis.set(xlabel="weight 1", ylabel="weight 2, to be deleted", xlim=(-1.2, 3.6), ylim=(-0.85, 2.0), aspect="equal")
+    axis.set_title("Where weight 2 is 0, the least loss is not straight below")
+    axis.grid(visible=False)
+    plots.show(
+        figure,
+        "Contours of the loss over two weights, slanted ellipses around the point after training. A horizontal line is "
+        "where weight 2 is 0. One arrow goes straight down to it and crosses many contours; the other goes down and to "
+        "the right, to the point where an ellipse just touches the line, at a much smaller loss.",
+    )
+
+
+MOVED = {"OBS": "Optimal Brain Surgeon", "OBD's order, survivors moved": "OBD's order, survivors moved"}
+MOVED |= {"magnitude, survivors moved": "magnitude, survivors moved"}
+STAYED = {"OBD": "OBD", "magnitude": "magnitude"}
+
+
+def at_cut(results: Results, method: str, damping: float | None, key: str) -> list[float]:
+    """What was measured at the compared cut, by seed."""
+    place = results["settings"]["deleted"].index(results["settings"]["compared"])
+    found = [run[method] if damping is None else run[method][str(damping)] for run in results["runs"]]
+    return [rows[place][key] for rows in found]
+
+
+def chosen_damping(results: Results, method: str) -> float:
+    """The damping with the fewest validation errors at the compared cut, over all seeds; of equals the largest."""
+    strengths = sorted(results["settings"]["damping"], reverse=True)
+    return min(strengths, key=lambda damping: sum(at_cut(results, method, damping, "validation_errors")))
+
+
+def surgeon_curves(results: Results) -> None:
+    """Draw what a cut adds to the training loss, and the test errors of one cut against the damping."""
+    settings, runs = results["settings"], results["runs"]
+    deleted = [100 * part for part in settings["deleted"]]
+    figure, (left, right) = plots.new_figure(1, 2, width=10, height=4.2)
+    for name in (*MOVED, *STAYED):
+        damping = chosen_damping(results, name) if name in MOVED else None
+        rows = [run[name] if damping is None else run[name][str(damping)] for run in runs]
+        base = np.array([[run["dense"]["train_loss"]] for run in runs])
+        rises = np.array([[row["train_loss"] for row in each] for each in rows]) - base
+        label = name if damping is None else f"{name} ({damping:g})"
+        left.plot(deleted, np.median(rises, axis=0).clip(1e-5), label=label, markersize=4)
+    left.set(
+        yscale="log", xlabel="weights deleted (%)", ylabel="rise of the training loss (nats; 10⁻⁵ or less at the foot)"
+    )
+    left.set_title("Not retrained (damping chosen on validation)", fontsize=10)
+    left.legend(fontsize="small")
+    strengths = sorted(settings["damping"])
+    share = 100 / results["data"]["test"]
+    for name in MOVED:
+        wrong = share * np.array([at_cut(results, name, damping, "test_errors") for damping in strengths])
+        (line,) = right.plot(strengths, np.median(wrong, axis=1), label=name, markersize=4)
+        right.fill_between(strengths, wrong.min(axis=1), wrong.max(axis=1), color=line.get_color(), alpha=0.12)
+    for name, style in zip(STAYED, ("--", ":"), strict=True):
+        level = share * float(np.median(at_cut(results, name, None, "test_errors")))
+        right.axhline(level, color="#777777", linestyle=style, marker="", linewidth=1)
+        right.annotate(name, (strengths[0], level), xytext=(0, 3), textcoords="offset points", fontsize=8)
+    right.set(xscale="log", yscale="log", xlabel="damping / mean of the diagonal", ylabel="test errors (%)")
+    right.set_yticks([10, 20, 50], ["10", "20", "50"])
+    right.set_yticks([], minor=True)
+    right.set_title(f"{settings['compared']:.0%} deleted, against the damping", fontsize=10)
+    plots.show(
+        figure,
+        "Left: the rise of the training loss against the weights deleted, logarithmic. From 40 to 60% deleted the "
+        "surgeon's curve is clearly the lowest; at 20 and 30% OBD's is, and at 80% that of OBD's order with moved "
+        "survivors. Magnitude alone is far above all until moving its survivors goes wrong, at large cuts. Right: test "
+        "errors of one cut against the damping, both logarithmic, with the range over seeds. With little damping all "
+        "three methods that move survivors make many more errors than OBD and magnitude; from a hundredth of the mean "
+        "diagonal on they are near OBD's line.",
+    )
+
+
+def surgeon_table(results: Results) -> plots.Table:
+    """Loss and errors at the compared cut, not retrained."""
+    runs, rows = results["runs"], []
+    dense = {key: [run["dense"][key] for run in runs] for key in ("train_loss", "test_errors")}
+    rows.append(
+        ["dense", "—", plots.mean_and_range(dense["train_loss"], 4), plots.mean_and_range(dense["test_errors"])]
+    )
+    least = min(results["settings"]["damping"])
+    shown = [(name, chosen_damping(results, name)) for name in MOVED]
+    shown += [("OBS's order, survivors still", shown[0][1]), ("OBS", least), *((name, None) for name in STAYED)]
+    for name, damping in shown:
+        values = [at_cut(results, name, damping, key) for key in ("train_loss", "test_errors")]
+        strength = "—" if damping is None else f"{damping:g}"
+        rows.append([name, strength, plots.mean_and_range(values[0], 4), plots.mean_and_range(values[1])])
+    cut = f"{results['settings']['compared']:.0%} deleted"
+    columns = [cut, "damping", "training loss", f"wrong of {results['data']['test']:,}"]
+    return plots.Table(columns, rows, seeds=[len(runs)] * len(rows))
+
+
+def surgeon_words(results: Results) -> str:
+    """What the experiment says: the gain, the ruin, and who deserves the credit."""
+    runs, best = results["runs"], chosen_damping(results, "OBS")
+    dense = np.array([run["dense"]["train_loss"] for run in runs])
+
+    def rises(name: str, damping: float | None) -> np.ndarray:
+        return np.array(at_cut(results, name, damping, "train_loss")) - dense
+
+    surgeon, damage = rises("OBS", best), rises("OBD", None)
+    least = min(results["settings"]["damping"])
+    ruined = [
+        bad > good
+        for bad, good in zip(
+            at_cut(results, "OBS", least, "test_errors"), at_cut(results, "magnitude", None, "test_errors"), strict=True
+        )
+    ]
+    same_order = rises("OBD's order, survivors moved", chosen_damping(results, "OBD's order, survivors moved"))
+    still = rises("OBS's order, survivors still", best)
+
+    def seeds(holds: Sequence[bool]) -> str:
+        return f"in {sum(holds)} of {len(holds)} seeds"
+
+    flat = [run["dense"]["smallest"] for run in runs]
+    return "\n".join(
+        [
+            f"directions in which the matrix is flat: {min(flat)} to {max(flat)} of {results['weights']:,}",
+            f"OBD's rise over the surgeon's: {plots.mean_and_range((damage / surgeon).tolist(), 1)} times;",
+            f"  the surgeon's is less {seeds((surgeon < damage).tolist())}",
+            f"with a damping of {least:g} the surgeon makes more errors than magnitude {seeds(ruined)}",
+            f"OBD's order with survivors moved rises less than OBD {seeds((same_order < damage).tolist())},",
+            f"  and less than the surgeon {seeds((same_order < surgeon).tolist())}",
+            f"the surgeon's order with survivors still rises less than OBD {seeds((still < damage).tolist())}",
+        ]
+    )
+
+
+def column_sweep() -> None:
+    """Draw SparseGPT's sweep over the columns of a layer's weights."""
+    generator = np.random.default_rng(3)
+    rows, columns, now = 6, 16, 7
+    gone = generator.random((rows, columns)) < 0.5
+    figure, axis = plots.new_figure(width=8.6, height=3.1)
+    for row in range(rows):
+        for column in range(columns):
+            done, colour = column < now, "white"
+            if column == now:
+                colour = plots.COLOURS[2] if gone[row, column] else "#f3c9a8"
+            elif not done:
+                colour = "#bcd9ee"
+            elif not gone[row, column]:
+                colour = "#999999"
+            axis.add_patch(patches.Rectangle((column, -row), 0.9, 0.9, facecolor=colour, edgecolor="#777777"))
+    axis.annotate("", (columns + 0.3, 1.35), (now + 1, 1.35), arrowprops={"arrowstyle": "-|>", "linewidth": 1.5})
+    notes = (
+        (now / 2, "done: kept (grey) or 0 (white),\nnot touched again"),
+        (now + 0.45, "now: the\ndark ones go"),
+        ((now + columns + 2) / 2, "to come: each moves to make up\nfor what its row has just lost"),
+    )
+    for x, text in notes:
+        axis.text(x, -rows + 0.55, text, ha="center", va="top", fontsize=9)
+    axis.text(
+        columns + 0.6,
+        -rows / 2 + 1,
+        "rows: units.\nAll rows share\none matrix $H$,\nthat of their inputs.",
+        fontsize=9,
+        va="center",
+    )
+    axis.set(xlim=(-0.3, columns + 5), ylim=(-rows - 1.2, 1.8))
+    axis.set_axis_off()
+    plots.show(
+        figure,
+        "The weights of a layer as a grid. Columns on the left are done: grey squares are kept, white ones are 0. One "
+        "column is decided now: some of its squares are deleted. All columns to the right of it are blue, and an arrow "
+        "over them says that they move to make up for what is deleted. All rows share one matrix.",
+    )
+
+
 def unit_errors(cut: Mapping[str, Sequence[float]], retrained: Mapping[str, Sequence[float]]) -> None:
     """Draw validation errors in percent after three quarters of the units went, by criterion, each seed's."""
     figure, axes = plots.new_figure(1, 2, width=9.5, height=3.6)
@@ -446,3 +641,9 @@ def rounds(deleted: Sequence[float], pruned: Sequence[float], dense: Sequence[fl
         "Validation error against weights deleted in rounds with retraining, and of the dense network trained as "
         "long. The pruned network stays level with the dense one to well over half of its weights, then rises.",
     )
+
+
+def layer_cuts(found: Mapping[str, tuple[float, int]], digits: int) -> plots.Table:
+    """What it costs to delete half of a layer, by way: the rise of the training loss, and wrong validation digits."""
+    rows = [[way, f"{increase:#.2g}", wrong] for way, (increase, wrong) in found.items()]
+    return plots.Table(["half of the layer cut by", "loss increase (nats)", f"wrong of {digits}"], rows)

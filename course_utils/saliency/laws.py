@@ -25,6 +25,8 @@ obd_saliency = unit.exercise("2.4", "obd_saliency", points=2, minutes=5, difficu
 predicted_loss_increase = unit.exercise("2.5", "predicted_loss_increase", points=2, minutes=5, difficulty=1)
 keep_top = unit.exercise("2.6", "keep_top", points=4, minutes=20, difficulty=4)
 obd_prune = unit.exercise("2.7", "obd_prune", points=4, minutes=15, difficulty=3, fresh=True)
+obs_saliency = unit.exercise("2.8a", "obs_saliency", points=2, minutes=15, difficulty=2)
+obs_update = unit.exercise("2.8b", "obs_update", points=3, minutes=15, difficulty=3, fresh=True)
 
 FLOATS = (torch.float32, torch.float64)
 DTYPES = (*FLOATS, *HALVES)
@@ -1035,3 +1037,156 @@ def prune_regression(function, draw):
     by_size = weight * (weight.abs() > weight.abs().median())
     got, limit = float(loss(pruned["linear.weight"], unseen)), float(loss(by_size, unseen)) / 2
     expect.true(got < limit, "it loses too much", f"less than {limit:.3g}", f"{got:.3g}")
+
+
+# --- 2.8a obs_saliency ------------------------------------------------------------------------------------------------
+
+
+def regression(draw: Draw, count: int) -> tuple[Tensor, Tensor]:
+    """Weights [count], and inputs of which ½ |X(v − w)|² is the loss, float64."""
+    inputs = draw.normal(2 * count, count, dtype=torch.float64) + draw.normal(2 * count, 1, dtype=torch.float64)
+    return draw.normal(count, scale=2.0, dtype=torch.float64), inputs
+
+
+def fitted(inputs: Tensor, targets: Tensor, without: int) -> Tensor:
+    """Weights of the least squares, with 0 for one of the inputs."""
+    others = [i for i in range(inputs.shape[1]) if i != without]
+    weight = torch.zeros(inputs.shape[1], dtype=inputs.dtype)
+    weight[others] = torch.linalg.lstsq(inputs[:, others], targets[:, None]).solution.flatten()
+    return weight
+
+
+@obs_saliency.law(
+    "the weights 2 and −4 with second derivatives 2 and 2, and 1 by both, have saliencies 3 and 12",
+    hint="Invert the matrix; [H⁻¹]_qq stands below the square of the weight, with a factor of two.",
+    trials=1,
+)
+def surgeon_example(function, draw):
+    for dtype in FLOATS:
+        weight = torch.tensor([2.0, -4.0], dtype=dtype)
+        hessian = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=dtype)
+        expect.close(function(weight, hessian, 0.0), torch.tensor([3.0, 12.0], dtype=dtype), **CLOSE[dtype])
+        expect.close(function(weight[:1], hessian[:1, :1], 1), torch.tensor([6.0], dtype=dtype), **CLOSE[dtype])
+
+
+@obs_saliency.law(
+    "for a loss that is quadratic it is the least rise among all weights with a 0 there, exactly",
+    hint="Invert the whole matrix, then take the diagonal: not the other way round. Stay in the dtype of the weights.",
+    trials=3,
+)
+def surgeon_exact(function, draw):
+    weight, inputs = regression(draw, draw.integer(3, 6))
+    damping = draw.uniform(0.1, 2)
+    # Damping is a penalty on what has changed: a row more for each weight
+    ridge = torch.cat([inputs, damping**0.5 * torch.eye(len(weight), dtype=torch.float64)])
+    for strength, rows in ((0.0, inputs), (damping, ridge)):
+        targets = rows @ weight
+        wanted = [(rows @ fitted(rows, targets, q) - targets).square().sum() / 2 for q in range(len(weight))]
+        got = function(weight, inputs.T @ inputs, strength)
+        expect.close(got, torch.stack(wanted), rtol=1e-8, atol=1e-10)
+
+
+@obs_saliency.law(
+    "of a diagonal matrix it is the saliency of Optimal Brain Damage, damping included",
+    hint="Where weights cannot help each other, the rise is ½·h·w². A saliency is never negative.",
+    trials=2,
+)
+def surgeon_diagonal(function, draw):
+    for dtype in FLOATS:
+        weight = draw.normal(draw.integer(2, 5), dtype=dtype)
+        weight[0], curvature = 0, draw.normal(len(weight), dtype=dtype).abs() + 0.5
+        for damping in (0.0, 1.5):
+            wanted = (curvature + damping) / 2 * weight.square()
+            expect.close(function(weight, torch.diag(curvature), damping), wanted, **CLOSE[dtype])
+
+
+@obs_saliency.law(
+    "with damping a matrix that cannot be inverted will do: vvᵀ",
+    hint="Add the damping to the diagonal before you invert, and to nothing but the diagonal.",
+    trials=2,
+)
+def surgeon_singular(function, draw):
+    weight, v = (draw.normal(4, dtype=torch.float64) for _ in range(2))
+    v[3] = 0  # a weight that the loss does not feel costs what the damping asks for it
+    damping = draw.uniform(0.5, 2)
+    # (vvᵀ + λI)⁻¹ = (I − vvᵀ / (λ + |v|²)) / λ (Sherman and Morrison)
+    inverse = (1 - v.square() / (damping + v.square().sum())) / damping
+    expect.close(function(weight, torch.outer(v, v), damping), weight.square() / inverse / 2, **CLOSE[torch.float64])
+
+
+# --- 2.8b obs_update --------------------------------------------------------------------------------------------------
+
+
+@obs_update.law(
+    "of the weights 2 and −6 with second derivatives 2 and 2, and 1 by both, 0 and −5 are left, or −1 and 0",
+    hint="All weights move along the column of the inverse, as far as it takes the deleted one to 0.",
+    trials=1,
+)
+def update_example(function, draw):
+    for dtype in FLOATS:
+        weight = torch.tensor([2.0, -6.0], dtype=dtype)
+        hessian = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=dtype)
+        expect.close(function(weight, hessian, 0.0, 0), torch.tensor([0.0, -5.0], dtype=dtype), **CLOSE[dtype])
+        expect.close(function(weight, hessian, 0.0, index=1), torch.tensor([-1.0, 0.0], dtype=dtype), **CLOSE[dtype])
+        expect.close(function(weight[:1], hessian[:1, :1], 1, 0), torch.zeros(1, dtype=dtype))
+
+
+@obs_update.law(
+    "for a loss that is quadratic no other weights with a 0 there are better",
+    hint="Subtract w_q / [H⁻¹]_qq times the column q of the inverse, of the matrix with its damping.",
+    trials=3,
+)
+def update_least(function, draw):
+    weight, inputs = regression(draw, draw.integer(3, 6))
+    hessian = inputs.T @ inputs
+    for damping in (0.0, draw.uniform(0.1, 2)):
+        for q in range(len(weight)):
+            change = function(weight, hessian, damping, q) - weight
+            slope = hessian @ change + damping * change
+            slope[q] = 0  # the only way in which the loss would still fall is forbidden
+            expect.close(slope, torch.zeros_like(slope), "the slope of the loss there", rtol=0, atol=1e-8)
+
+
+@obs_update.law(
+    "a regression that loses an input becomes the regression on the other inputs",
+    hint="There the matrix is XᵀX, and deleting with help is fitting again, without that input.",
+    trials=2,
+)
+def update_regression(function, draw):
+    _, inputs = regression(draw, 4)
+    targets = draw.normal(len(inputs), dtype=torch.float64)
+    weight = torch.linalg.lstsq(inputs, targets[:, None]).solution.flatten()
+    q = draw.integer(0, 3)
+    got = function(weight, inputs.T @ inputs, 0.0, q)
+    expect.close(got, fitted(inputs, targets, q), rtol=1e-7, atol=1e-9)
+
+
+@obs_update.law(
+    "the deleted weight is exactly 0, and no other is that was not",
+    hint="Rounding leaves a little where 0 should be: set it. The others only move.",
+    trials=2,
+)
+def update_zero(function, draw):
+    weight, inputs = regression(draw, 6)
+    for dtype in FLOATS:
+        hessian = (inputs.T @ inputs).to(dtype)
+        for scale in (1.0, 1.7, 0.3):
+            for q in range(6):
+                moved = function((scale * weight).to(dtype), hessian, 0.1, q)
+                expect.same_kind(moved, hessian[0])
+                zeros = (moved == 0).nonzero().flatten().tolist()
+                expect.true(zeros == [q], f"after weight {q} is deleted, not just it is exactly 0", [q], zeros)
+
+
+@obs_update.law(
+    "of a diagonal matrix nothing else moves, and with very large damping hardly anything",
+    hint="What moves the others is what stands beside the diagonal of the inverse.",
+    trials=2,
+)
+def update_diagonal(function, draw):
+    weight, inputs = regression(draw, 4)
+    hessian, q = inputs.T @ inputs, draw.integer(0, 3)
+    wanted = weight.clone()
+    wanted[q] = 0
+    expect.close(function(weight, torch.diag(hessian.diagonal()), 0.0, q), wanted, **CLOSE[torch.float64])
+    expect.close(function(weight, hessian, 1e9, q), wanted, "with a damping of 10⁹, the result", atol=1e-6, rtol=1e-6)

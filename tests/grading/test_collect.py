@@ -106,8 +106,8 @@ def test_what_platforms_download_is_a_class(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash on this machine")
-def test_the_readmes_lines_shorten_platforms_names(tmp_path):
-    lines = re.findall(r"^for each in .*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+def test_the_guides_lines_shorten_platforms_names(tmp_path):
+    lines = re.findall(r"^for each in .*$", (ROOT / "INSTRUCTORS.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(lines) == 2
     put(tmp_path / "Zoë O'Neil_4711_assignsubmission_file_" / f"{LAB} (1).ipynb")
     put(tmp_path / f"lovelaceada_LATE_4712_90210_{LAB}-1.ipynb")

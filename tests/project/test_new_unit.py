@@ -9,11 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from course_utils.notebooks import plans
 from course_utils.notebooks.course_map import PAGES
 from course_utils.units import ROOT
 
 TOY = Path(__file__).parent / "toy"  # the files of a unit 15, each in the folder that it is for
-COURSE = ("course_utils", "labs", "lectures", "solutions", "tests", "conftest.py", "pyproject.toml", "README.md")
+COURSE = (
+    "course_utils",
+    "labs",
+    "lectures",
+    "solutions",
+    "tests",
+    "conftest.py",
+    "pyproject.toml",
+    "README.md",
+    "INSTRUCTORS.md",
+)
 KIT = ("constraints.txt", "environment.yml", "LICENSE", "Makefile")  # which `course release` hands on
 BUILT = {
     "solutions/15_lattice/15_lattice.ipynb",
@@ -93,7 +104,9 @@ def test_it_is_built_and_nothing_else_is_touched(grown):
         name: content for name, content in contents(folder).items() if name.split("/")[0] not in ("kit", "sandbox")
     }
     assert set(after) - set(before) == BUILT | set(contents(TOY))
-    assert {name for name in before if after[name] != before[name]} == {page.as_posix() for page in PAGES}
+    assert {name for name in before if after[name] != before[name]} == {
+        page.as_posix() for page in (*PAGES, plans.PAGE)
+    }
     assert "| 15 | Lattice | [lecture](lectures/15_lattice.ipynb)" in after["README.md"].decode()
     assert "[lab](15_lattice/15_lattice.ipynb)" in after["labs/START.md"].decode()
 

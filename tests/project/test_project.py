@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 from course_utils import __version__
 from course_utils.cli import app
+from course_utils.notebooks import cloud, plans
 from course_utils.notebooks.course_map import BEGIN, END, PAGES, course_map, refresh_maps
 from course_utils.units import ROOT, available, unit_name
 
@@ -22,7 +23,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
 # conda-forge's names of what has another name on PyPI
 CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base", "msgpack": "msgpack-python"}
-PAGES_WITH_LINKS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "labs/START.md")]
+PAGES_WITH_LINKS = [ROOT / name for name in ("README.md", "INSTRUCTORS.md", "CONTRIBUTING.md", "labs/START.md")]
 
 pytestmark = pytest.mark.skipif(not (ROOT / "Makefile").exists(), reason="a student kit holds no project files")
 
@@ -114,13 +115,21 @@ def test_a_stale_map_is_seen_and_mended(tmp_path):
         (tmp_path / page).write_text(
             f"before\n{BEGIN}\nold\n| 99 | Later | to come | to come |  |\n{END}\nafter\n", encoding="utf-8"
         )
+    (tmp_path / "pyproject.toml").write_text('[tool.course]\nrepository = "https://github.com/a/b"', encoding="utf-8")
+    with (tmp_path / PAGES[0]).open("a", encoding="utf-8") as readme:
+        readme.write(f"{cloud.BEGIN}\n{cloud.END}\nafter\n")
+    guide = tmp_path / plans.PAGE
+    guide.write_text(f"before\n{plans.BEGIN}\nold\n{plans.END}\nafter\n", encoding="utf-8")
     assert not refresh_maps(tmp_path, check_only=True)
     assert refresh_maps(tmp_path)
+    assert "old" not in (told := guide.read_text(encoding="utf-8")) and "### A weekend" in told and "after" in told
     assert refresh_maps(tmp_path, check_only=True)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert (
         text.startswith("before\n")
-        and text.endswith(f"{END}\nafter\n")
+        and f"{END}\nafter\n" in text
+        and "https://codespaces.new/a/b" in text
+        and text.endswith(f"{cloud.END}\nafter\n")
         and "old" not in text
         and "| 99 | Later |" in text
     )

@@ -112,6 +112,29 @@ def prune_hidden(function, draw):
         expect.equal(pruned, wanted, "the state")
 
 
+@law("many weights, and a Hessian that is nearly singular")
+def surgeon_hidden(function, draw):
+    weight, hessian, damping = singular(draw)
+    wanted = saliency.obs_saliency(weight, hessian, damping)
+    expect.close(function(weight, hessian, damping), wanted, rtol=1e-6, atol=1e-9)
+
+
+@law("many weights, each index")
+def update_hidden(function, draw):
+    weight, hessian, damping = singular(draw)
+    for index in (0, len(weight) - 1, draw.integer(1, len(weight) - 2)):
+        wanted = saliency.obs_update(weight, hessian, damping, index)
+        got = function(weight, hessian, damping, index)
+        expect.close(got, wanted, rtol=1e-6, atol=1e-9)
+        expect.true(float(got[index]) == 0, f"weight {index} is not exactly 0", 0.0, float(got[index]))
+
+
+def singular(draw):
+    """Weights, a Hessian of lower rank, and a damping with which it can be inverted."""
+    root = draw.normal(20, 12, dtype=torch.float64)
+    return draw.normal(20, scale=3.0, dtype=torch.float64), root @ root.T, draw.uniform(0.05, 1)
+
+
 LAWS: dict[str, list[Law]] = {
     "2.1": [magnitude_hidden],
     "2.2a": [mean_hidden],
@@ -123,4 +146,6 @@ LAWS: dict[str, list[Law]] = {
     "2.5": [increase_hidden],
     "2.6": [keep_hidden],
     "2.7": [prune_hidden],
+    "2.8a": [surgeon_hidden],
+    "2.8b": [update_hidden],
 }

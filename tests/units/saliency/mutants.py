@@ -1669,3 +1669,177 @@ for number, function in {
     "2.5": saliency.predicted_loss_increase,
 }.items():
     mutant(number, "bfloat16 is taken for float16")(takes_bfloat16_for_float16(function))
+
+
+# --- 2.8a obs_saliency, 2.8b obs_update -------------------------------------------------------------------------------
+
+
+def damped(hessian, damping):
+    return hessian + damping * torch.eye(len(hessian), dtype=hessian.dtype)
+
+
+# Wrong matrices, for both exercises: what stands in place of the inverse of the damped Hessian
+INVERSES = {
+    "no damping": lambda h, d: torch.linalg.pinv(h),
+    "damping is subtracted": lambda h, d: torch.linalg.pinv(damped(h, -d)),
+    "damping is added to every entry": lambda h, d: torch.linalg.pinv(h + d),
+    "damping is added to the inverse": lambda h, d: damped(torch.linalg.pinv(h), d),
+    "damping in parts of the mean diagonal": lambda h, d: torch.linalg.pinv(damped(h, d * h.diagonal().mean())),
+    "damping stretches the diagonal": lambda h, d: torch.linalg.pinv(h + d * torch.diag(h.diagonal())),
+    "half the damping": lambda h, d: torch.linalg.pinv(damped(h, d / 2)),
+    "a damping of its own on top": lambda h, d: torch.linalg.pinv(damped(h, d + 1e-4)),
+    "the squared damping": lambda h, d: torch.linalg.pinv(damped(h, d**2)),
+    "the Hessian is not inverted": damped,
+    "each entry is inverted alone": lambda h, d: 1 / damped(h, d),
+    "only the diagonal is inverted": lambda h, d: torch.diag(1 / damped(h, d).diagonal()),
+    "the absolute Hessian": lambda h, d: torch.linalg.pinv(damped(h, d).abs()),
+    "the Hessian's lower half only": lambda h, d: torch.linalg.pinv(damped(h, d).tril()),
+    "the Hessian's factor is inverted": lambda h, d: torch.linalg.pinv(torch.linalg.cholesky(damped(h, d))),
+    "the inverse in float32": lambda h, d: torch.linalg.inv(damped(h, d).float()).to(h.dtype),
+    "small eigenvalues are dropped": lambda h, d: torch.linalg.pinv(damped(h, d), rtol=0.2),
+}
+
+
+def saliency_by(inverse):
+    return lambda weight, hessian, damping: 0.5 * weight**2 / inverse(hessian, damping).diagonal()
+
+
+def update_by(inverse):
+    def update(weight, hessian, damping, index):
+        column = inverse(hessian, damping)[:, index]
+        moved = weight - weight[index] / column[index] * column
+        moved[index] = 0
+        return moved
+
+    return update
+
+
+for error, wrong in INVERSES.items():
+    mutant("2.8a", error)(saliency_by(wrong))
+    mutant("2.8b", error)(update_by(wrong))
+
+
+def surgeon_mutant(error, change):
+    """`change` makes the saliency of the weights and the diagonal of the right inverse."""
+    mutant("2.8a", error)(lambda weight, hessian, damping: change(weight, torch.linalg.inv(damped(hessian, damping))))
+
+
+surgeon_mutant("½ forgotten", lambda w, inverse: w**2 / inverse.diagonal())
+surgeon_mutant("2 on the wrong side of the line", lambda w, inverse: 2 * w**2 / inverse.diagonal())
+surgeon_mutant("|w| for w²", lambda w, inverse: 0.5 * w.abs() / inverse.diagonal())
+surgeon_mutant("w³ for w²", lambda w, inverse: 0.5 * w**3 / inverse.diagonal())
+surgeon_mutant("times the inverse", lambda w, inverse: 0.5 * w**2 * inverse.diagonal())
+surgeon_mutant("the norm of the column for its entry", lambda w, inverse: 0.5 * w**2 / inverse.norm(dim=0))
+surgeon_mutant("row sums for the diagonal", lambda w, inverse: 0.5 * w**2 / inverse.sum(1))
+surgeon_mutant("scaled to sum to one", lambda w, inverse: w**2 / inverse.diagonal() / (w**2 / inverse.diagonal()).sum())
+surgeon_mutant("a matrix of saliencies", lambda w, inverse: 0.5 * w**2 / inverse)
+surgeon_mutant("the total", lambda w, inverse: (0.5 * w**2 / inverse.diagonal()).sum())
+surgeon_mutant("rounded", lambda w, inverse: (0.5 * w**2 / inverse.diagonal()).round(decimals=4))
+surgeon_mutant("as float32", lambda w, inverse: (0.5 * w**2 / inverse.diagonal()).float())
+
+
+@mutant("2.8a", "damping added in place")
+def surgeon_in_place(weight, hessian, damping):
+    hessian.diagonal().add_(damping)
+    return 0.5 * weight**2 / torch.linalg.inv(hessian).diagonal()
+
+
+@right("2.8a")
+def surgeon_solved(weight, hessian, damping):
+    identity = torch.eye(len(weight), dtype=weight.dtype)
+    solved = torch.linalg.solve(hessian + damping * identity, identity)
+    return weight.square() / (2 * torch.diag(solved))
+
+
+@right("2.8a")
+def surgeon_by_cholesky(weight, hessian, damping):
+    factor = torch.linalg.cholesky(hessian + damping * torch.eye(len(weight), dtype=weight.dtype))
+    return weight * weight / 2 / torch.cholesky_inverse(factor).diagonal()
+
+
+@right("2.8a")
+def surgeon_in_numpy(weight, hessian, damping):
+    matrix = hessian.numpy() + damping * np.eye(len(weight), dtype=hessian.numpy().dtype)
+    return weight**2 / torch.from_numpy(2 * np.diag(np.linalg.inv(matrix)))
+
+
+def update_mutant(error, change):
+    """`change` makes the new weights of the weights, the right inverse and the index."""
+    mutant("2.8b", error)(
+        lambda weight, hessian, damping, index: change(weight, torch.linalg.inv(damped(hessian, damping)), index)
+    )
+
+
+def with_zero(weight, index):
+    weight = weight.clone()
+    weight[index] = 0
+    return weight
+
+
+update_mutant("the others stay", lambda w, inverse, q: with_zero(w, q))
+update_mutant("what rounding leaves stays", lambda w, inverse, q: w - w[q] / inverse[q, q] * inverse[:, q])
+update_mutant("the wrong sign", lambda w, inverse, q: with_zero(w + w[q] / inverse[q, q] * inverse[:, q], q))
+update_mutant("only as far as w_q", lambda w, inverse, q: with_zero(w - w[q] * inverse[:, q], q))
+update_mutant("the weight is forgotten", lambda w, inverse, q: with_zero(w - inverse[:, q] / inverse[q, q], q))
+update_mutant(
+    "its sign is forgotten", lambda w, inverse, q: with_zero(w - w[q].abs() / inverse[q, q] * inverse[:, q], q)
+)
+update_mutant("half the way", lambda w, inverse, q: with_zero(w - w[q] / inverse[q, q] * inverse[:, q] / 2, q))
+update_mutant("the deleted weight leaves the tensor", lambda w, inverse, q: torch.cat([w[:q], w[q + 1 :]]))
+update_mutant(
+    "the diagonal for the column", lambda w, inverse, q: with_zero(w - w[q] / inverse[q, q] * inverse.diag(), q)
+)
+update_mutant("each by its own diagonal", lambda w, inverse, q: with_zero(w - w[q] * inverse[:, q] / inverse.diag(), q))
+update_mutant("the change alone", lambda w, inverse, q: -w[q] / inverse[q, q] * inverse[:, q])
+update_mutant("the next index", lambda w, inverse, q: update_by(lambda *_: inverse)(w, w, 0, (q + 1) % len(w)))
+update_mutant("always the cheapest", lambda w, inverse, q: update_by(lambda *_: inverse)(
+    w, w, 0, int((w**2 / inverse.diagonal()).argmin())))  # fmt: skip
+update_mutant("as float32", lambda w, inverse, q: with_zero(w - w[q] / inverse[q, q] * inverse[:, q], q).float())
+update_mutant(
+    "small survivors are put to 0 too",
+    lambda w, inverse, q: (
+        F.threshold(with_zero(w - w[q] / inverse[q, q] * inverse[:, q], q).abs(), 0.3, 0.0)
+        * (w - w[q] / inverse[q, q] * inverse[:, q]).sign()
+    ),
+)
+
+
+@mutant("2.8b", "the weights in place")
+def update_in_place(weight, hessian, damping, index):
+    column = torch.linalg.inv(damped(hessian, damping))[:, index]
+    weight -= weight[index].clone() / column[index] * column
+    weight[index] = 0
+    return weight
+
+
+@mutant("2.8b", "the saliency in front of the column")
+def update_by_saliency(weight, hessian, damping, index):
+    inverse = torch.linalg.inv(damped(hessian, damping))
+    return with_zero(weight - saliency.obs_saliency(weight, hessian, damping)[index] * inverse[:, index], index)
+
+
+@right("2.8b")
+def update_by_the_others(weight, hessian, damping, index):
+    matrix = hessian + damping * torch.eye(len(weight), dtype=weight.dtype)
+    others = torch.arange(len(weight)) != index
+    moved = torch.zeros_like(weight)
+    pull = matrix[others][:, index] * weight[index]
+    moved[others] = weight[others] + torch.linalg.solve(matrix[others][:, others], pull)
+    return moved
+
+
+@right("2.8b")
+def update_by_one_solve(weight, hessian, damping, index):
+    matrix = hessian + damping * torch.eye(len(weight), dtype=weight.dtype)
+    unit = torch.zeros_like(weight)
+    unit[index] = 1
+    direction = torch.linalg.solve(matrix, unit)
+    moved = weight - direction * (weight[index] / direction[index])
+    return torch.where(torch.arange(len(weight)) == index, torch.zeros_like(moved), moved)
+
+
+@right("2.8b")
+def update_by_pinv(weight, hessian, damping, index):
+    inverse = torch.linalg.pinv(hessian + torch.diag(torch.full_like(weight, damping)), hermitian=True)
+    moved = weight - weight[index] * inverse[index] / inverse[index, index]
+    return moved.index_fill(0, torch.tensor([index]), 0)

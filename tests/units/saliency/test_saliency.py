@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from course_utils import pruning, saliency
 from course_utils.data import Digits, Split
 from course_utils.models import mlp
+from course_utils.saliency import figures, reproduce_surgeon
 from course_utils.saliency.reproduce import Settings, cut
 from course_utils.saliency.reproduce import run as reproduce
 from course_utils.training import train
@@ -351,3 +352,51 @@ def test_pruning_explorer_redraws():
     for option in criterion.options:
         criterion.value = option
     assert len(seen) == 5
+
+
+def test_the_gauss_newton_matrix_is_that_of_the_logits_jacobians():
+    net, images, labels = small_mlp_and_data()
+    names = pruning.weight_names(net)
+
+    def logits_of(*weights):
+        return torch.func.functional_call(net, dict(zip(names, weights, strict=True)), (images,))
+
+    weights = tuple(net.get_parameter(name).detach() for name in names)
+    parts = torch.autograd.functional.jacobian(logits_of, weights)
+    jacobian = torch.cat([part.flatten(2) for part in parts], dim=2)  # [batch, classes, weights]
+    p = net(images).detach().softmax(1)
+    by_logits = torch.diag_embed(p) - p.unsqueeze(2) * p.unsqueeze(1)
+    wanted = torch.einsum("bkn,bkl,blm->nm", jacobian, by_logits, jacobian) / len(images)
+    ours = reproduce_surgeon.gauss_newton(net, images, labels, chunk=3)
+    torch.testing.assert_close(ours, wanted)
+    diagonal = torch.cat([h.flatten() for h in pruning.exact_curvature(net, images, labels)])
+    torch.testing.assert_close(ours.diagonal(), diagonal)
+
+
+def test_surgery_is_the_exercises_one_after_the_other():
+    torch.manual_seed(0)
+    root, weight = torch.randn(12, 9).double(), torch.randn(12).double()
+    matrix = root @ root.T + 0.1 * torch.eye(12).double()
+    alive, moved = torch.arange(12), weight.clone()
+    for place, ours in reproduce_surgeon.surgery(weight, matrix):
+        part = matrix[alive][:, alive]
+        q = int(saliency.obs_saliency(moved[alive], part, 0.0).argmin())
+        moved[alive] = saliency.obs_update(moved[alive], part, 0.0, q)
+        assert place == int(alive[q])
+        torch.testing.assert_close(ours, moved, rtol=1e-7, atol=1e-9)
+        alive = torch.cat([alive[:q], alive[q + 1 :]])
+    assert len(alive) == 0
+
+
+def test_the_surgeon_s_experiment_in_small(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    split = Split(torch.rand(60, 1, 28, 28, generator=generator), torch.arange(60) % 10)
+    small = reproduce_surgeon.Settings(sizes=(196, 2, 10), epochs=1, deleted=(0.5, 0.6), damping=(1e-2, 1.0))
+    results = reproduce_surgeon.run(1, tmp_path, Digits("noise", split, split, split), small)
+    (run,) = results["runs"]
+    surgeon, still = run["OBS"]["0.01"][0], run["OBS's order, survivors still"]["0.01"][0]
+    assert surgeon["train_loss"] < still["train_loss"]
+    assert run["OBD"][0]["deleted"] == 0.5 and results["weights"] == 196 * 2 + 20
+    assert figures.chosen_damping(results, "OBS") in (1e-2, 1.0)
+    assert len(figures.surgeon_table(results).rows) == 8
+    assert "of 1 seeds" in figures.surgeon_words(results)

@@ -1,0 +1,298 @@
+"""What of a lecture is shown on slides, and what only the speaker sees.
+
+Rules find it: a slide for each figure, each displayed equation, the function that earns most points, small tables,
+what goes wrong, widgets, two questions. Whole paragraphs go into the speaker's notes. A cell that says by nbconvert's
+`slideshow` metadata what it is (slide, fragment, notes or skip) is taken at its word.
+"""
+
+import html
+import math
+import re
+from dataclasses import dataclass, field
+
+from nbconvert.filters import markdown2html
+from nbformat import NotebookNode
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from course_utils.checks.engine import Exercise
+
+CODE_LINES, CODE_WIDTH = 20, 92
+TABLE_ROWS, TABLE_COLUMNS = 9, 8
+BULLETS = 5
+QUESTIONS = 2
+FIGURES, EQUATIONS, TABLES = 12, 7, 2  # at most, of a lecture
+# Where one reads, and a speaker does not
+UNSPOKEN = ("References", "Five questions")
+
+
+@dataclass
+class Slide:
+    """A title, what stands under it as HTML, and the speaker's notes as Markdown."""
+
+    title: str
+    body: str
+    notes: list[str] = field(default_factory=list)
+    kind: str = "slide"
+
+
+def blocks(source: str) -> list[str]:
+    """The paragraphs of a Markdown text; a list, an answer that is folded and a displayed equation are one each."""
+    source = re.sub(r"<details>.*?</details>", lambda found: found[0].replace("\n\n", "\n\0"), source, flags=re.DOTALL)
+    source = re.sub(r"^(#.*)$", "\\1\x04", source, flags=re.MULTILINE)
+    source = re.sub(r"(?<=\S)[ \n]*\$\$(.+?)\$\$", r" $$\1$$", source, flags=re.DOTALL)
+    parts = [part.strip() for part in re.split(r"\n\s*\n|\x04", source)]
+    joined: list[str] = []
+    for part in filter(None, parts):
+        item, before = re.match(r"([-*]|\d\.) ", part), joined and re.match(r"([-*]|\d\.) ", joined[-1])
+        if item and before and "<details>" not in joined[-1]:
+            joined[-1] += "\n" + part
+        else:
+            joined.append(part)
+    return [part.replace("\0", "\n") for part in joined]
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a paragraph. A full stop in a formula, in code or in 'e.g.' ends none."""
+    hidden: list[str] = []
+
+    def hide(found: re.Match) -> str:
+        hidden.append(found[0])
+        return f"\x01{len(hidden) - 1}\x02"
+
+    text = re.sub(r"\$\$.+?\$\$|\$[^$]+\$|`[^`]+`|\b(?:e\.g|i\.e|vs|eq|fig|et al|[A-Z])\.", hide, text, flags=re.DOTALL)
+    ended = re.sub(r"([.?!][*_)”\"]*) (?=[A-Z*_`(\x01“])", "\\1\x03", " ".join(text.split()))
+    found = [re.sub("\x01(\\d+)\x02", lambda at: hidden[int(at[1])], sentence) for sentence in ended.split("\x03")]
+    return [sentence.strip("()") if sentence.count("(") != sentence.count(")") else sentence for sentence in found]
+
+
+def outline(notebook: NotebookNode, exercises: dict[str, Exercise]) -> list[Slide]:
+    """The slides of a built lecture."""
+    writer = Writer(best_listing(notebook, exercises))
+    cells = notebook.cells
+    for number, cell in enumerate(cells):
+        after = next((c for c in cells[number + 1 :] if c.cell_type == "markdown" or c.get("outputs")), None)
+        writer.cell(cell, after.source if after and after.cell_type == "markdown" else "")
+    return writer.done()
+
+
+def caption(after: str, before: list[str]) -> str:
+    """What is said of a figure in one sentence: the first of the text that follows, or else the last one before it."""
+    following = blocks(after)[0] if after else "#"
+    candidates = [] if following.startswith(("#", "|", "<", "- ")) else sentences(following)
+    candidates += sentences(before[-1])[::-1] if before else []
+    good = [each for each in candidates if each.endswith(".") and "$$" not in each and 30 < len(each) < 220]
+    return good[0] if good else ""
+
+
+def best_listing(notebook: NotebookNode, exercises: dict[str, Exercise]) -> str:
+    """The id of the listing that is worth most points and fits on a slide."""
+
+    def worth(cell: NotebookNode) -> tuple[int, int]:
+        names = re.findall(r"^def (\w+)", cell.source, re.MULTILINE)
+        points = max((exercises[name].points for name in names if name in exercises), default=0)
+        return points, len(cell.source)
+
+    listings = [cell for cell in notebook.cells if "listing" in cell.metadata.get("tags", [])]
+    fitting = [cell for cell in listings if fits(undocumented(cell.source))]
+    return max(fitting, key=worth).id if fitting else ""
+
+
+def undocumented(code: str) -> str:
+    """Code without its docstrings."""
+    return re.sub(r'\n\s*"""(?:.|\n)*?"""', "", code)
+
+
+def fits(code: str) -> bool:
+    lines = code.strip().splitlines()
+    return len(lines) <= CODE_LINES and max(map(len, lines), default=0) <= CODE_WIDTH
+
+
+class Writer:
+    """Goes through a lecture's cells and makes slides."""
+
+    def __init__(self, listing: str) -> None:
+        self.listing, self.slides = listing, [Slide("", "", kind="title")]
+        self.section = self.heading = ""
+        self.said: list[str] = []  # paragraphs since the last slide
+        self.questions = 0
+
+    def cell(self, cell: NotebookNode, after: str) -> None:
+        told = cell.metadata.get("slideshow", {}).get("slide_type", "")
+        if told == "skip":
+            return
+        if told in ("slide", "fragment", "notes"):
+            self.as_told(cell, told)
+        elif cell.cell_type == "markdown":
+            for block in blocks(cell.source):
+                self.block(block)
+        else:
+            self.code(cell, after)
+
+    def add(self, kind: str, body: str, title: str = "") -> None:
+        self.slides.append(Slide(title or self.heading, body, self.said, kind))
+        self.said = []
+
+    def as_told(self, cell: NotebookNode, told: str) -> None:
+        """A cell whose metadata say what it is on the slides."""
+        if told == "notes":
+            self.slides[-1].notes.append(cell.source)
+            return
+        heading = re.match(r"#+ (.+)\n*", cell.source) if cell.cell_type == "markdown" else None
+        text = cell.source[heading.end() :] if heading else cell.source
+        body = (
+            markdown(text) if cell.cell_type == "markdown" else "".join(map(picture, cell.outputs)) or code_block(text)
+        )
+        if told == "fragment":
+            self.slides[-1].body += fragment(body)
+        else:
+            self.add("told", body, heading[1] if heading else "")
+
+    # --- text ---------------------------------------------------------------------------------------------------------
+
+    def block(self, block: str) -> None:
+        if heading := re.match(r"(#+) (.+)", block):
+            self.flush()
+            if len(heading[1]) == 1:
+                self.slides[0].title = heading[2]
+            else:
+                self.heading = heading[2]
+                self.section = heading[2] if len(heading[1]) == 2 else self.section
+            block = block[heading.end() :].strip()
+        if not block:
+            return
+        if self.section == "Five questions":
+            self.question(block)
+        elif self.section not in UNSPOKEN:
+            asked = self.section in ("", "The question")
+            (self.slides[0].notes if asked else self.said).append(block)
+            if "$$" in block and not asked:
+                self.equation(block)
+            elif re.match("[-*] ", block) and self.section:
+                self.bullets(block)
+
+    def equation(self, block: str) -> None:
+        before, formula, after = re.split(r"\$\$(.+?)\$\$", block, maxsplit=1, flags=re.DOTALL)
+        lead = sentences(before or (self.said[-2] if len(self.said) > 1 else ""))[-1]
+        tail = sentences(after)[0] if after and re.match(r"[\s.,]*[a-zλμ]", after) else ""
+        self.add("equation", f"{markdown(lead)}<div class='formula'>\\[{html.escape(formula)}\\]</div>{markdown(tail)}")
+
+    def bullets(self, block: str) -> None:
+        items = [" ".join(item.split()) for item in re.split(r"^[-*] ", block, flags=re.MULTILINE) if item.strip()]
+        short = [markdown(" ".join(sentences(item)[: 2 if len(sentences(item)[0]) < 40 else 1])) for item in items]
+        pages = math.ceil(len(short) / BULLETS)
+        for number in range(pages):
+            shown = short[number * len(short) // pages : (number + 1) * len(short) // pages]
+            shown = "".join(f"<li class='fragment'>{item}</li>" for item in shown)
+            self.add("bullets", f"<ul>{shown}</ul>")
+
+    def question(self, block: str) -> None:
+        if "<details>" not in block:
+            self.said = [re.sub(r"^\**\d+\.\** ", "", block)]
+            return
+        answer = re.sub(r"</?details>|<summary>.*?</summary>", "", block).strip()
+        question = " ".join(self.said)
+        self.said = []
+        if self.questions < QUESTIONS and len(question) + len(answer) < 900:
+            self.questions += 1
+            self.add(
+                "question", f"<div class='asked'>{markdown(question)}</div>{fragment(markdown(answer))}", "A question"
+            )
+
+    # --- code and what it shows ---------------------------------------------------------------------------------------
+
+    def code(self, cell: NotebookNode, after: str) -> None:
+        tags = cell.metadata.get("tags", [])
+        if cell.id == self.listing:
+            lead = re.search(r'"""(.+)', cell.source)
+            self.add("listing", (markdown(lead[1].strip('"')) if lead else "") + code_block(undocumented(cell.source)))
+            return
+        frames = [page for output in cell.outputs if "frames-" in (page := output.get("data", {}).get("text/html", ""))]
+        if frames:
+            self.add("widget", f"<div class='frames'>{frames[0]}</div>")
+            return
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                kind = "widget" if "widget" in tags else "figure"
+                self.add(kind, f"{picture(output)}<p>{inline(caption(after, self.said))}</p>")
+            elif table := small_table(output):
+                self.add("table", table)
+
+    def flush(self) -> None:
+        """Paragraphs without a slide of their own: what goes wrong is shown in short, all is in the last notes."""
+        wrong = [text for text in self.said if text.startswith("**")]
+        if wrong and re.search("wrong|mistake", self.section, re.IGNORECASE):
+            said, self.said = self.said, []
+            self.bullets("\n".join(f"- {' '.join(text.split())}" for text in wrong))
+            self.said = said
+        self.slides[-1].notes += self.said
+        self.said = []
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def done(self) -> list[Slide]:
+        self.flush()
+        title = self.slides[0]
+        for text in sorted(title.notes, key=lambda text: "**The question" not in text):
+            if "?" in text:
+                said = sentences(text)
+                asked = next(number for number, sentence in enumerate(said) if "?" in sentence)
+                title.body = markdown(" ".join(said[max(0, asked - 3) : asked + 1]))
+                break
+        for kind, most in (("figure", FIGURES), ("equation", EQUATIONS), ("table", TABLES)):
+            of_kind = [slide for slide in self.slides if slide.kind == kind]
+            for slide in spread(of_kind, len(of_kind) - most):
+                place = self.slides.index(slide)
+                self.slides[place - 1].notes += slide.notes
+                del self.slides[place]
+        return self.slides
+
+
+def spread(slides: list[Slide], count: int) -> list[Slide]:
+    """`count` of the slides, evenly from the whole, never the first: what is left out if there are too many."""
+    if count <= 0:
+        return []
+    step = (len(slides) - 1) / count
+    return [slides[int(1 + step * (number + 0.5))] for number in range(count)]
+
+
+# --- HTML -------------------------------------------------------------------------------------------------------------
+
+
+def markdown(text: str) -> str:
+    """Markdown as HTML; formulas stay as they are, for MathJax."""
+    text = re.sub(r"\]\((?!https?:)[^)]*\)", "]()", text)  # links into the course lead nowhere from a single file
+    made = markdown2html(text)
+    return re.sub(r'<a href="(?:#)?"[^>]*>(.*?)</a>', r"\1", made)
+
+
+def inline(text: str) -> str:
+    return re.sub(r"^<p>(.*)</p>$", r"\1", markdown(text).strip(), flags=re.DOTALL)
+
+
+def fragment(body: str) -> str:
+    return f"<div class='fragment'>{body}</div>"
+
+
+def code_block(code: str) -> str:
+    return highlight(code.strip(), PythonLexer(), HtmlFormatter(cssclass="code"))
+
+
+def picture(output: NotebookNode) -> str:
+    """A figure with its alternative text."""
+    data = output.get("data", {})
+    if "image/png" not in data:
+        return ""
+    alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
+    address = f"data:image/png;base64,{data['image/png'].strip()}"
+    return f'<div class="figure"><img src="{address}" alt="{html.escape(alt)}"></div>'
+
+
+def small_table(output: NotebookNode) -> str:
+    """A computed table, if it can be read from the last row of a hall."""
+    text = output.get("data", {}).get("text/markdown", "")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    if not 3 <= len(rows) <= TABLE_ROWS + 2 or rows[0].count("|") - 1 > TABLE_COLUMNS or max(map(len, rows)) > 96:
+        return ""
+    return markdown(text)
