@@ -265,6 +265,7 @@ def test_a_page_that_links_nowhere_stops_the_build(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "ROOT", tmp_path)
     (tmp_path / "lectures" / "images").mkdir(parents=True)
     (tmp_path / "LICENSE").write_text("free")
+    (tmp_path / "pyproject.toml").write_text('[tool.course]\nrepository = ""\n')
     (tmp_path / "README.md").write_text("# Title\n\n[there](LICENSE)\n")
     assert build.build_site(tmp_path / "out") == 0
     assert "Title" in (tmp_path / "out" / "site" / "index.html").read_text()
