@@ -1556,12 +1556,12 @@ def letters_right(words: Sequence[str], truth: Sequence[str]) -> float:
 
 
 def band(kind: str, name: str, hint: str) -> None:
-    """A band: the mean of four films."""
+    """A band: the mean of six films."""
 
     @spot_stream.law(name, hint=hint, trials=1, share=0.25)
     def enough(function, draw):
         got = []
-        for _ in range(4):
+        for _ in range(6):
             scenes, truth = film(draw)
             # Reading every frame at the best point reads every word, for 100 joules
             _, words = played(function, scenes, income(draw, kind, 100, 5.0))
