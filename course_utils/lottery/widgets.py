@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import ipywidgets
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -25,10 +26,16 @@ def ticket_explorer(
         figure, axes = plots.new_figure(1, len(masks[0]) + 1, width=11.5, height=3)
         for axis, (name, mask) in zip(axes, masks[number].items(), strict=False):
             first = mask.shape[1] == 784
-            # A pixel's share of kept weights says more than 784 columns side by side
-            picture = mask.float().mean(0).view(28, 28) if first else mask.float()
-            axis.imshow(picture, cmap="gray_r", vmin=0, vmax=1, aspect="equal" if first else "auto")
-            title = "by pixel" if first else f"{mask.shape[0]} × {mask.shape[1]}"
+            # A pixel's or a block's share of kept weights says more than thousands of specks
+            if first:
+                picture, title = mask.float().mean(0).view(28, 28), "by pixel"
+            elif mask.numel() > 10_000:
+                picture, title = F.avg_pool2d(mask.float()[None], 4)[0], "by blocks of 4 × 4"
+            else:
+                picture, title = mask.float(), f"{mask.shape[0]} × {mask.shape[1]}"
+            axis.imshow(
+                picture, cmap="gray_r", vmin=0, vmax=1, aspect="equal" if first else "auto", interpolation="nearest"
+            )
             axis.set_title(f"{name}, {title}\n{float(mask.float().mean()):.1%} kept", fontsize=10)
             axis.grid(visible=False)
             axis.set(xticks=[], yticks=[])
@@ -47,6 +54,6 @@ def ticket_explorer(
         draw,
         {"number": slider},
         "The explorer after some rounds. Three masks: the first layer's as a picture of the pixels, in greys that say "
-        "how many of a pixel's weights are kept; the other two as speckled matrices. Beside them the errors of ticket "
-        "and controls against the weights kept, with a line at the chosen round.",
+        "how many of a pixel's weights are kept; the second in blocks, the third as a speckled matrix. Beside them the "
+        "errors of ticket and controls against the weights kept, with a line at the chosen round.",
     )
