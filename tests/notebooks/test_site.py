@@ -18,7 +18,8 @@ import pytest
 from course_utils.units import ROOT, available, lab_path, lecture_source, unit_name
 from tests.notebooks.browser import browser_program, headless_browser
 
-pytest.importorskip("sphinx", reason="the site needs its extra: pip install -c constraints.txt -e '.[test]'")
+pytest.importorskip("sphinx", reason="to test the site: pip install -c constraints.txt -e '.[test]'")
+pytest.importorskip("axe_playwright_python", reason="to test the site: pip install -c constraints.txt -e '.[test]'")
 
 from course_utils.site import build, conf
 
