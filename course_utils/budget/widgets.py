@@ -36,7 +36,7 @@ def energy_meter() -> ipywidgets.Widget:
         figure, axes = plots.new_figure(height=2.4)
         plots.bars(axes, {name: value * 1e-9 for name, value in picojoules.items()}, "millijoules per inference")
         axes.set_title(
-            f"{total * 1e3:.3g} mJ per inference; at {per_second} per second {total * per_second:.3g} W:\n"
+            f"{total * 1e3:.3g} mJ per inference; at {per_second} per second {total * per_second:.3g} W.\n"
             f"{watt_hours:g} Wh last {hours:.3g} hours, if nothing else draws from them",
             fontsize=10,
         )

@@ -122,6 +122,7 @@ def dead_links(folder):
         text = page.read_text(encoding="utf-8")
         cells = json.loads(text)["cells"] if page.suffix == ".ipynb" else [{"cell_type": "markdown", "source": text}]
         prose = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+        prose = re.sub(r"^```.*?^```", "", prose, flags=re.DOTALL | re.MULTILINE)  # code, where a[b](c) is no link
         headings = {re.sub(r"[^\w -]", "", h).strip().replace(" ", "-") for h in re.findall(r"^#+ (.*)", prose, re.M)}
         for link in re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", prose):
             target, _, heading = unquote("".join(link)).partition("#")
