@@ -35,5 +35,7 @@ def test_the_slider_is_logarithmic_and_starts_at_one(explorer):
     assert temperature.value == 1.0 and (10**temperature.min, 10**temperature.max) == pytest.approx((0.1, 100))
 
 
-def test_a_static_picture_stands_beside_it(explorer, shown):
+def test_a_static_picture_stands_beside_it_where_a_notebook_is_built(shown, monkeypatch):
+    monkeypatch.setenv("COURSE_FRAMES", "1")
+    temperature_explorer(torch.rand(3, 1, 28, 28), torch.randn(3, 10))
     assert len(shown) == 1 and "temperature 1" in shown[0]

@@ -351,7 +351,7 @@ def test_pruning_explorer_redraws():
     assert image.value != before and seen[-1] == round((1 - 0.9) * total)
     for option in criterion.options:
         criterion.value = option
-    assert len(seen) == 5
+    assert len(seen) == 4
 
 
 def test_the_gauss_newton_matrix_is_that_of_the_logits_jacobians():

@@ -148,6 +148,7 @@ def test_random_masks_leave_the_last_layer_whole():
 )
 def test_drawings_are_shown_with_words(draw, monkeypatch):
     shown = []
+    monkeypatch.setenv("COURSE_FRAMES", "1")
     monkeypatch.setattr(plots, "show", lambda figure, alt: shown.append(alt))
     draw()
     assert len(shown) == 1 and len(shown[0]) > 60
