@@ -1067,6 +1067,10 @@ def surgeon_example(function, draw):
         hessian = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=dtype)
         expect.close(function(weight, hessian, 0.0), torch.tensor([3.0, 12.0], dtype=dtype), **CLOSE[dtype])
         expect.close(function(weight[:1], hessian[:1, :1], 1), torch.tensor([6.0], dtype=dtype), **CLOSE[dtype])
+        # No change of signs makes this one positive, so that its absolute values are another matrix
+        signed = torch.tensor([[3.0, 1.0, 1.0], [1.0, 3.0, -1.0], [1.0, -1.0, 3.0]], dtype=dtype)
+        wanted = torch.tensor([1.0, 4.0, 9.0], dtype=dtype)
+        expect.close(function(torch.arange(1, 4, dtype=dtype), signed, 0.0), wanted, **CLOSE[dtype])
 
 
 @obs_saliency.law(
@@ -1129,6 +1133,9 @@ def update_example(function, draw):
         expect.close(function(weight, hessian, 0.0, 0), torch.tensor([0.0, -5.0], dtype=dtype), **CLOSE[dtype])
         expect.close(function(weight, hessian, 0.0, index=1), torch.tensor([-1.0, 0.0], dtype=dtype), **CLOSE[dtype])
         expect.close(function(weight[:1], hessian[:1, :1], 1, 0), torch.zeros(1, dtype=dtype))
+        signed = torch.tensor([[3.0, 1.0, 1.0], [1.0, 3.0, -1.0], [1.0, -1.0, 3.0]], dtype=dtype)
+        wanted = torch.tensor([0.0, 2.5, 3.5], dtype=dtype)
+        expect.close(function(torch.arange(1, 4, dtype=dtype), signed, 0.0, 0), wanted, **CLOSE[dtype])
 
 
 @obs_update.law(
