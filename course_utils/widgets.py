@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import io
 import json
 import os
@@ -43,6 +44,9 @@ def explorer(draw: Callable[..., Figure], controls: dict[str, ipywidgets.ValueWi
         plots.show(picture(), alt)
         name = next(name for name, control in controls.items() if not isinstance(control, ipywidgets.Dropdown))
         show_frames(lambda value: picture(**{name: value}), controls[name])
+    else:  # where a kernel runs the picture is in the widget, and only its words stand beside it
+        words = f"<details><summary>Widget in words</summary>{html.escape(alt)}</details>"
+        display({"text/html": words, "text/plain": f"Widget in words: {alt}"}, raw=True)
     return ipywidgets.VBox([*controls.values(), image])
 
 
@@ -59,7 +63,7 @@ def show_frames(draw: Callable[[Any], Figure], control: ipywidgets.ValueWidget) 
     pictures, texts = [], []
     for value, label in zip(values, labels, strict=True):
         figure = draw(value)
-        titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
+        titles = [" ".join(axis.get_title().split()) for axis in figure.axes if axis.get_title()]
         texts.append("; ".join([f"{control.description} {label}", *titles]))
         pictures.append("data:image/webp;base64," + base64.b64encode(webp(figure)).decode())
     data = {"name": control.description, "first": present, "labels": labels, "texts": texts, "pictures": pictures}

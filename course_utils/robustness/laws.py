@@ -46,6 +46,14 @@ def number(got: Any, expected: float, what: str = "the result", rtol: float = 1e
     expect.close(got, float(expected), what, rtol=rtol, atol=1e-12)
 
 
+def expect_even(counts: list[int], expected: float, what: str) -> None:
+    """Pearson's χ² of counts that should all be alike; a right solution fails in one of a million draws."""
+    freedom, z = len(counts) - 1, 4.75
+    limit = freedom * (1 - 2 / (9 * freedom) + z * (2 / (9 * freedom)) ** 0.5) ** 3  # Wilson and Hilferty
+    found = sum((count - expected) ** 2 / expected for count in counts)
+    expect.true(found < limit, f"{what} do not come equally often", f"about {expected:g} each", counts)
+
+
 def expect_value_error(function: Callable[..., Any], *args: Any, why: str) -> None:
     """The function refuses with a ValueError."""
     try:
@@ -614,6 +622,7 @@ def poison_uniform(function, draw):
     )
     expected, spread = seeds / 10, 5 * (seeds * 0.1 * 0.9) ** 0.5
     candidates = [0, 1, 2, 4, 5]
+    expect_even([pairs.get(pair, 0) for pair in itertools.combinations(candidates, 2)], expected, "pairs of examples")
     for pair in itertools.combinations(candidates, 2):
         seen = pairs.get(pair, 0)
         expect.true(0 < seen < expected + spread, f"examples {pair} are chosen too often or too rarely", expected, seen)
@@ -839,6 +848,9 @@ def shots_uniform(function, draw):
     drawn = Counter(tuple(function(labels, 2, first + seed).tolist()) for seed in range(seeds))
     pairs = {label: list(itertools.combinations((labels == label).nonzero().flatten().tolist(), 2)) for label in (0, 1)}
     expected, spread = seeds / 6, 5 * (seeds / 6 * 5 / 6) ** 0.5
+    for label in (0, 1):
+        seen = [sum(n for found, n in drawn.items() if set(pair) <= set(found)) for pair in pairs[label]]
+        expect_even(seen, expected, f"pairs of class {label}")
     for pair in pairs[0] + pairs[1]:
         seen = sum(count for positions, count in drawn.items() if set(pair) <= set(positions))
         good = abs(seen - expected) < spread

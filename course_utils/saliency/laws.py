@@ -1041,6 +1041,9 @@ def prune_regression(function, draw):
 
 # --- 2.8a obs_saliency ------------------------------------------------------------------------------------------------
 
+# No change of signs makes this one positive, so that its absolute values are another matrix
+SIGNED = torch.tensor([[3.0, 1.0, 1.0], [1.0, 3.0, -1.0], [1.0, -1.0, 3.0]])
+
 
 def regression(draw: Draw, count: int) -> tuple[Tensor, Tensor]:
     """Weights [count], and inputs of which ½ |X(v − w)|² is the loss, float64."""
@@ -1067,10 +1070,8 @@ def surgeon_example(function, draw):
         hessian = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=dtype)
         expect.close(function(weight, hessian, 0.0), torch.tensor([3.0, 12.0], dtype=dtype), **CLOSE[dtype])
         expect.close(function(weight[:1], hessian[:1, :1], 1), torch.tensor([6.0], dtype=dtype), **CLOSE[dtype])
-        # No change of signs makes this one positive, so that its absolute values are another matrix
-        signed = torch.tensor([[3.0, 1.0, 1.0], [1.0, 3.0, -1.0], [1.0, -1.0, 3.0]], dtype=dtype)
         wanted = torch.tensor([1.0, 4.0, 9.0], dtype=dtype)
-        expect.close(function(torch.arange(1, 4, dtype=dtype), signed, 0.0), wanted, **CLOSE[dtype])
+        expect.close(function(torch.arange(1, 4, dtype=dtype), SIGNED.to(dtype), 0.0), wanted, **CLOSE[dtype])
 
 
 @obs_saliency.law(
@@ -1133,9 +1134,8 @@ def update_example(function, draw):
         expect.close(function(weight, hessian, 0.0, 0), torch.tensor([0.0, -5.0], dtype=dtype), **CLOSE[dtype])
         expect.close(function(weight, hessian, 0.0, index=1), torch.tensor([-1.0, 0.0], dtype=dtype), **CLOSE[dtype])
         expect.close(function(weight[:1], hessian[:1, :1], 1, 0), torch.zeros(1, dtype=dtype))
-        signed = torch.tensor([[3.0, 1.0, 1.0], [1.0, 3.0, -1.0], [1.0, -1.0, 3.0]], dtype=dtype)
         wanted = torch.tensor([0.0, 2.5, 3.5], dtype=dtype)
-        expect.close(function(torch.arange(1, 4, dtype=dtype), signed, 0.0, 0), wanted, **CLOSE[dtype])
+        expect.close(function(torch.arange(1, 4, dtype=dtype), SIGNED.to(dtype), 0.0, 0), wanted, **CLOSE[dtype])
 
 
 @obs_update.law(

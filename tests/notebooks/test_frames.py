@@ -85,7 +85,10 @@ def test_each_picture_is_the_one_of_its_value(shown):
 def test_a_kernel_shows_the_widget_alone(monkeypatch):
     monkeypatch.delenv("COURSE_FRAMES", raising=False)
     monkeypatch.setattr(plots, "display", lambda *_, **__: pytest.fail("a still picture beside the live one"))
+    said = []
+    monkeypatch.setattr(widgets, "display", lambda data, **_: said.append(data["text/plain"]))
     live = widgets.explorer(grey, {"shade": ipywidgets.FloatSlider(0.5, min=0, max=1)}, "A grey square.")
+    assert said == ["Widget in words: A grey square."]
     before = live.children[-1].value
     live.children[0].value = 1.0
     assert live.children[-1].value != before
