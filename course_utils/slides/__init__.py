@@ -1,6 +1,7 @@
 """A lecture's slides: one HTML file with reveal.js, MathJax and all pictures in it, or a PDF of it."""
 
 import importlib.metadata
+import os
 import shutil
 import subprocess
 import tempfile
@@ -99,13 +100,26 @@ def mathjax() -> str:
     return Path(str(package.locate_file(name))).read_text(encoding="utf-8")
 
 
+def browser_program() -> str | None:
+    """Chromium, or what is built on it; None if there is none among the commands."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def print_pdf(source: Path, path: Path) -> None:
-    """Print slides by Chromium, one page each."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    """Print slides by Chromium, one page each. What stands at `path` is kept if that fails."""
+    browser, made = browser_program(), source.with_suffix(".pdf")
     if browser is None:
         raise ValueError("A PDF is printed by Chromium or Chrome: install one, or leave --pdf out.")
-    options = ["--headless", "--disable-gpu", "--no-sandbox", "--no-pdf-header-footer", "--virtual-time-budget=20000"]
-    options += [f"--user-data-dir={source.parent / 'profile'}", f"--print-to-pdf={path}"]
-    done = subprocess.run([browser, *options, source.as_uri()], capture_output=True, timeout=PDF_SECONDS, check=False)
-    if done.returncode or not path.exists():
+    options = ["--headless", "--disable-gpu", "--no-pdf-header-footer", "--virtual-time-budget=20000"]
+    options += [f"--user-data-dir={source.parent / 'profile'}", f"--print-to-pdf={made}"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        options.append("--no-sandbox")  # without which Chromium does not start for root
+    try:
+        done = subprocess.run(
+            [browser, *options, source.as_uri()], capture_output=True, timeout=PDF_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"{browser} did not print the slides in {PDF_SECONDS} seconds: try again.") from None
+    if done.returncode or not made.exists():
         raise ValueError(f"{browser} could not print the slides: {done.stderr.decode(errors='replace')[-200:]}")
+    shutil.move(made, path)

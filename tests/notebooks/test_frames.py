@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from course_utils import plots, widgets
+from course_utils.slides import browser_program
 from course_utils.units import available, lecture_source
-from tests.notebooks.browser import browser_program, headless_browser
+from tests.notebooks.browser import headless_browser
 
 FRAMES = re.compile(r'<div id="(frames-\w+)"></div><script>.*\("\1", (\{.*\})\)</script>', re.DOTALL)
 MOST_BYTES = 400_000  # of a widget

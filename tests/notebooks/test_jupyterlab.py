@@ -19,15 +19,14 @@ from nbformat import NotebookNode
 
 from course_utils import units
 from course_utils.notebooks.build import assemble, kernel_environment, lab_path, lecture_source, solution_source
+from course_utils.slides import BROWSERS, browser_program
 from course_utils.units import unit_name
 from tests.notebooks.browser import (
-    BROWSERS,
     MARK_CELL,
     REDRAW_SECONDS,
     RUN_SECONDS,
     START_SECONDS,
     TOKEN,
-    browser_program,
     course_lab,
     errors,
     headless_browser,

@@ -15,8 +15,9 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 
+from course_utils.slides import browser_program
 from course_utils.units import ROOT, available, lab_path, lecture_source, unit_name
-from tests.notebooks.browser import browser_program, headless_browser
+from tests.notebooks.browser import headless_browser
 
 pytest.importorskip("sphinx", reason="to test the site: pip install -c constraints.txt -e '.[test]'")
 pytest.importorskip("axe_playwright_python", reason="to test the site: pip install -c constraints.txt -e '.[test]'")

@@ -1,16 +1,17 @@
 """A lecture's slides: what is on them, that nothing overflows, and that the file asks for nothing else."""
 
 import re
+import subprocess
 
 import nbformat
 import pytest
 
 from course_utils import cli
 from course_utils.notebooks.build import assemble
-from course_utils.slides import lecture, make_slides, outline, page
+from course_utils.slides import browser_program, lecture, make_slides, outline, page
 from course_utils.slides.outline import Slide, blocks, caption, sentences, undocumented
 from course_utils.units import available, lecture_source, load_unit
-from tests.notebooks.browser import browser_program, headless_browser
+from tests.notebooks.browser import headless_browser
 
 LEAST_PIXELS = 18
 # Everything that is wrong with a slide, slide by slide
@@ -165,3 +166,19 @@ def test_what_cannot_be_made_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("course_utils.slides.lecture_source", lecture_source)
     assert cli.main(["slides", "00", "--pdf", "--out", str(tmp_path / "talk.pdf")]) == 1
     assert "printed by Chromium or Chrome" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "fault", [subprocess.TimeoutExpired("chromium", 1), subprocess.CompletedProcess([], 1, b"", b"?")]
+)
+def test_a_pdf_that_cannot_be_printed_leaves_the_old_one(fault, tmp_path, monkeypatch, capsys):
+    def run(*_, **__):
+        if isinstance(fault, Exception):
+            raise fault
+        return fault
+
+    monkeypatch.setattr("course_utils.slides.browser_program", lambda: "chromium")
+    monkeypatch.setattr("course_utils.slides.subprocess.run", run)
+    (tmp_path / "talk.pdf").write_text("old")
+    assert cli.main(["slides", "00", "--pdf", "--out", str(tmp_path / "talk.pdf")]) == 1
+    assert "print the slides" in capsys.readouterr().err and (tmp_path / "talk.pdf").read_text() == "old"
