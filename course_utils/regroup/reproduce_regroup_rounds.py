@@ -1,0 +1,173 @@
+"""When to regroup: the winning ticket rather than the last one, and after every round rather than once.
+
+`reproduce.py` regroups the ticket of the last round, once. Here the ticket of the round before, which has lost nothing,
+is regrouped too; and, as in IMP-Regroup (Chen 2022, section 3), the mask of every round, which the next round prunes.
+Beside them stand small dense networks, some of which take as long as the blocks. All are raced in one run, and of each
+the shortest time counts: others may use the machine meanwhile.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from course_utils import lottery
+from course_utils.data import Digits
+from course_utils.models import mlp_forward
+from course_utils.regroup import packing
+from course_utils.regroup import reproduce as wide
+from course_utils.regroup.reproduce_groups import load, rounds_of
+from course_utils.regroup.tickets import Masks, first_state
+from course_utils.reproduce.runner import Done, Experiment, Piece, Values
+
+ONCE, WINNING, EVERY, SMALL = "last ticket", "winning ticket", "every round", "small dense"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The recipe; the round of the winning ticket; the areas of the last, the winning and every round's ticket; the parts
+    of all weights that small dense networks have.
+
+    With every round's, the area falls by the same factor from round to round.
+    """
+
+    recipe: wide.Settings = field(default_factory=wide.Settings)
+    width: tuple[int, int] = wide.WIDTHS[0]
+    winning: int = 2
+    once: tuple[float, ...] = (0.1, 0.2)
+    areas: tuple[float, ...] = (0.1, 0.2, 0.3)
+    every: tuple[float, ...] = (0.1, 0.2)
+    parts: tuple[float, ...] = (0.15, 0.2, 0.25, 0.35)
+    repeats: tuple[int, ...] = (400, 100, 50)
+
+    def longer(self) -> wide.Settings:
+        return replace(self.recipe, epochs=self.recipe.longer * self.recipe.epochs)
+
+
+def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
+    """For each seed the rounds, what is regrouped, small dense networks, all but one of them for longer too, and the
+    clock."""
+    work = []
+    for seed in range(seeds):
+        here = partial(Piece, seed=seed)
+        rounds = rounds_of(settings, seed)
+        work += rounds
+        regrouped, small = [], []
+        for way, number, areas in (
+            (ONCE, settings.recipe.rounds, settings.once),
+            (WINNING, settings.winning, settings.areas),
+        ):
+            for area in areas:
+                regrouped.append(here(f"seed {seed}/{way}/{area}", regroup_once, (seed, area), (rounds[number].name,)))
+        for area in settings.every:
+            before = rounds[0].name
+            for number in range(1, settings.recipe.rounds + 1):
+                last = number == settings.recipe.rounds
+                name = f"seed {seed}/{EVERY}/{area}" + ("" if last else f"/round {number}")
+                piece = here(name, regroup_round, (seed, area, number), (before,))
+                (regrouped if last else work).append(piece)
+                before = name
+        small = [here(f"seed {seed}/{SMALL}/{part}", train_small, (seed, part)) for part in settings.parts]
+        work += [*regrouped, *small]
+        for piece in regrouped:
+            if f"/{ONCE}/" not in piece.name:
+                work.append(here(f"{piece.name}/longer", train_longer, (seed,), (piece.name,)))
+        work += [here(f"{piece.name}/longer", train_small, (*piece.arguments, True)) for piece in small]
+        needs = (rounds[0].name, rounds[settings.winning].name, *(piece.name for piece in (*regrouped, *small)))
+        names = tuple(name.split("/", 1)[1] for name in needs)
+        work.append(here(f"seed {seed}/times", time_networks, (seed, names), needs))
+    return work
+
+
+def collect(digits: Digits, settings: Settings, done: Done) -> Values:
+    def of_seed(seed: int) -> Values:
+        here = f"seed {seed}/"
+        names = [piece.name.removeprefix(here) for piece in done.pieces if piece.name.startswith(here)]
+        found = {name: done[here + name] for name in names}
+        return {"seed": seed} | {n: wide.described(each) if "blocks" in each else each for n, each in found.items()}
+
+    return {
+        "experiment": "tickets on hardware: the winning ticket regrouped, and regrouping after every round",
+        "data": digits.summary(),
+        "settings": asdict(settings),
+        "choices": "of areas by the validation digits; the test digits only fill the tables",
+        "clock": "processor time of the one thread, milliseconds: the shortest of all repeats, all in turn",
+        **done.origin(),
+        "epochs": settings.longer().epochs,
+        "weights": wide.weights_in(settings.width),
+        "runs": [of_seed(seed) for seed in done.seeds()],
+    }
+
+
+run = Experiment("regroup_rounds", Settings, load, pieces, collect).run
+
+
+def regroup_once(digits: Digits, settings: Settings, seed: int, area: float, ticket: dict[str, Any]) -> dict[str, Any]:
+    """Regroup the ticket of a round, and train it from its first weights."""
+    return train_regrouped(digits, settings, seed, area, ticket["masks"])
+
+
+def regroup_round(
+    digits: Digits, settings: Settings, seed: int, area: float, number: int, before: dict[str, Any]
+) -> dict[str, Any]:
+    """A round of IMP-Regroup: prune what was trained, within its blocks, regroup what is left, train that.
+
+    area: that of the last round.
+    """
+    recipe = settings.recipe
+    masks = lottery.prune_tickets(before["state"], before["masks"], recipe.rate)
+    found = train_regrouped(digits, settings, seed, area ** (number / recipe.rounds), masks)
+    return found | {"pruned": sum(int(mask.sum()) for mask in masks.values())}
+
+
+def train_regrouped(digits: Digits, settings: Settings, seed: int, area: float, masks: Masks) -> dict[str, Any]:
+    found = wide.find_blocks(digits, settings.recipe, seed, wide.PARTITIONED, area, {"masks": masks})
+    inside = {name: packing.mask_of(found["blocks"][name], mask) for name, mask in masks.items()}
+    trained = train(digits, settings.recipe, settings, seed, inside)
+    return found | {"grouping_seconds": found["seconds"], "masks": inside} | trained
+
+
+def train_longer(digits: Digits, settings: Settings, seed: int, found: dict[str, Any]) -> dict[str, Any]:
+    return train(digits, settings.longer(), settings, seed, found["masks"])
+
+
+def train(digits: Digits, recipe: wide.Settings, settings: Settings, seed: int, masks: Masks) -> dict[str, Any]:
+    state = lottery.rewind(first_state(seed, settings.width), masks)
+    return wide.train(state, masks, digits, recipe, 1000 * seed + 100)
+
+
+def train_small(digits: Digits, settings: Settings, seed: int, part: float, longer: bool = False) -> dict[str, Any]:
+    """A narrower dense network with a part of the weights."""
+    width = wide.small_width(round(part * wide.weights_in(settings.width)), settings.width)
+    initial = first_state(1000 + seed, width)
+    recipe = settings.longer() if longer else settings.recipe
+    return wide.train(initial, wide.all_kept(initial), digits, recipe, 1000 * seed + 100) | {"width": list(width)}
+
+
+def time_networks(digits: Digits, settings: Settings, seed: int, names: tuple[str, ...], *results: dict) -> Values:
+    """The shortest milliseconds of whole networks by batch, on one thread."""
+    found = dict(zip(names, results, strict=True))
+    dense, winning = found.pop("round 0")["state"], found.pop(f"round {settings.winning}")["state"]
+    networks: dict[str, tuple[str, Any]] = {
+        "dense": ("rows", packing.dense_network(dense)),
+        "dense, [batch, features]": ("columns", packing.dense_columns_network(dense)),
+        "CSR": ("rows", packing.csr_network(winning)),
+        "SciPy's CSR": ("numpy", packing.scipy_network(winning)),
+    }
+    for name, each in found.items():
+        small = name.startswith(SMALL)
+        state = each["state"]
+        networks[name] = (
+            "rows",
+            packing.dense_network(state) if small else packing.packed_network(state, each["blocks"]),
+        )
+    times, same = {}, []
+    for batch, repeats in zip(settings.recipe.batches, settings.repeats, strict=True):
+        x = digits.test.images[:batch].flatten(1).T
+        calls = packing.calls(x, networks)
+        times[str(batch)] = {name: round(min(taken), 5) for name, taken in packing.in_turn(calls, repeats).items()}
+        same += [
+            torch.allclose(calls[name](), mlp_forward(each["state"], x.T).T, atol=1e-3) for name, each in found.items()
+        ]
+    return {"milliseconds": times, "same_logits": all(same)}
