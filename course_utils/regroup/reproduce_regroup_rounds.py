@@ -1,7 +1,7 @@
 """When to regroup: the winning ticket rather than the last one, and after every round rather than once.
 
 `reproduce.py` regroups the ticket of the last round, once. Here the ticket of the round before, which has lost nothing,
-is regrouped too; and, as in IMP-Regroup (Chen 2022, section 3), the mask of every round, which the next round prunes.
+is regrouped; and, as in IMP-Regroup (Chen 2022, section 3), the mask of every round, which the next round prunes.
 Beside them stand small dense networks, some of which take as long as the blocks. All are raced in one run, and of each
 the shortest time counts: others may use the machine meanwhile.
 """
@@ -21,13 +21,13 @@ from course_utils.regroup.reproduce_groups import load, rounds_of
 from course_utils.regroup.tickets import Masks, first_state
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 
-ONCE, WINNING, EVERY, SMALL = "last ticket", "winning ticket", "every round", "small dense"
+WINNING, EVERY, SMALL = "winning ticket", "every round", "small dense"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The recipe; the round of the winning ticket; the areas of the last, the winning and every round's ticket; the parts
-    of all weights that small dense networks have.
+    """The recipe; the round of the winning ticket; the areas of the winning and of every round's ticket at the end; the
+    parts of all weights that small dense networks have.
 
     With every round's, the area falls by the same factor from round to round.
     """
@@ -35,10 +35,9 @@ class Settings:
     recipe: wide.Settings = field(default_factory=wide.Settings)
     width: tuple[int, int] = wide.WIDTHS[0]
     winning: int = 2
-    once: tuple[float, ...] = (0.1, 0.2)
-    areas: tuple[float, ...] = (0.1, 0.2, 0.3)
-    every: tuple[float, ...] = (0.1, 0.2)
-    parts: tuple[float, ...] = (0.15, 0.2, 0.25, 0.35)
+    areas: tuple[float, ...] = (0.1, 0.2)
+    every: tuple[float, ...] = (0.1,)
+    parts: tuple[float, ...] = (0.15, 0.25, 0.35)
     repeats: tuple[int, ...] = (400, 100, 50)
 
     def longer(self) -> wide.Settings:
@@ -46,38 +45,34 @@ class Settings:
 
 
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
-    """For each seed the rounds, what is regrouped, small dense networks, all but one of them for longer too, and the
-    clock."""
-    work = []
+    """For each seed the rounds up to the winning ticket, what is regrouped, small dense networks, and the clock; then
+    all but the rounds for longer."""
+    work, longer = [], []
     for seed in range(seeds):
         here = partial(Piece, seed=seed)
-        rounds = rounds_of(settings, seed)
-        work += rounds
-        regrouped, small = [], []
-        for way, number, areas in (
-            (ONCE, settings.recipe.rounds, settings.once),
-            (WINNING, settings.winning, settings.areas),
-        ):
-            for area in areas:
-                regrouped.append(here(f"seed {seed}/{way}/{area}", regroup_once, (seed, area), (rounds[number].name,)))
+        rounds = rounds_of(settings, seed, settings.winning)
+        dense, winning = rounds[0].name, rounds[-1].name
+        ends = [
+            here(f"seed {seed}/{WINNING}/{area}", regroup_once, (seed, area), (winning,)) for area in settings.areas
+        ]
+        between = []
         for area in settings.every:
-            before = rounds[0].name
+            before = dense
             for number in range(1, settings.recipe.rounds + 1):
                 last = number == settings.recipe.rounds
                 name = f"seed {seed}/{EVERY}/{area}" + ("" if last else f"/round {number}")
                 piece = here(name, regroup_round, (seed, area, number), (before,))
-                (regrouped if last else work).append(piece)
+                (ends if last else between).append(piece)
                 before = name
+        longer += [here(f"{end.name}/longer", train_longer, (seed,), (end.name,)) for end in ends]
         small = [here(f"seed {seed}/{SMALL}/{part}", train_small, (seed, part)) for part in settings.parts]
-        work += [*regrouped, *small]
-        for piece in regrouped:
-            if f"/{ONCE}/" not in piece.name:
-                work.append(here(f"{piece.name}/longer", train_longer, (seed,), (piece.name,)))
-        work += [here(f"{piece.name}/longer", train_small, (*piece.arguments, True)) for piece in small]
-        needs = (rounds[0].name, rounds[settings.winning].name, *(piece.name for piece in (*regrouped, *small)))
+        longer += [here(f"{end.name}/longer", train_small, (*end.arguments, True)) for end in small]
+        ends += small
+        needs = (dense, winning, *(piece.name for piece in ends))
         names = tuple(name.split("/", 1)[1] for name in needs)
-        work.append(here(f"seed {seed}/times", time_networks, (seed, names), needs))
-    return work
+        clock = here(f"seed {seed}/times", time_networks, (seed, names), needs)
+        work += [*rounds, *between, *ends, clock]
+    return work + sorted(longer, key=lambda piece: piece.function is train_longer)
 
 
 def collect(digits: Digits, settings: Settings, done: Done) -> Values:
@@ -94,8 +89,8 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
         "choices": "of areas by the validation digits; the test digits only fill the tables",
         "clock": "processor time of the one thread, milliseconds: the shortest of all repeats, all in turn",
         **done.origin(),
-        "epochs": settings.longer().epochs,
         "weights": wide.weights_in(settings.width),
+        "longer": settings.longer().epochs,
         "runs": [of_seed(seed) for seed in done.seeds()],
     }
 
@@ -128,13 +123,13 @@ def train_regrouped(digits: Digits, settings: Settings, seed: int, area: float, 
     return found | {"grouping_seconds": found["seconds"], "masks": inside} | trained
 
 
-def train_longer(digits: Digits, settings: Settings, seed: int, found: dict[str, Any]) -> dict[str, Any]:
-    return train(digits, settings.longer(), settings, seed, found["masks"])
-
-
 def train(digits: Digits, recipe: wide.Settings, settings: Settings, seed: int, masks: Masks) -> dict[str, Any]:
     state = lottery.rewind(first_state(seed, settings.width), masks)
     return wide.train(state, masks, digits, recipe, 1000 * seed + 100)
+
+
+def train_longer(digits: Digits, settings: Settings, seed: int, found: dict[str, Any]) -> dict[str, Any]:
+    return train(digits, settings.longer(), settings, seed, found["masks"])
 
 
 def train_small(digits: Digits, settings: Settings, seed: int, part: float, longer: bool = False) -> dict[str, Any]:
