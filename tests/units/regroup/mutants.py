@@ -875,6 +875,16 @@ def product_no_nan(x, weight, blocks):
     return regroup.block_matmul(x.nan_to_num(), weight.nan_to_num(), blocks)
 
 
+@mutant("8.4", "a NaN or an infinity among the inputs counts for nothing, where it is read too")
+def product_finite_inputs(x, weight, blocks):
+    return regroup.block_matmul(torch.where(x.isfinite(), x, 0), weight, blocks)
+
+
+@mutant("8.4", "inputs without NaN, times a masked weight")
+def product_nan_to_num(x, weight, blocks):
+    return x.nan_to_num() @ torch.where(covered_by(blocks, weight), weight, 0).T
+
+
 @mutant("8.4", "without blocks always float32")
 def product_default_zeros(x, weight, blocks):
     return regroup.block_matmul(x, weight, blocks) if blocks else torch.zeros(len(x), len(weight))
