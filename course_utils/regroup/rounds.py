@@ -1,0 +1,131 @@
+"""When to regroup: what lecture 08 shows of `course reproduce regroup-rounds`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from course_utils import plots
+from course_utils.regroup.figures import GOAL, Results, in_seeds, percent, points_fewer, twin_percent
+
+WINNING, EVERY, SMALL, LONGER = "winning ticket", "every round", "small dense", "/longer"
+TICKET = "round 2"  # the winning one, scattered
+
+
+def ends(rounds: Results) -> list[str]:
+    """What was regrouped, at its end."""
+    settings = rounds["settings"]
+    return [f"{way}/{area}" for way, key in ((WINNING, "areas"), (EVERY, "every")) for area in settings[key]]
+
+
+def between(rounds: Results) -> list[str]:
+    """The rounds before the last of what was regrouped after every round."""
+    settings = rounds["settings"]
+    numbers = range(1, settings["recipe"]["rounds"])
+    return [f"{EVERY}/{area}/round {number}" for area in settings["every"] for number in numbers]
+
+
+def smalls(rounds: Results) -> list[str]:
+    return [f"{SMALL}/{part}" for part in rounds["settings"]["parts"]]
+
+
+def name_of(rounds: Results, what: str) -> str:
+    """'regrouped after every round, area ≤ 10%' for 'every round/0.1'."""
+    way, *details = what.split("/")
+    if way.startswith("round"):
+        return {"round 0": "dense", TICKET: "winning ticket, CSR"}[way]
+    share = float(details[0])
+    if way == SMALL:
+        return f"small dense, {share:.0%} of the weights"
+    last = rounds["settings"]["recipe"]["rounds"]
+    number = int(details[1].split()[1]) if len(details) > 1 else last
+    area = share ** (number / last) if way == EVERY else share
+    text = {WINNING: "winning ticket regrouped", EVERY: f"every round regrouped, round {number}"}[way]
+    return f"{text}, area ≤ {area:.0%}"
+
+
+def errors(rounds: Results, what: str, split: str = "test") -> list[float]:
+    """Errors in percent, one for each seed."""
+    return [100 * run[what][f"{split}_errors"] / rounds["data"][split] for run in rounds["runs"]]
+
+
+def milliseconds(rounds: Results, what: str, batch: int) -> list[float]:
+    """Shortest milliseconds, one for each seed: dense in the better of both layouts, the ticket in the better CSR."""
+    clocks = {"round 0": ("dense", "dense, [batch, features]"), TICKET: ("CSR", "SciPy's CSR")}.get(what, (what,))
+    return [min(run["times"]["milliseconds"][str(batch)][clock] for clock in clocks) for run in rounds["runs"]]
+
+
+def saved(rounds: Results, what: str, batch: int) -> list[float]:
+    """Share of the dense network's time that is saved, one for each seed."""
+    both = zip(milliseconds(rounds, what, batch), milliseconds(rounds, "round 0", batch), strict=True)
+    return [1 - ours / dense for ours, dense in both]
+
+
+def as_fast(rounds: Results, what: str, batch: int) -> str:
+    """The largest of the small dense networks that takes no longer in any seed; the smallest one if none does."""
+    ours, small = milliseconds(rounds, what, batch), smalls(rounds)
+    fast = [s for s in small if all(a <= b for a, b in zip(milliseconds(rounds, s, batch), ours, strict=True))]
+    return (fast or small[:1])[-1]
+
+
+def when_table(rounds: Results, twins: Results) -> plots.Table:
+    """Weights, errors after few and more epochs, and time saved."""
+    batches = [batch for batch in rounds["settings"]["recipe"]["batches"] if batch > 1]
+    longer = {"round 0": twin_percent(twins, "dense"), TICKET: twin_percent(twins, "scattered")}
+    rows = []
+    for what in ("round 0", TICKET, *ends(rounds)[:-1], *between(rounds), ends(rounds)[-1], *smalls(rounds)):
+        if what + LONGER in rounds["runs"][0]:
+            longer[what] = errors(rounds, what + LONGER)
+        timed = what not in between(rounds)
+        rows.append(
+            [
+                name_of(rounds, what),
+                f"{np.mean([run[what]['weights'] for run in rounds['runs']]) / rounds['weights']:.1%}",
+                plots.mean_and_range(errors(rounds, what, "validation"), 2),
+                plots.mean_and_range(errors(rounds, what), 2),
+                plots.mean_and_range(longer[what], 2) if what in longer else "—",
+                *(
+                    f"{np.mean(saved(rounds, what, batch)):.0%}".replace("-", "−") if timed else "—"
+                    for batch in batches
+                ),
+            ]
+        )
+    epochs = [f"test error (%), {n} epochs" for n in (rounds["settings"]["recipe"]["epochs"], rounds["longer"])]
+    times = [f"time saved, batch {batch}" for batch in batches]
+    return plots.Table(["network", "weights kept", "validation error (%)", *epochs, *times], rows)
+
+
+def when_claims(results: Results, rounds: Results) -> plots.Table:
+    """Every end that was regrouped, against the winning ticket, the dense network, and a small one as fast."""
+    batch = max(rounds["settings"]["recipe"]["batches"])
+    rows: list[list[object]] = []
+
+    def compared(claim: str, mine: Sequence[float], theirs: Sequence[float]) -> None:
+        fewer = [b - a for a, b in zip(mine, theirs, strict=True)]
+        rows.append([claim, points_fewer(fewer), in_seeds([points >= 0 for points in fewer])])
+
+    for what in ends(rounds):
+        name, ours = name_of(rounds, what), errors(rounds, what)
+        compared(f"{name}: no more errors than the scattered one", ours, errors(rounds, TICKET))
+        compared(f"{name}: no more than dense", ours, errors(rounds, "round 0"))
+        small = as_fast(rounds, what, batch)
+        compared(f"{name}: no more than {name_of(rounds, small)}, as fast", ours, errors(rounds, small))
+        shares = [100 * share for share in saved(rounds, what, batch)]
+        good = in_seeds([share >= 100 * GOAL for share in shares])
+        rows.append(
+            [f"{name}: {GOAL:.0%} of dense time saved, batch {batch}", f"{plots.mean_and_range(shares)}%", good]
+        )
+    for area in rounds["settings"]["every"]:
+        every = f"{EVERY}/{area}"
+        compared(
+            f"{name_of(rounds, every)}: no more than once", errors(rounds, every), percent(results, f"regrouped/{area}")
+        )
+    return plots.Table(["claim", "mean (lowest–highest)", "verdict"], rows)
+
+
+def same_rounds(results: Results, rounds: Results) -> bool:
+    """Whether both experiments have found the same rounds: the same errors of the same masks."""
+    return all(
+        ours[f"round {number}"]["test_errors"] == theirs["rounds"][number]["test_errors"]
+        for ours, theirs in zip(rounds["runs"], results["networks"][0]["runs"], strict=True)
+        for number in range(rounds["settings"]["winning"] + 1)
+    )
