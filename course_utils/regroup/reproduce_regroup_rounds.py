@@ -46,7 +46,7 @@ class Settings:
 
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
     """For each seed the rounds up to the winning ticket, what is regrouped, small dense networks, and the clock; then
-    all but the rounds for longer."""
+    the small ones for as long as `reproduce_twins.py` trains."""
     work, longer = [], []
     for seed in range(seeds):
         here = partial(Piece, seed=seed)
@@ -64,7 +64,6 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
                 piece = here(name, regroup_round, (seed, area, number), (before,))
                 (ends if last else between).append(piece)
                 before = name
-        longer += [here(f"{end.name}/longer", train_longer, (seed,), (end.name,)) for end in ends]
         small = [here(f"seed {seed}/{SMALL}/{part}", train_small, (seed, part)) for part in settings.parts]
         longer += [here(f"{end.name}/longer", train_small, (*end.arguments, True)) for end in small]
         ends += small
@@ -72,7 +71,7 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
         names = tuple(name.split("/", 1)[1] for name in needs)
         clock = here(f"seed {seed}/times", time_networks, (seed, names), needs)
         work += [*rounds, *between, *ends, clock]
-    return work + sorted(longer, key=lambda piece: piece.function is train_longer)
+    return work + longer
 
 
 def collect(digits: Digits, settings: Settings, done: Done) -> Values:
@@ -119,17 +118,9 @@ def regroup_round(
 def train_regrouped(digits: Digits, settings: Settings, seed: int, area: float, masks: Masks) -> dict[str, Any]:
     found = wide.find_blocks(digits, settings.recipe, seed, wide.PARTITIONED, area, {"masks": masks})
     inside = {name: packing.mask_of(found["blocks"][name], mask) for name, mask in masks.items()}
-    trained = train(digits, settings.recipe, settings, seed, inside)
+    state = lottery.rewind(first_state(seed, settings.width), inside)
+    trained = wide.train(state, inside, digits, settings.recipe, 1000 * seed + 100)
     return found | {"grouping_seconds": found["seconds"], "masks": inside} | trained
-
-
-def train(digits: Digits, recipe: wide.Settings, settings: Settings, seed: int, masks: Masks) -> dict[str, Any]:
-    state = lottery.rewind(first_state(seed, settings.width), masks)
-    return wide.train(state, masks, digits, recipe, 1000 * seed + 100)
-
-
-def train_longer(digits: Digits, settings: Settings, seed: int, found: dict[str, Any]) -> dict[str, Any]:
-    return train(digits, settings.longer(), settings, seed, found["masks"])
 
 
 def train_small(digits: Digits, settings: Settings, seed: int, part: float, longer: bool = False) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from course_utils import plots
+from course_utils.regroup import figures
 from course_utils.regroup.figures import GOAL, Results, in_seeds, percent, points_fewer, twin_percent
 
 WINNING, EVERY, SMALL, LONGER = "winning ticket", "every round", "small dense", "/longer"
@@ -67,6 +68,14 @@ def as_fast(rounds: Results, what: str, batch: int) -> str:
     return (fast or small[:1])[-1]
 
 
+def caught(rounds: Results, what: str) -> str:
+    """What part of the ticket the blocks hold, layer by layer: means over seeds."""
+    runs = [run[what].get("layers") for run in rounds["runs"]]
+    if not all(runs):
+        return "—"
+    return ", ".join(f"{np.mean([layer['covers'] for layer in same]):.0%}" for same in zip(*runs, strict=True))
+
+
 def when_table(rounds: Results, twins: Results) -> plots.Table:
     """Weights, errors after few and more epochs, and time saved."""
     batches = [batch for batch in rounds["settings"]["recipe"]["batches"] if batch > 1]
@@ -79,6 +88,7 @@ def when_table(rounds: Results, twins: Results) -> plots.Table:
         rows.append(
             [
                 name_of(rounds, what),
+                caught(rounds, what),
                 f"{np.mean([run[what]['weights'] for run in rounds['runs']]) / rounds['weights']:.1%}",
                 plots.mean_and_range(errors(rounds, what, "validation"), 2),
                 plots.mean_and_range(errors(rounds, what), 2),
@@ -91,7 +101,54 @@ def when_table(rounds: Results, twins: Results) -> plots.Table:
         )
     epochs = [f"test error (%), {n} epochs" for n in (rounds["settings"]["recipe"]["epochs"], rounds["longer"])]
     times = [f"time saved, batch {batch}" for batch in batches]
-    return plots.Table(["network", "weights kept", "validation error (%)", *epochs, *times], rows)
+    return plots.Table(
+        ["network", "of its ticket, by layer", "weights kept", "validation error (%)", *epochs, *times], rows
+    )
+
+
+def when_figure(results: Results, rounds: Results, twins: Results, batch: int) -> None:
+    """Draw test error against the time of a batch, for what was trained for few epochs and for more."""
+
+    def dots(whats: Sequence[str], longer: str = "") -> list[tuple[float, list[float]]]:
+        return [(100 * float(np.mean(saved(rounds, each, batch))), errors(rounds, each + longer)) for each in whats]
+
+    regrouped = f"regrouped/{twins['settings']['area']}"
+    once = 100 * float(np.mean(figures.saved(results, regrouped, batch)))
+    ticket, settings = dots([TICKET])[0][0], rounds["settings"]
+    panels = {
+        f"{settings['recipe']['epochs']} epochs": {
+            "dense": dots(["round 0"]),
+            "winning ticket, CSR": dots([TICKET]),
+            "winning ticket, regrouped": dots([f"{WINNING}/{area}" for area in settings["areas"]]),
+            "every round regrouped": dots([f"{EVERY}/{area}" for area in settings["every"]]),
+            "last ticket, regrouped (above)": [(once, percent(results, regrouped))],
+            "small dense": dots(smalls(rounds)),
+        },
+        f"{rounds['longer']} epochs": {
+            "dense": [(0.0, twin_percent(twins, "dense"))],
+            "winning ticket, CSR": [(ticket, twin_percent(twins, "scattered"))],
+            "winning ticket, regrouped": [],
+            "every round regrouped": [],
+            "last ticket, regrouped (above)": [(once, twin_percent(twins, "regrouped"))],
+            "small dense": dots(smalls(rounds), LONGER),
+        },
+    }
+    figure, axes = plots.new_figure(1, 2, width=11.5, height=4.2)
+    highest = max(max(found) for each in panels.values() for series in each.values() for _, found in series)
+    for axis, (title, each) in zip(axes, panels.items(), strict=True):
+        for label, series in each.items():
+            shares, found = [share for share, _ in series], [found for _, found in series]
+            (line,) = axis.plot(shares, [np.mean(f) for f in found], label=label)
+            axis.vlines(shares, [min(f) for f in found], [max(f) for f in found], color=line.get_color(), alpha=0.5)
+        axis.axvline(100 * GOAL, color="#999999", linestyle=":", marker="", label=f"{GOAL:.0%}, the goal")
+        axis.set(xlim=(-5, 100), ylim=(0, 1.1 * highest), xlabel=f"dense time saved (%), batch {batch}")
+        axis.set_title(f"{title}, mean over seeds with its range", fontsize=10)
+    axes[0].set_ylabel("test error (%)")
+    axes[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    plots.show(figure, ALT)
+
+
+ALT = ""
 
 
 def when_claims(results: Results, rounds: Results) -> plots.Table:
