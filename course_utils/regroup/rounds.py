@@ -134,21 +134,29 @@ def when_figure(results: Results, rounds: Results, twins: Results, batch: int) -
         },
     }
     figure, axes = plots.new_figure(1, 2, width=11.5, height=4.2)
-    highest = max(max(found) for each in panels.values() for series in each.values() for _, found in series)
+    everything = [
+        wrong for each in panels.values() for series in each.values() for _, found in series for wrong in found
+    ]
+    limits = 0.9 * min(everything), 1.05 * max(everything)
     for axis, (title, each) in zip(axes, panels.items(), strict=True):
         for label, series in each.items():
             shares, found = [share for share, _ in series], [found for _, found in series]
             (line,) = axis.plot(shares, [np.mean(f) for f in found], label=label)
             axis.vlines(shares, [min(f) for f in found], [max(f) for f in found], color=line.get_color(), alpha=0.5)
         axis.axvline(100 * GOAL, color="#999999", linestyle=":", marker="", label=f"{GOAL:.0%}, the goal")
-        axis.set(xlim=(-5, 100), ylim=(0, 1.1 * highest), xlabel=f"dense time saved (%), batch {batch}")
+        axis.set(xlim=(-5, 100), ylim=limits, xlabel=f"dense time saved (%), batch {batch}")
         axis.set_title(f"{title}, mean over seeds with its range", fontsize=10)
     axes[0].set_ylabel("test error (%)")
     axes[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    plots.show(figure, ALT)
-
-
-ALT = ""
+    plots.show(
+        figure,
+        "Two panels, for six and for 18 epochs: test error against the percentage of the dense time that is saved. "
+        "Left, dense lies at 0 and low, and the winning ticket in CSR about as low at 65, on a dotted line; all that "
+        "was regrouped lies higher, what was regrouped after every round highest, and the winning ticket's larger "
+        "blocks far to the left of the line. Small dense networks run from 65 to 85, lower than regrouped ones that "
+        "save as much. Right, the last ticket's blocks lie on the line of the small dense networks, above dense and "
+        "the ticket in CSR.",
+    )
 
 
 def when_claims(results: Results, rounds: Results, twins: Results) -> plots.Table:
@@ -166,7 +174,7 @@ def when_claims(results: Results, rounds: Results, twins: Results) -> plots.Tabl
         small = as_fast(rounds, shares, batch)
         compared(name, "no more errors than the scattered winning ticket", ours, errors(rounds, TICKET))
         compared(name, "no more than dense", ours, errors(rounds, "round 0"))
-        compared(name, f"no more than {name_of(rounds, small)}, as fast", ours, errors(rounds, small))
+        compared(name, f"no more than {name_of(rounds, small)}, no slower", ours, errors(rounds, small))
         percents = plots.mean_and_range([100 * share for share in shares])
         good = in_seeds([share >= GOAL for share in shares])
         rows.append([name, f"{GOAL:.0%} of the dense time saved, batch {batch}", f"{percents}%", good])
@@ -177,7 +185,7 @@ def when_claims(results: Results, rounds: Results, twins: Results) -> plots.Tabl
     few, more = rounds["settings"]["recipe"]["epochs"], rounds["longer"]
     for epochs, mine, longer in ((few, ours, ""), (more, twin_percent(twins, "regrouped"), LONGER)):
         name = f"last ticket regrouped, area ≤ {area:.0%}, {epochs} epochs"
-        compared(name, f"no more than {name_of(rounds, small)}, as fast", mine, errors(rounds, small + longer))
+        compared(name, f"no more than {name_of(rounds, small)}, no slower", mine, errors(rounds, small + longer))
     return plots.Table(["network", "claim", "mean (lowest–highest)", "verdict"], rows)
 
 

@@ -129,8 +129,8 @@ def test_what_is_regrouped_meets_the_ticket_the_dense_network_and_a_small_one_th
     claims = when.when_claims(once, rounds_of(every=60, winning=39), twins).rows
     yes, no = "holds in every seed", "not: in 0 of 3 seeds"
     assert [row[3] for row in claims] == [yes, yes, yes, no, no, no, yes, yes, no, yes, yes]
-    assert [row[1] for row in claims if "as fast" in row[1]] == [
-        f"no more than small dense, {part} of the weights, as fast" for part in ("50%", "10%", "10%", "10%")
+    assert [row[1] for row in claims if "no slower" in row[1]] == [
+        f"no more than small dense, {part} of the weights, no slower" for part in ("50%", "10%", "10%", "10%")
     ]
     assert claims[-3][0] == "every round regrouped, round 2, area ≤ 25%"
     rows = when.when_table(rounds_of(60, 39), twins).rows
