@@ -174,16 +174,16 @@ def when_claims(results: Results, rounds: Results, twins: Results) -> plots.Tabl
         small = as_fast(rounds, shares, batch)
         compared(name, "no more errors than the scattered winning ticket", ours, errors(rounds, TICKET))
         compared(name, "no more than dense", ours, errors(rounds, "round 0"))
+        last = percent(results, f"regrouped/{what.split('/')[1]}")
+        compared(name, "no more than the last ticket's blocks, same area", ours, last)
         compared(name, f"no more than {name_of(rounds, small)}, no slower", ours, errors(rounds, small))
         percents = plots.mean_and_range([100 * share for share in shares])
         good = in_seeds([share >= GOAL for share in shares])
         rows.append([name, f"{GOAL:.0%} of the dense time saved, batch {batch}", f"{percents}%", good])
     once = f"regrouped/{area}"
-    ours, every = percent(results, once), f"{EVERY}/{area}"
-    compared(name_of(rounds, every), "no more errors than the last ticket's blocks", errors(rounds, every), ours)
     small = as_fast(rounds, figures.saved(results, once, batch), batch)
     few, more = rounds["settings"]["recipe"]["epochs"], rounds["longer"]
-    for epochs, mine, longer in ((few, ours, ""), (more, twin_percent(twins, "regrouped"), LONGER)):
+    for epochs, mine, longer in ((few, percent(results, once), ""), (more, twin_percent(twins, "regrouped"), LONGER)):
         name = f"last ticket regrouped, area ≤ {area:.0%}, {epochs} epochs"
         compared(name, f"no more than {name_of(rounds, small)}, no slower", mine, errors(rounds, small + longer))
     return plots.Table(["network", "claim", "mean (lowest–highest)", "verdict"], rows)
