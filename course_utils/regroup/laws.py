@@ -373,6 +373,9 @@ def pass_thresholds(function, draw):
         (3, 1, 4, [([0, 1, 2], [0, 1, 2, 3])]),
         (3, 1, 5, []),
         (1, 2, 1, [([0, 1, 2], [0, 1])]),
+        # As many places as b1 · b2, in too few rows or too few columns
+        (6, 1, 1, []),
+        (2, 3, 3, []),
     ):
         blocks, rest = split(function, mask, group, b1, t2, b2)
         expect.equal(blocks, wanted, f"the blocks with b1 = {b1}, t2 = {t2}, b2 = {b2}")
