@@ -198,7 +198,7 @@ def throughput_against_latency(times: Mapping[str, Mapping[int, float]]) -> None
         figure,
         "Images a second against the milliseconds until a batch is done, both logarithmic, a line for each of two "
         "networks, with batch sizes along it. Both lines rise at first and then go flat: from some batch on a larger "
-        "one is only later. The fully connected network gains more from the first steps than the convolutional one.",
+        "one is only later. In all the fully connected network gains more than the convolutional one.",
     )
 
 
@@ -259,7 +259,7 @@ def rank_lines(ranks: Mapping[str, Sequence[float]], names: Sequence[str]) -> No
 
 def rank_correlations(ranks: Mapping[str, Sequence[float]]) -> plots.Table:
     """Spearman's ρ of each two dials, the correlation of their ranks. ranks: by dial, one for each network."""
-    rho = np.corrcoef(list(ranks.values())).round(2).tolist()
+    rho = [[f"{value:.2f}".replace("-", "−") for value in row] for row in np.corrcoef(list(ranks.values()))]
     return plots.Table(["Spearman's ρ", *ranks], [[dial, *row] for dial, row in zip(ranks, rho, strict=True)])
 
 

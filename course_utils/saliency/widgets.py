@@ -38,12 +38,13 @@ def pruning_explorer(
         for chosen, label, colour, marker in ((kept, "kept", 1, "o"), (~kept, "deleted", 2, "x")):
             x, y = sizes.abs().clamp(min=1e-4)[chosen], bends.clamp(min=floor)[chosen]
             cloud.plot(x, y, marker, linestyle="", markersize=3, color=plots.COLOURS[colour], label=label, alpha=0.6)
-        cloud.set(xscale="log", yscale="log", xlim=(1e-4, 10), ylim=(floor / 2, 1))
+        cloud.set(xscale="log", yscale="log", xlim=(1e-4, 10), ylim=(floor / 2, max(10.0, 2 * float(bends.max()))))
         cloud.set(xlabel="size of the weight", ylabel="curvature (nats per squared weight)")
         cloud.set_title(f"{criterion}, {deleted:.0%} deleted")
-        cloud.legend(loc="lower left")
+        cloud.legend(loc="upper left")
         predicted = float(saliency.predicted_loss_increase(obd, masks))
         plots.bars(bill, {"predicted": predicted, "measured": loss_increase(masks)}, "increase of the loss (nats)")
+        bill.set_title("What it costs")
         return figure
 
     wide = ipywidgets.Layout(width="36em")
