@@ -173,6 +173,70 @@ def rivals_table(results: Results, chosen: Sequence[float]) -> plots.Table:
     return plots.Table(["criterion", "retrained", *(f"{fraction:.0%} deleted" for fraction in chosen)], rows, counts)
 
 
+def rounds_errors(results: Results, part: float) -> dict[str, dict[str, list[int]]]:
+    """Test errors of each seed at a fraction deleted, by criterion and way to cut and retrain."""
+    place = results["settings"]["compared"].index(part)
+    found = {}
+    for name in results["runs"][0]["at_once"]:
+        once = [run["at_once"][name][place] for run in results["runs"]]
+        rounds = [run["in_rounds"][name][place] for run in results["runs"]]
+        found[name] = {
+            "at once": [row["retrained"]["test_errors"] for row in once],
+            "in rounds": [row["retrained"]["test_errors"] for row in rounds],
+            "rounds, trained on": [row["trained_on"]["test_errors"] for row in rounds],
+        }
+    return found
+
+
+def rounds_points(results: Results) -> None:
+    """Draw the test errors after one cut, after rounds of as many epochs, and after rounds and as many epochs more."""
+    parts, share = results["settings"]["compared"], 100 / results["data"]["test"]
+    dense = share * float(np.mean([run["dense"]["test_errors"] for run in results["runs"]]))
+    figure, axes = plots.new_figure(1, len(parts), width=10, height=3.8)
+    for axis, part in zip(axes, parts, strict=True):
+        errors = {
+            f"{name}: {way}": [share * wrong for wrong in of_seeds]
+            for name, ways in rounds_errors(results, part).items()
+            for way, of_seeds in ways.items()
+        }
+        plots.points_over_seeds(axis, errors, "test errors (%)")
+        axis.axvline(dense, color="grey", linewidth=1, linestyle="-", marker="")
+        epochs = results["runs"][0]["in_rounds"]["OBD"][parts.index(part)]["epochs"]
+        axis.set(title=f"{part:.0%} deleted, {epochs} epochs", xlim=(0, None))
+    axes[1].set_yticklabels([])
+    plots.show(
+        figure,
+        "Test errors in two panels, for two fractions deleted, a dot per seed and a bar at the mean: for OBD, "
+        "magnitude and magnitude layer by layer a row each for one cut, for rounds, and for rounds that are trained "
+        "on. A grey line is the dense network. OBD's rows lie close to the line; at the larger fraction both kinds of "
+        "magnitude are worse, worst in rounds, and layer by layer worse than over all layers.",
+    )
+
+
+def rounds_words(results: Results) -> str:
+    """In how many seeds the second of two ways makes more errors than the first; it decides nothing unless in all."""
+
+    def verdict(first: Sequence[int], second: Sequence[int]) -> str:
+        more = sum(b > a for a, b in zip(first, second, strict=True))
+        fewer = sum(b < a for a, b in zip(first, second, strict=True))
+        count = f"more errors in {more}, fewer in {fewer} of {len(first)} seeds"
+        decided = {(len(first), 0): "worse", (0, len(first)): "better"}
+        return f"{decided.get((more, fewer), 'not decided')} ({count})"
+
+    lines = []
+    for part in results["settings"]["compared"]:
+        errors = rounds_errors(results, part)
+        lines.append(f"{part:.0%} deleted")
+        for name, ways in errors.items():
+            lines.append(f"  {name}: rounds are {verdict(ways['at once'], ways['in rounds'])};")
+            lines.append(f"    trained on, {verdict(ways['at once'], ways['rounds, trained on'])}")
+        by_layer, over_all = errors["magnitude, layer by layer"]["at once"], errors["magnitude"]["at once"]
+        lines.append(f"  magnitude at once, by layer against over all: {verdict(over_all, by_layer)}")
+    idle = [100 * row["idle"] for run in results["runs"] for row in run["in_rounds"]["magnitude"]]
+    lines.append(f"of magnitude's weights left by rounds {min(idle):.1f} to {max(idle):.1f}% do nothing")
+    return "\n".join(lines)
+
+
 def paper_table(results: Results) -> plots.Table:
     """How far the prediction holds and retraining repairs: LeCun's text beside ours by inequalities."""
     paper, deleted = results["paper"], results["settings"]["deleted"]

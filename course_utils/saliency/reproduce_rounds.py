@@ -5,6 +5,7 @@ cut deletes as many at once, and is retrained for the epochs of all those rounds
 layers, and layer by layer.
 """
 
+import copy
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -51,7 +52,7 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
         dense = Piece(f"seed {seed}/dense", train_dense, (seed,), seed=seed)
         after = partial(Piece, needs=(dense.name,), seed=seed)
         work.append(dense)
-        work += [after(f"seed {seed}/in rounds/{name}", in_rounds, (seed, name)) for name in CRITERIA]
+        work += [after(f"seed {seed}/rounds, trained on/{name}", in_rounds, (seed, name)) for name in CRITERIA]
         work += [
             after(f"seed {seed}/at once/{part}/{name}", at_once, (seed, name, part))
             for part in settings.compared
@@ -74,7 +75,7 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
                     name: [done[f"seed {seed}/at once/{part}/{name}"] for part in settings.compared]
                     for name in CRITERIA
                 },
-                "in_rounds": {name: done[f"seed {seed}/in rounds/{name}"]["rows"] for name in CRITERIA},
+                "in_rounds": {name: done[f"seed {seed}/rounds, trained on/{name}"]["rows"] for name in CRITERIA},
             }
             for seed in done.seeds()
         ],
@@ -103,15 +104,20 @@ def at_once(digits: Digits, settings: Settings, seed: int, name: str, part: floa
 
 
 def in_rounds(digits: Digits, settings: Settings, seed: int, name: str, dense: dict[str, Any]) -> Values:
-    """A tenth after the other, retrained after each cut; what was found at the compared fractions."""
+    """A tenth after the other, retrained after each cut; what was found at the compared fractions.
+
+    Of the rounds' epochs only the last few follow the last cut; 'trained_on' has as many after it as one cut has.
+    """
     model, masks, rows = restored(dense, settings), None, []
     for part in settings.deleted:
         masks = cut(saliencies(model, digits, seed, name), 1 - part, masks)
         apply_masks(model, masks)
         fit(model, masks, settings.round_epochs, settings.retrain_lr, digits, settings, seed)
         if part in settings.compared:
+            epochs, longer = epochs_until(settings, part), copy.deepcopy(model)
             found = {"retrained": measure(model, digits), **of_what_is_left(model, masks, digits)}
-            rows.append({"deleted": part, "epochs": epochs_until(settings, part), **found})
+            fit(longer, masks, epochs, settings.retrain_lr, digits, settings, seed)
+            rows.append({"deleted": part, "epochs": epochs, **found, "trained_on": measure(longer, digits)})
         if part == max(settings.compared):
             break
     return {"rows": rows}
