@@ -232,6 +232,12 @@ def rounds_words(results: Results) -> str:
             lines.append(f"    trained on, {verdict(ways['at once'], ways['rounds, trained on'])}")
         by_layer, over_all = errors["magnitude, layer by layer"]["at once"], errors["magnitude"]["at once"]
         lines.append(f"  magnitude at once, by layer against over all: {verdict(over_all, by_layer)}")
+        place = results["settings"]["compared"].index(part)
+        for name in ("OBD", "magnitude"):
+            kept = np.mean([run["at_once"][name][place]["kept"] for run in results["runs"]], axis=0)
+            lines.append(f"  {name} at once keeps of its layers {', '.join(f'{share:.0%}' for share in kept)}")
+        behind = verdict(errors["OBD"]["at once"], over_all)
+        lines.append(f"  at once, magnitude against OBD: {behind}")
     idle = [100 * row["idle"] for run in results["runs"] for row in run["in_rounds"]["magnitude"]]
     lines.append(f"of magnitude's weights left by rounds {min(idle):.1f} to {max(idle):.1f}% do nothing")
     return "\n".join(lines)
