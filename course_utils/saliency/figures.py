@@ -153,14 +153,14 @@ def rival_curves(results: Results) -> None:
 
 
 def rivals_table(results: Results, chosen: Sequence[float]) -> plots.Table:
-    """Test errors by criterion and retraining, at some of the fractions deleted, and the dense network's."""
+    """Test errors by criterion and epochs of retraining, at some fractions deleted; and the dense network's."""
     settings = results["settings"]
     columns = [settings["deleted"].index(fraction) for fraction in chosen]
     rows, counts = [], []
     for path, stage, label in (
         ("at_once", "cut", "no"),
-        ("at_once", "retrained", f"once, {settings['retrain_epochs']} epochs"),
-        ("in_rounds", "retrained", f"in rounds of 10%, {settings['round_epochs']} epochs each"),
+        ("at_once", "retrained", f"{settings['retrain_epochs']} epochs"),
+        ("in_rounds", "retrained", f"rounds of {settings['round_epochs']} epochs"),
     ):
         for criterion in ("OBD", "OBD, exact diagonal", "size × input", "magnitude", "random"):
             if stage == "cut" or criterion != "OBD, exact diagonal":
@@ -168,7 +168,7 @@ def rivals_table(results: Results, chosen: Sequence[float]) -> plots.Table:
                 rows.append([criterion, label, *(plots.mean_and_range(values[:, i]) for i in columns)])
                 counts.append(len(values))
     dense = [[run["dense_trained_on"][i]["test_errors"] for run in results["runs"]] for i in columns]
-    rows.append(["dense, trained as long as the rounds", "control", *map(plots.mean_and_range, dense)])
+    rows.append(["dense", "as the rounds", *map(plots.mean_and_range, dense)])
     counts.append(len(results["runs"]))
     return plots.Table(["criterion", "retrained", *(f"{fraction:.0%} deleted" for fraction in chosen)], rows, counts)
 
@@ -305,7 +305,8 @@ def surgeon_drawing() -> None:
         axis.plot(*point, "s", color=colour)
         ha = "right" if side[0] < 0 else "left"
         text = f"{name}\nrise {loss(point):.2f}"
-        axis.annotate(text, point, xytext=side, textcoords="offset points", ha=ha, va="top", fontsize=9, color=colour)
+        axis.annotate(text, point, xytext=side, textcoords="offset points", ha=ha, va="top", fontsize=9, color=colour,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
     axis.annotate("after training", minimum, xytext=(8, 6), textcoords="offset points", fontsize=9)
     axis.set(xlabel="weight 1", ylabel="weight 2, to be deleted", xlim=(-1.2, 3.6), ylim=(-0.85, 2.0), aspect="equal")
     axis.set_title("Where weight 2 is 0, the least loss is not straight below")

@@ -106,7 +106,7 @@ def at_once(digits: Digits, settings: Settings, seed: int, name: str, part: floa
 def in_rounds(digits: Digits, settings: Settings, seed: int, name: str, dense: dict[str, Any]) -> Values:
     """A tenth after the other, retrained after each cut; what was found at the compared fractions.
 
-    Of the rounds' epochs only the last few follow the last cut; 'trained_on' has as many after it as one cut has.
+    Of the rounds' epochs only the last few follow the last cut; 'trained_on' is measured after as many epochs again.
     """
     model, masks, rows = restored(dense, settings), None, []
     for part in settings.deleted:
