@@ -70,7 +70,7 @@ Without an installation, in a browser:
 | [Binder]({links["Binder"]}) | everything but grading | what you write is gone after a while: download your notebooks |
 | [Codespaces]({links["Codespaces"]}) | everything; an account is needed | grading needs `sudo apt install bubblewrap` |
 | [Colab]({links["Colab"]}) | labs with their checks; their first cell installs the course | {NOT_IN_COLAB} |
-| Kaggle | labs with their checks; their first cell shows a line that installs the course | the same |
+| Kaggle | labs with their checks, once *Internet* is on and the line is run that their first cell shows | the same |
 """
 
 

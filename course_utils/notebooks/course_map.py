@@ -22,7 +22,7 @@ def course_map(folder: Path, root: Path = ROOT, planned: Mapping[int, str] | Non
     """
     titles = dict(planned or {}) | {room.number: room.title for room in rooms().values()}
     topics = {room.number: topic for topic, room in rooms().items()}
-    table = ["|   | Unit | Lecture | Lab | Exercises |", "|---|---|---|---|---|"]
+    table = ["| No. | Unit | Lecture | Lab | Exercises |", "|---|---|---|---|---|"]
     for number, title in sorted(titles.items()):
         lecture = lab = work = ""
         if number in topics:

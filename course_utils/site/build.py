@@ -123,6 +123,8 @@ def with_links(notebook: dict[str, Any], path: Path, topic: str) -> dict[str, An
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":  # JupyterLab's anchors keep capitals, and Sphinx's do not
             cell["source"] = re.sub(r"(?<=\]\()#[^)]+", lambda anchor: anchor[0].lower(), "".join(cell["source"]))
+    # IPython's lexer leaves what follows a magic such as %%needs without colors, and to Python's this is an operator
+    notebook["metadata"]["language_info"]["pygments_lexer"] = "python3"
     title = next(cell for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     title["source"] = re.sub(r"^# .+$", rf"\g<0>\n\n{' · '.join(links)}", title["source"], count=1, flags=re.MULTILINE)
     return notebook

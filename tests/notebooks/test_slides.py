@@ -150,7 +150,7 @@ def test_every_lecture_has_slides(topic):
     kinds = [slide.kind for slide in slides]
     assert 15 <= len(slides) <= 30, f"{len(slides)} slides"
     assert kinds[0] == "title" and "?" in slides[0].body, "the question comes first"
-    assert {"figure", "equation", "listing", "bullets", "widget", "question"} <= set(kinds)
+    assert {"figure", "equation", "listing", "table", "bullets", "widget", "question"} <= set(kinds)
     assert kinds.count("listing") == 1 and kinds.count("question") == 2
     assert all(slide.title and slide.body for slide in slides)
     assert sum(len(" ".join(slide.notes)) for slide in slides) > 3000, "what is derived stands in the notes"
