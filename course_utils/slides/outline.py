@@ -22,9 +22,9 @@ CODE_LINES, CODE_WIDTH = 20, 92
 TABLE_ROWS, TABLE_COLUMNS = 9, 8
 BULLETS = 5
 CAPTION = 220  # characters
-FORMULA = 110  # characters of TeX in a line
+FORMULA = 100  # characters of TeX in a line
 # What leans on a sentence before it, prepares the next one, or is not about what is seen
-NO_CAPTION = r"^(It|Its|This|That|They|These|Let|Or|But|Our tests)\b|\$\$|\bdeck\b"
+NO_CAPTION = r"^(It|Its|This|That|They|These|Each is|Let|Or|But|Our tests)\b|\$\$|\bdeck\b"
 LEAD = 40  # characters; a shorter one before an equation says nothing without the sentence before
 QUESTIONS = 2
 FIGURES, EQUATIONS, TABLES = 12, 7, 2  # at most, of a lecture
@@ -237,7 +237,8 @@ class Writer:
             return
         frames = [page for output in cell.outputs if "frames-" in (page := output.get("data", {}).get("text/html", ""))]
         if frames:
-            self.add("widget", f"<div class='frames'>{frames[0]}</div>")
+            still = next(filter(None, map(alternative, cell.outputs)), "")
+            self.add("widget", f"<div class='frames'>{frames[0]}</div>" + self.caption(after, still))
             return
         for output in cell.outputs:
             if "image/png" in output.get("data", {}):

@@ -8,7 +8,7 @@ function named() {
   document.querySelector(".sidebar-drawer")?.setAttribute("aria-label", "Pages of the course");
   document.querySelector(".toc-drawer")?.setAttribute("aria-label", "On this page");
   const results = document.getElementById("search-results");
-  if (results) results.before(Object.assign(document.createElement("h1"), {textContent: "Search"}));
+  if (results) results.before(Object.assign(document.createElement("h1"), {textContent: "Search", className: "visually-hidden"}));
 }
 addEventListener("DOMContentLoaded", named);
 addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(reachable));
