@@ -22,7 +22,7 @@ CODE_LINES, CODE_WIDTH = 20, 92
 TABLE_ROWS, TABLE_COLUMNS = 9, 8
 BULLETS = 5
 CAPTION = 220  # characters
-FORMULA = 100  # characters of TeX in a line
+FORMULA = 90  # characters of TeX in a line
 # What leans on a sentence before it, prepares the next one, or is not about what is seen
 NO_CAPTION = r"^(It|Its|This|That|They|These|Each is|Let|Or|But|Our tests)\b|\$\$|\bdeck\b"
 LEAD = 40  # characters; a shorter one before an equation says nothing without the sentence before
@@ -298,7 +298,8 @@ def markdown(text: str) -> str:
 def in_lines(formula: str) -> str:
     """A formula whose parts stand side by side; if that is too long to be read from afar, one below the other."""
     parts = [part.strip() for part in formula.split(r"\qquad")]
-    if len(formula) <= FORMULA or len(parts) == 1 or r"\begin" in formula:
+    whole = r"\begin" not in formula and all(part.count("{") == part.count("}") for part in parts)
+    if len(formula) <= FORMULA or len(parts) == 1 or not whole:
         return formula
     return r"\begin{gathered}" + r" \\[0.5em] ".join(parts) + r"\end{gathered}"
 

@@ -115,7 +115,13 @@ def test_a_short_sentence_before_an_equation_gets_the_one_before():
 def test_a_long_formula_stands_in_lines():
     long = "x" * FORMULA
     assert in_lines(rf"{long} \qquad y") == rf"\begin{{gathered}}{long} \\[0.5em] y\end{{gathered}}"
-    assert in_lines(r"x \qquad y") == r"x \qquad y" and in_lines(long * 2) == long * 2
+    for formula in (
+        r"x \qquad y",
+        long * 2,
+        rf"\boxed{{{long} \qquad y}}",
+        rf"\begin{{cases}}{long} \qquad y\end{{cases}}",
+    ):
+        assert in_lines(formula) == formula
 
 
 def test_code_is_shown_without_its_docstring():
