@@ -12,21 +12,20 @@ BEGIN, END = "<!-- cloud -->", "<!-- end of cloud -->"
 LINKS, INSTALL = "cloud-1", "cloud-2"  # the ids of a lab's cells
 # What of our needs the images of Colab and Kaggle may lack. Whatever else they have stays as it is: with our own
 # dependencies pip would renew the Jupyter that runs the notebook.
-PIP = "install --quiet --no-deps mlxtend msgpack platformdirs safetensors git+https://github.com/{name}"
+PACKAGES = "mlxtend msgpack platformdirs safetensors"
 CODE = """\
 # Where the course is installed this does nothing; Colab installs it
 import sys
 from importlib.util import find_spec
 
 if find_spec("course_utils") is None:
+    packages = "PACKAGES"
+    line = f"install --quiet --no-deps {packages} git+https://github.com/NAME"
     if "google.colab" in sys.modules:
-        get_ipython().run_line_magic(
-            "pip",
-            "{pip}",
-        )
+        get_ipython().run_line_magic("pip", line)
     else:
         print("The course is not installed here. Run this in a cell, then all cells again:")
-        print("%pip {pip}")"""
+        print(f"%pip {line}")"""
 ELSEWHERE = "download the notebook, and check it where the course is installed"
 NOT_IN_COLAB = (
     f"`course check` and a lab's last cell, for which there is no file: {ELSEWHERE}; "
@@ -94,7 +93,7 @@ def with_first_cells(text: str, name: str, path: Path) -> str:
             f"Open this lab elsewhere: {links}. Colab and Kaggle need the next cell first. There the last cell, the "
             f"check of the saved file, finds no file: {ELSEWHERE}."
         )
-        code = CODE.format(pip=PIP.format(name=name))
+        code = CODE.replace("PACKAGES", PACKAGES).replace("NAME", name)
         made: list[dict[str, Any]] = [
             {"cell_type": "markdown", "id": LINKS, "source": told},
             {"cell_type": "code", "id": INSTALL, "source": code, "execution_count": None, "outputs": []},

@@ -52,9 +52,14 @@ def code_of(text, cell):
 
 
 @pytest.fixture(scope="module")
-def opened():
-    """A lab of a course whose repository is known."""
-    return cloud.with_first_cells((ROOT / LAB).read_text(encoding="utf-8"), NAME, LAB)
+def closed():
+    """A lab of a course without a repository's address, whatever this one has."""
+    return cloud.with_first_cells((ROOT / LAB).read_text(encoding="utf-8"), "", LAB)
+
+
+@pytest.fixture(scope="module")
+def opened(closed):
+    return cloud.with_first_cells(closed, NAME, LAB)
 
 
 @pytest.mark.parametrize("ending", ["", "/", ".git"])
@@ -68,10 +73,10 @@ def test_another_address_is_refused(tmp_path, address):
         cloud.repository(project(tmp_path, address))
 
 
-def test_without_an_address_nothing_shows(tmp_path, opened):
+def test_without_an_address_nothing_shows(tmp_path, opened, closed):
     assert cloud.repository(project(tmp_path, "")) == ""
     assert cloud.with_cloud(f"a\n{cloud.BEGIN}\nold\n{cloud.END}\nb", "") == f"a\n{cloud.BEGIN}\n{cloud.END}\nb"
-    assert cloud.with_first_cells(opened, "", LAB) == (ROOT / LAB).read_text(encoding="utf-8")
+    assert cloud.with_first_cells(opened, "", LAB) == closed and "google.colab" not in closed
 
 
 def test_with_an_address_the_readme_and_each_lab_say_where(opened):
@@ -83,13 +88,14 @@ def test_with_an_address_the_readme_and_each_lab_say_where(opened):
     assert cloud.with_first_cells(opened, NAME, LAB) == opened
 
 
-def test_all_other_cells_of_a_lab_stay_as_they_are(opened):
-    cells, before = cells_of(opened), cells_of((ROOT / LAB).read_text(encoding="utf-8"))
+def test_all_other_cells_of_a_lab_stay_as_they_are(opened, closed):
+    cells, before = cells_of(opened), cells_of(closed)
+    assert max(map(len, code_of(opened, cloud.INSTALL).splitlines())) <= 92
     assert [cell["id"] for cell in cells[:3]] == [before[0]["id"], cloud.LINKS, cloud.INSTALL]
     assert cells[:1] + cells[3:] == before
 
 
-def test_the_command_opens_and_closes_the_labs(tmp_path):
+def test_the_command_opens_and_closes_the_labs(tmp_path, closed):
     """`course build` writes what the setting says, `course build --check` tells what is not as it says."""
     for page in (*PAGES, PAGE, LAB):
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +108,7 @@ def test_the_command_opens_and_closes_the_labs(tmp_path):
         assert refresh_maps(tmp_path) and refresh_maps(tmp_path, check_only=True)
         assert (NAME in (tmp_path / LAB).read_text(encoding="utf-8")) == shown
         assert (NAME in (tmp_path / PAGES[0]).read_text(encoding="utf-8")) == shown
-    assert (tmp_path / LAB).read_bytes() == (ROOT / LAB).read_bytes() and mine.read_text() == "my notes"
+    assert (tmp_path / LAB).read_text(encoding="utf-8") == closed and mine.read_text() == "my notes"
 
 
 def test_a_readme_without_a_place_is_an_error():
@@ -133,7 +139,8 @@ def test_in_colab_the_first_cell_asks_pip(opened, tmp_path):
 
 def test_elsewhere_the_first_cell_says_the_line(opened, tmp_path):
     said, asked = run_bare(tmp_path, BARE, [code_of(opened, cloud.INSTALL)])
-    assert f"%pip {cloud.PIP.format(name=NAME)}" in said.splitlines() and asked == []
+    line = f"%pip install --quiet --no-deps {cloud.PACKAGES} git+https://github.com/{NAME}"
+    assert said.splitlines()[-1] == line and asked == []
 
 
 @pytest.mark.parametrize("options", [[], ["--colab"]])
