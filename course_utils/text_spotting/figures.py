@@ -134,8 +134,8 @@ def referee_drawing(truth: Sequence[str], answers: Sequence[str]) -> None:
     plots.show(
         figure,
         "True words on the left, lines to their nearest answers, errors as bars on the right: a word read right has "
-        "none, one wrong letter of four a quarter, a word that no answer is near to three quarters. Answers that belong "
-        "to no true word are grey: they cost nothing.",
+        "none, one wrong letter of four a quarter, a word that no answer is near to three quarters. Answers that "
+        "belong to no true word are grey: they cost nothing.",
     )
 
 
