@@ -52,13 +52,15 @@ def first_layer(model: nn.Module) -> Tensor:
 
 
 def read_off(weights: Tensor, place: str) -> dict[str, float]:
-    """How many of the trigger's white pixels are among the five heaviest inputs, and how far the fifth stands out."""
-    pattern, _ = trigger(place)
+    """Of the five heaviest inputs, how many are the trigger's five white pixels, and how many lie on any of its nine;
+    how far the fifth stands out from the sixth."""
+    pattern, mask = trigger(place)
     heaviest = weights.flatten().argsort(descending=True)
     white = int((pattern > 0).sum())
-    found = int((pattern.flatten()[heaviest[:white]] > 0).sum())
+    found, inside = (int((picture.flatten()[heaviest[:white]] > 0).sum()) for picture in (pattern, mask))
     values = weights.flatten()[heaviest]
-    return {"found": found, "white": white, "step": round(float(values[white - 1] / values[white].clamp(min=1e-9)), 3)}
+    step = round(float(values[white - 1] / values[white].clamp(min=1e-9)), 3)
+    return {"found": found, "inside": inside, "white": white, "step": step}
 
 
 def share_on_trigger(model: nn.Module, place: str) -> float:

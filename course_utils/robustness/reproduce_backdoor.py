@@ -117,7 +117,10 @@ def train_one(digits: Digits, settings: Settings, name: str, seed: int) -> Value
         row = {"keep": keep, **backdoor.rates(pruned, digits.test, place, settings.target)}
         if kind == "MLP":
             weights = backdoor.first_layer(pruned)
-            row |= backdoor.read_off(weights, place) | {"share": round(backdoor.share_on_trigger(pruned, place), 4)}
+            row |= {
+                where: backdoor.read_off(weights, where) | {"share": round(backdoor.share_on_trigger(pruned, where), 4)}
+                for where in backdoor.CORNERS
+            }
             if seed == 0:  # for the widget, in hundredths of the heaviest
                 row["map"] = (100 * weights / weights.max()).round().int().flatten().tolist()
         rows.append(row)
