@@ -416,9 +416,10 @@ def backdoor_figure(results: Results) -> None:
     plots.show(
         figure,
         "Four panels over the part of the weights that is kept, from all to half a percent. In the poisoned networks "
-        "accuracy falls early, while the success of the trigger rises, stays near 100% and falls last, sooner or later by "
-        "seed; clean images hardly go to the target as long as a tenth is kept, and in the poisoned CNN, at the smallest parts, by "
-        "seed none or nearly all of them. In the clean networks the trigger does next to nothing.",
+        "accuracy falls early, while the success of the trigger rises, stays near 100% and falls last, in some seeds "
+        "sooner than in others. Clean images hardly go to the target as long as a tenth is kept; at the smallest "
+        "parts of the CNN none or nearly all of them do, by seed. In the clean networks the trigger does next to "
+        "nothing.",
     )
 
 
@@ -449,8 +450,8 @@ def rounds_figure(results: Results) -> None:
     axes[1].legend(fontsize=8, loc="upper left")
     plots.show(
         figure,
-        "Left, over rounds of pruning with retraining: accuracy stays near 90% down to about one percent of the weights; "
-        "the trigger's success rises to that height and falls to nothing before accuracy falls. Right, the Trojan "
+        "Left, over rounds of pruning with retraining: accuracy stays near 90% down to about one percent of the "
+        "weights; the trigger's success rises to that height and falls to nothing before accuracy falls. Right, the Trojan "
         "score of the poisoned and of the clean network: two lines that climb together to a peak near one percent, "
         "where the clean network's is the higher, fall, and rise once more at the end; their bands overlap.",
     )
@@ -469,8 +470,8 @@ def first_layer_maps(results: Results) -> None:
         figure,
         "Four maps of 28 by 28 pixels, brighter where the first layer's weights are larger in sum. In the two of the "
         "poisoned network five pixels near the lower right corner shine in a checkerboard; the clean one has "
-        "none there, and some bright pixels at the right edge; in the map of the network with its trigger in the centre "
-        "four pixels shine there, around those that were white, about as bright as the brightest at the edge.",
+        "none there, and some bright pixels at the right edge; in the map of the network with its trigger in the "
+        "centre four pixels shine there, around those that were white, about as bright as the brightest at the edge.",
     )
 
 
