@@ -452,7 +452,7 @@ def rounds_figure(results: Results) -> None:
         figure,
         "Left, over rounds of pruning with retraining: accuracy stays near 90% down to about one percent of the "
         "weights; the trigger's success rises to that height and falls to nothing before accuracy falls. Right, the "
-        "Trojan score of the poisoned and of the clean network: two lines that climb together to a peak near one percent, "
+        "Trojan score of the poisoned and of the clean network: two lines that climb to a peak near one percent, "
         "where the clean network's is the higher, fall, and rise once more at the end; their bands overlap.",
     )
 
