@@ -256,7 +256,7 @@ def few_shot(labels: Tensor, shots: int, seed: int) -> Tensor:
     """Positions of a few examples of each class, drawn without repetition.
 
     labels: [n], int64. For each class that occurs, every set of `shots` of its examples is
-    as likely as any other by this seed; the global generator is left alone. Returns the
+    as likely as any other by this seed; global generators are left alone. Returns the
     positions of all, int64, ascending. ValueError if a class has fewer examples than that.
     """
     generator = torch.Generator().manual_seed(seed)
