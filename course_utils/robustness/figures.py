@@ -531,14 +531,22 @@ def cleanse_table(results: Results) -> plots.Table:
 def repair_table(results: Results) -> plots.Table:
     """Fine-pruning, stopped in time and not, its parts, and as many units at random."""
     drop, cut = (results["settings"][key] for key in ("drop", "cut"))
-    cuts = {"stopped": f"until {100 * drop:g} points are lost", "many": f"{cut} units"}
+    labels = {
+        "as it was": "as it was",
+        "trained": "trained on clean digits",
+        "stopped, pruned": f"idle units silenced until {100 * drop:g} points are lost",
+        "many, pruned": f"{cut} idle units silenced",
+    }
+    for cuts in ("stopped", "many"):
+        labels[f"{cuts}, fine-pruned"] = "… and trained (fine-pruning)"
+        labels[f"{cuts}, random units, trained"] = "as many random units, trained"
     rows = []
     for name in results["runs"][0]["repair"]["networks"]:
-        found = [run["repair"]["networks"][name] for run in results["runs"]]
-        which, _, how = name.partition(", ")
-        silent = ", ".join(str(run["repair"]["silent"][which]) for run in results["runs"]) if how else "0"
-        label = f"{how}: {cuts[which]}" if how else name
-        rows.append([label, silent, points([each["clean"] for each in found]), points([each["asr"] for each in found])])
+        found = [run["repair"] for run in results["runs"]]
+        which = name.split(", ")[0]
+        silent = [str(each["silent"].get(which, 0)) for each in found]
+        rates = [points([each["networks"][name][key] for each in found]) for key in ("clean", "asr")]
+        rows.append([labels[name], ", ".join(silent), *rates])
     return plots.Table(["network", "silent units, by seed", "right (%)", "trigger → target (%)"], rows)
 
 
@@ -741,9 +749,7 @@ def claims_table(robust: Results, backdoors: Results, certified: Results, few: R
     )
     claim(
         "more than dense, both stopped by validation",
-        f"Chen 2022a, best by test: {there['best']:+.2f}, Flying Bird+ {paper['claimed']['best']:+.2f}".replace(
-            "-", "−"
-        ),
+        f"Chen 2022a, best by test: −{-there['best']:.2f}, Flying Bird+: {paper['claimed']['best']:+.2f}",
         gains(robust, "bird", "dense", "stopped", "stopped"),
     )
     claim(
