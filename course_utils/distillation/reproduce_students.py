@@ -1,0 +1,147 @@
+"""Small students on the embedded digits: what patience changes, who wins if the teacher labels moved digits too, what
+an ensemble teaches, and which temperature suits which size.
+
+The setting of each family (a temperature, a smoothing) is chosen on the validation digits, by the mean over all seeds;
+a seed sets a student's first weights, the order of its digits and how they are moved, alike for all ways of teaching.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from course_utils.data import Digits, embedded_digits
+from course_utils.distillation import ensemble_soft_targets, virtual_teacher
+from course_utils.distillation.students import BATCH_SIZE, Way, logits_at_moves, train_students
+from course_utils.models import mlp
+from course_utils.reproduce.runner import Done, Experiment, Piece, Values
+from course_utils.training import cosine, errors, set_seed, train
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the experiment fixes beforehand. steps: of each student, in three lengths of training."""
+
+    teachers: int = 5
+    teacher_epochs: int = 25
+    jitter: int = 2  # pixels
+    sizes: tuple[int, ...] = (500, 3500)  # of the transfer set
+    steps: tuple[int, ...] = (168, 672, 2688)
+    smoothings: tuple[float, ...] = (0.1, 0.4)
+    temperatures: tuple[float, ...] = (4.0, 16.0)
+    of_ensemble: float = 4.0  # temperature
+    hidden: tuple[int, ...] = (8, 30, 300)
+    hidden_steps: int = 1344
+    by_hidden: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 20.0)  # temperatures
+
+
+def load(digits: Digits | None, settings: Settings) -> Digits:
+    return digits or embedded_digits()
+
+
+def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
+    """The teachers; for each transfer set, still or moved, each length and seed, the students of all ways."""
+    contests = [
+        (f"{size} digits, {'moved' if jitter else 'still'}, {steps} steps", (size, jitter, steps))
+        for size in settings.sizes
+        for jitter in (settings.jitter, 0)
+        for steps in settings.steps
+    ]
+    return (
+        [Piece("teachers", train_teachers)]
+        + [
+            Piece(f"seed {seed}/{name}", contest, (seed, *arguments), ("teachers",), "contests", seed)
+            for name, arguments in contests
+            for seed in range(seeds)
+        ]
+        + [
+            Piece(f"seed {seed}/{hidden} units", temperatures, (seed, hidden), ("teachers",), "temperatures", seed)
+            for hidden in settings.hidden
+            for seed in range(seeds)
+        ]
+    )
+
+
+def collect(digits: Digits, settings: Settings, done: Done) -> Values:
+    """Errors of each seed's students, by contest and way of teaching, and by hidden units and temperature."""
+
+    def by_name(group: str) -> Values:
+        whole = [piece.name for piece in done.pieces if piece.group == group and piece.seed in done.seeds(group)]
+        results: Values = {}
+        for name in whole:
+            for way, score in done[name].items():
+                results.setdefault(name.partition("/")[2], {}).setdefault(way, []).append(score)
+        return results
+
+    return {
+        "experiment": "small students on the embedded digits",
+        "data": digits.summary(),
+        "settings": asdict(settings),
+        "choices": "each family's setting on the validation digits, by the mean over seeds",
+        **done.origin(),
+        "teachers": done.get("teachers"),
+        "contests": by_name("contests"),
+        "temperatures": by_name("temperatures"),
+    }
+
+
+run = Experiment("students", Settings, load, pieces, collect).run
+
+
+def train_teachers(digits: Digits, settings: Settings) -> dict[str, Any]:
+    """The first teacher's logits and those of all teachers' mean [moves, train, classes]; what they get wrong."""
+    teachers = []
+    for seed in range(settings.teachers):
+        set_seed(seed)
+        teachers.append(mlp(784, 300, 10, dropout=0.4, input_dropout=0.2))
+        train(
+            teachers[-1], digits.train, epochs=settings.teacher_epochs, lr=2e-3, seed=seed, schedule=cosine,
+            jitter=settings.jitter,
+        )  # fmt: skip
+    logits = [logits_at_moves(teacher, digits.train.images, settings.jitter) for teacher in teachers]
+    test = [teacher(digits.test.images) for teacher in teachers]
+    wrong = ensemble_soft_targets(test, 1.0).argmax(dim=1) != digits.test.labels
+    return {
+        "logits": logits[0],
+        "ensemble": settings.of_ensemble * ensemble_soft_targets(logits, settings.of_ensemble).log(),
+        "test_errors": [errors(teacher, digits.test) for teacher in teachers],
+        "ensemble_test_errors": int(wrong.sum()),
+    }
+
+
+def score(student: nn.Module, digits: Digits) -> Values:
+    return {"validation": errors(student, digits.validation), "test": errors(student, digits.test)}
+
+
+def contest(
+    digits: Digits, settings: Settings, seed: int, size: int, jitter: int, steps: int, teachers: dict[str, Any]
+) -> Values:
+    """A student for each way of teaching the first `size` digits, moved by up to `jitter` pixels; its errors."""
+    transfer = digits.train.subset(slice(0, size))
+    epochs = max(1, steps // -(-len(transfer) // BATCH_SIZE))
+
+    def known(name: str) -> Tensor:  # [moves, size, classes]
+        logits = teachers[name][:, : len(transfer)]
+        return logits if jitter else logits[len(logits) // 2].unsqueeze(0)
+
+    def smoothed(epsilon: float) -> Way:
+        return Way(virtual_teacher(transfer.labels, 10, 1 - 0.9 * epsilon).log(), alpha=1.0)
+
+    ways = (
+        {"labels": Way(known("logits"), alpha=0.0)}
+        | {f"smoothed ε = {epsilon:g}": smoothed(epsilon) for epsilon in settings.smoothings}
+        | {f"distilled T = {t:g}": Way(known("logits"), t) for t in settings.temperatures}
+        | {f"of five teachers T = {settings.of_ensemble:g}": Way(known("ensemble"), settings.of_ensemble)}
+    )
+    students = train_students(transfer, ways, [seed], epochs, jitter)
+    return {way: score(student, digits) for way, (student,) in students.items()}
+
+
+def temperatures(digits: Digits, settings: Settings, seed: int, hidden: int, teachers: dict[str, Any]) -> Values:
+    """A student of so many hidden units for each temperature, on all training digits; its errors."""
+    logits = teachers["logits"]
+    still = logits[len(logits) // 2]
+    epochs = max(1, settings.hidden_steps // -(-len(digits.train) // BATCH_SIZE))
+    ways = {"labels": Way(still, alpha=0.0)} | {f"T = {t:g}": Way(still, t) for t in settings.by_hidden}
+    students = train_students(digits.train, ways, [seed], epochs, hidden=hidden)
+    return {way: score(student, digits) for way, (student,) in students.items()}
