@@ -1,5 +1,5 @@
-"""Small students on the embedded digits: what patience changes, who wins if the teacher labels moved digits too, what
-an ensemble teaches, and which temperature suits which size.
+"""Small students on the embedded digits: what patience changes, who wins if the teacher labels moved digits too, and
+what an ensemble teaches.
 
 The setting of each family (a temperature, a smoothing) is chosen on the validation digits, by the mean over all seeds;
 a seed sets a student's first weights, the order of its digits and how they are moved, alike for all ways of teaching.
@@ -30,9 +30,6 @@ class Settings:
     smoothings: tuple[float, ...] = (0.1, 0.4)
     temperatures: tuple[float, ...] = (4.0, 16.0)
     of_ensemble: float = 4.0  # temperature
-    hidden: tuple[int, ...] = (8, 30, 300)
-    hidden_steps: int = 1344
-    by_hidden: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 20.0)  # temperatures
 
 
 def load(digits: Digits | None, settings: Settings) -> Digits:
@@ -47,32 +44,21 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
         for jitter in (settings.jitter, 0)
         for steps in settings.steps
     ]
-    return (
-        [Piece("teachers", train_teachers)]
-        + [
-            Piece(f"seed {seed}/{name}", contest, (seed, *arguments), ("teachers",), "contests", seed)
-            for name, arguments in contests
-            for seed in range(seeds)
-        ]
-        + [
-            Piece(f"seed {seed}/{hidden} units", temperatures, (seed, hidden), ("teachers",), "temperatures", seed)
-            for hidden in settings.hidden
-            for seed in range(seeds)
-        ]
-    )
+    return [Piece("teachers", train_teachers)] + [
+        Piece(f"seed {seed}/{name}", contest, (seed, *arguments), ("teachers",), seed=seed)
+        for name, arguments in contests
+        for seed in range(seeds)
+    ]
 
 
 def collect(digits: Digits, settings: Settings, done: Done) -> Values:
-    """Errors of each seed's students, by contest and way of teaching, and by hidden units and temperature."""
-
-    def by_name(group: str) -> Values:
-        whole = [piece.name for piece in done.pieces if piece.group == group and piece.seed in done.seeds(group)]
-        results: Values = {}
-        for name in whole:
-            for way, score in done[name].items():
-                results.setdefault(name.partition("/")[2], {}).setdefault(way, []).append(score)
-        return results
-
+    """Errors of each seed's students, by contest and way of teaching."""
+    contests: Values = {}
+    for piece in done.pieces:
+        if piece.seed in done.seeds():
+            by_way = contests.setdefault(piece.name.partition("/")[2], {})
+            for way, score in done[piece.name].items():
+                by_way.setdefault(way, []).append(score)
     return {
         "experiment": "small students on the embedded digits",
         "data": digits.summary(),
@@ -80,8 +66,7 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
         "choices": "each family's setting on the validation digits, by the mean over seeds",
         **done.origin(),
         "teachers": done.get("teachers"),
-        "contests": by_name("contests"),
-        "temperatures": by_name("temperatures"),
+        "contests": contests,
     }
 
 
@@ -134,14 +119,4 @@ def contest(
         | {f"of five teachers T = {settings.of_ensemble:g}": Way(known("ensemble"), settings.of_ensemble)}
     )
     students = train_students(transfer, ways, [seed], epochs, jitter)
-    return {way: score(student, digits) for way, (student,) in students.items()}
-
-
-def temperatures(digits: Digits, settings: Settings, seed: int, hidden: int, teachers: dict[str, Any]) -> Values:
-    """A student of so many hidden units for each temperature, on all training digits; its errors."""
-    logits = teachers["logits"]
-    still = logits[len(logits) // 2]
-    epochs = max(1, settings.hidden_steps // -(-len(digits.train) // BATCH_SIZE))
-    ways = {"labels": Way(still, alpha=0.0)} | {f"T = {t:g}": Way(still, t) for t in settings.by_hidden}
-    students = train_students(digits.train, ways, [seed], epochs, hidden=hidden)
     return {way: score(student, digits) for way, (student,) in students.items()}
