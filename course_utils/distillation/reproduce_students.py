@@ -1,5 +1,5 @@
 """Small students on the embedded digits: what patience changes, who wins if the teacher labels moved digits too, and
-what an ensemble teaches.
+what is learned from an ensemble, and from a teacher that is better than any student.
 
 The setting of each family (a temperature, a smoothing) is chosen on the validation digits, by the mean over all seeds;
 a seed sets a student's first weights, the order of its digits and how they are moved, alike for all ways of teaching.
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from course_utils.data import Digits, embedded_digits
 from course_utils.distillation import ensemble_soft_targets, virtual_teacher
+from course_utils.distillation.reproduce_contest import convolutional_teacher
 from course_utils.distillation.students import BATCH_SIZE, Way, logits_at_moves, train_students
 from course_utils.models import mlp
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
@@ -37,17 +38,28 @@ def load(digits: Digits | None, settings: Settings) -> Digits:
 
 
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
-    """The teachers; for each transfer set, still or moved, each length and seed, the students of all ways."""
+    """The teachers; for each transfer set, still or moved, each length and seed, the students of all ways.
+
+    Those of the convolutional teacher are trained apart.
+    """
     contests = [
         (f"{size} digits, {'moved' if jitter else 'still'}, {steps} steps", (size, jitter, steps))
         for size in settings.sizes
         for jitter in (settings.jitter, 0)
         for steps in settings.steps
     ]
-    return [Piece("teachers", train_teachers)] + [
-        Piece(f"seed {seed}/{name}", contest, (seed, *arguments), ("teachers",), seed=seed)
-        for name, arguments in contests
-        for seed in range(seeds)
+    return [
+        Piece("teachers", train_teachers),
+        Piece("convolutional", train_convolutional),
+        *(
+            Piece(f"seed {seed}{taught}/{name}", function, (seed, *arguments), (teacher,), seed=seed)
+            for function, teacher, taught in (
+                (contest, "teachers", ""),
+                (contest_of_convolutional, "convolutional", ", convolutional"),
+            )
+            for name, arguments in contests
+            for seed in range(seeds)
+        ),
     ]
 
 
@@ -66,6 +78,7 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
         "choices": "each family's setting on the validation digits, by the mean over seeds",
         **done.origin(),
         "teachers": done.get("teachers"),
+        "convolutional": done.get("convolutional"),
         "contests": contests,
     }
 
@@ -94,6 +107,15 @@ def train_teachers(digits: Digits, settings: Settings) -> dict[str, Any]:
     }
 
 
+def train_convolutional(digits: Digits, settings: Settings) -> dict[str, Any]:
+    """A convolutional teacher's logits [moves, train, classes], and what it gets wrong."""
+    set_seed(0)
+    teacher = convolutional_teacher()
+    train(teacher, digits.train, epochs=settings.teacher_epochs, lr=2e-3, schedule=cosine, jitter=settings.jitter)
+    logits = logits_at_moves(teacher, digits.train.images, settings.jitter)
+    return {"logits": logits, "test_errors": errors(teacher, digits.test)}
+
+
 def score(student: nn.Module, digits: Digits) -> Values:
     return {"validation": errors(student, digits.validation), "test": errors(student, digits.test)}
 
@@ -102,21 +124,38 @@ def contest(
     digits: Digits, settings: Settings, seed: int, size: int, jitter: int, steps: int, teachers: dict[str, Any]
 ) -> Values:
     """A student for each way of teaching the first `size` digits, moved by up to `jitter` pixels; its errors."""
-    transfer = digits.train.subset(slice(0, size))
-    epochs = max(1, steps // -(-len(transfer) // BATCH_SIZE))
-
-    def known(name: str) -> Tensor:  # [moves, size, classes]
-        logits = teachers[name][:, : len(transfer)]
-        return logits if jitter else logits[len(logits) // 2].unsqueeze(0)
+    labels = digits.train.labels[:size]
 
     def smoothed(epsilon: float) -> Way:
-        return Way(virtual_teacher(transfer.labels, 10, 1 - 0.9 * epsilon).log(), alpha=1.0)
+        return Way(virtual_teacher(labels, 10, 1 - 0.9 * epsilon).log(), alpha=1.0)
 
+    known, ensemble = (_known(teachers[name], size, jitter) for name in ("logits", "ensemble"))
     ways = (
-        {"labels": Way(known("logits"), alpha=0.0)}
+        {"labels": Way(known, alpha=0.0)}
         | {f"smoothed ε = {epsilon:g}": smoothed(epsilon) for epsilon in settings.smoothings}
-        | {f"distilled T = {t:g}": Way(known("logits"), t) for t in settings.temperatures}
-        | {f"of five teachers T = {settings.of_ensemble:g}": Way(known("ensemble"), settings.of_ensemble)}
+        | {f"distilled T = {t:g}": Way(known, t) for t in settings.temperatures}
+        | {f"of five teachers T = {settings.of_ensemble:g}": Way(ensemble, settings.of_ensemble)}
     )
+    return _scores(digits, seed, size, jitter, steps, ways)
+
+
+def contest_of_convolutional(
+    digits: Digits, settings: Settings, seed: int, size: int, jitter: int, steps: int, teacher: dict[str, Any]
+) -> Values:
+    """The same, taught by the convolutional teacher."""
+    known = _known(teacher["logits"], size, jitter)
+    ways = {f"of a convolutional teacher T = {t:g}": Way(known, t) for t in settings.temperatures}
+    return _scores(digits, seed, size, jitter, steps, ways)
+
+
+def _known(logits: Tensor, size: int, jitter: int) -> Tensor:
+    """What a teacher says of the transfer set [moves, size, classes]; if it stands still, there is one move."""
+    logits = logits[:, :size]
+    return logits if jitter else logits[len(logits) // 2].unsqueeze(0)
+
+
+def _scores(digits: Digits, seed: int, size: int, jitter: int, steps: int, ways: dict[str, Way]) -> Values:
+    transfer = digits.train.subset(slice(0, size))
+    epochs = max(1, steps // -(-len(transfer) // BATCH_SIZE))
     students = train_students(transfer, ways, [seed], epochs, jitter)
     return {way: score(student, digits) for way, (student,) in students.items()}

@@ -15,7 +15,7 @@ def test_tiny_run_stores_every_condition(few_digits, tmp_path):
     assert json.loads((tmp_path / "students.json").read_text()) == json.loads(json.dumps(results))
     assert len(results["contests"]) == 2 * 2 * 2 and len(results["teachers"]["test_errors"]) == 2
     for ways in results["contests"].values():
-        assert len(ways) == 6 and all(len(scores) == 2 for scores in ways.values())
+        assert len(ways) == 8 and all(len(scores) == 2 for scores in ways.values())
     first = results["contests"]["100 digits, still, 2 steps"]
     assert first["labels"] != results["contests"]["100 digits, moved, 2 steps"]["labels"]
     assert all(0 <= score["test"] <= 200 for score in first["labels"])
