@@ -143,6 +143,28 @@ def verdict(ours: Sequence[int], theirs: Sequence[int]) -> str:
     return "worse with every seed" if all(a > b for a, b in pairs) else "neither: seeds disagree"
 
 
+def by_size(stored: Mapping[str, Any]) -> None:
+    """Draw test errors against the temperature, for each size of student. stored: `course reproduce temperatures`'s."""
+    temperatures, runs = stored["settings"]["temperatures"], stored["runs"]
+    figure, axes = plots.new_figure(1, len(stored["settings"]["hidden"]), width=10, height=3)
+    for axis, hidden in zip(axes, stored["settings"]["hidden"], strict=True):
+        wrong = [[run[str(hidden)][f"{t:g}"]["test"] for run in runs] for t in temperatures]
+        (line,) = axis.plot(temperatures, [sum(each) / len(each) for each in wrong], label="teacher")
+        for t, each in zip(temperatures, wrong, strict=True):
+            axis.plot([t] * len(each), each, linestyle="", marker=".", color=line.get_color(), alpha=0.4)
+        labels = [run[str(hidden)]["labels"]["test"] for run in runs]
+        axis.axhline(sum(labels) / len(labels), color="#999999", linestyle=":", marker="", label="labels")
+        axis.set(xscale="log", title=f"{hidden} hidden units", xlabel="temperature")
+        axis.set_xticks(temperatures, [f"{t:g}" for t in temperatures])
+        axis.minorticks_off()
+    axes[0].set_ylabel(f"wrong of {stored['data']['test']:,} test digits")
+    axes[0].legend(fontsize=8)
+    plots.show(
+        figure,
+        "BY SIZE ALT",
+    )
+
+
 def gap_closed(teacher: float, student: float, distilled: float) -> float:
     """Hinton's measure: the part of the errors between student and teacher that the distilled student is rid of."""
     return (student - distilled) / (student - teacher)
