@@ -161,8 +161,24 @@ def by_size(stored: Mapping[str, Any]) -> None:
     axes[0].legend(fontsize=8)
     plots.show(
         figure,
-        "BY SIZE ALT",
+        "Three panels, test errors against the temperature, for students of 8, 32 and 128 hidden units, a dot for each "
+        "of three seeds and a dotted line for the student of labels. With 8 units errors are fewest at 1 and 2 and rise "
+        "above the dotted line from 4 on; with 32 they are fewest at 4 and 8; with 128 they fall until 4 and stay.",
     )
+
+
+def best_temperatures(stored: Mapping[str, Any]) -> plots.Table:
+    """For each size of student: the temperature with the fewest validation errors; is the highest one worse?"""
+    temperatures, rows = [f"{t:g}" for t in stored["settings"]["temperatures"]], []
+    for hidden in map(str, stored["settings"]["hidden"]):
+        test = {t: [run[hidden][t]["test"] for run in stored["runs"]] for t in ["labels", *temperatures]}
+        best = min(temperatures, key=lambda t: sum(run[hidden][t]["validation"] for run in stored["runs"]))
+        highest = temperatures[-1]
+        row = [hidden, plots.mean_and_range(test["labels"]), best, plots.mean_and_range(test[best])]
+        said = "the best" if best == highest else verdict(test[highest], test[best])
+        rows.append([*row, plots.mean_and_range(test[highest]), said])
+    columns = ["hidden units", "labels", "best T", "wrong of 1,000", f"at T = {highest}", f"T = {highest} is"]
+    return plots.Table(columns, rows)
 
 
 def gap_closed(teacher: float, student: float, distilled: float) -> float:
