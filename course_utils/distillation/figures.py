@@ -162,7 +162,7 @@ def by_size(stored: Mapping[str, Any]) -> None:
     plots.show(
         figure,
         "Three panels, test errors against the temperature, for students of 8, 32 and 128 hidden units, a dot for each "
-        "of three seeds and a dotted line for the student of labels. With 8 units errors are fewest at 1 and 2 and rise "
+        "of three seeds and a dotted line for labels alone. With 8 units errors are fewest at 1 and 2, and rise "
         "above the dotted line from 4 on; with 32 they are fewest at 4 and 8; with 128 they fall until 4 and stay.",
     )
 
