@@ -53,7 +53,7 @@ def threshold_explorer(sample: Mapping[str, Any]) -> ipywidgets.Widget:
             for column in range(8):
                 cell = figure.add_subplot(grid[row, 3 + column])
                 if column < len(shown):
-                    digit(cell, images[shown[column]], f"{entropies[0, shown[column]]:.2g}")
+                    digit(cell, images[shown[column]], f"H = {entropies[0, shown[column]]:.2g}")
                 cell.set_axis_off()
                 if column == 0:
                     cell.text(-0.15, 0.5, text, transform=cell.transAxes, ha="right", va="center", fontsize=9)
@@ -73,7 +73,7 @@ def threshold_explorer(sample: Mapping[str, Any]) -> ipywidgets.Widget:
         "LeNet-5. The title "
         "gives errors and microseconds. Two rows of up to eight digits: those that left look clean, those "
         "that went on are "
-        "slanted, broken or smudged; above each stands its entropy.",
+        "slanted, broken or smudged; above each stands its entropy at exit 0.",
     )
 
 
