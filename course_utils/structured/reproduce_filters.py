@@ -1,7 +1,7 @@
 """Which filters stay: the group lasso's, as many drawn at random, and as many from the start.
 
-All are trained on as many digits, and in the end alike. The random twin of a network that the lasso narrowed is cut at
-the same moments to the same numbers of filters. Z. Liu et al., Rethinking the Value of Network Pruning, ICLR 2019
+All are trained on as many digits, and in the end alike. The random twin of a network that the lasso narrowed has at the
+same moments the same numbers of filters. Z. Liu et al., Rethinking the Value of Network Pruning, ICLR 2019
 (arXiv:1810.05270), asks the same of larger networks.
 """
 
@@ -64,7 +64,7 @@ run = Experiment("filters", Settings, load, pieces, collect).run
 
 
 def at_random(digits: Digits, settings: Settings, seed: int, lasso: Values) -> Values:
-    """The same wide network without a penalty, whose filters go when the lasso's go, but drawn at random."""
+    """The same wide network without a penalty; as many filters go in each part as the lasso's, but drawn at random."""
     schedule = [part["filters"] for part in lasso["parts"]]
     first = narrow_lenet(FULL, seed).state_dict()
     state, parts = train_random_cuts(first, digits.train, schedule, images=settings.images, seed=seed)

@@ -83,19 +83,30 @@ def test_without_strength_nothing_dies():
 
 def test_a_part_that_would_end_with_a_small_batch_is_refused():
     with pytest.raises(ValueError, match=f"multiple of {BATCH}"):
-        train_in_parts(lenet5().state_dict(), some_digits(1), lambda state, part: state, parts=1, images=BATCH + 8)
+        train_in_parts(lenet5().state_dict(), some_digits(1), lambda model: None, parts=1, images=BATCH + 8)
 
 
-def test_random_cuts_keep_filters_as_they_are_and_the_seed_says_which(monkeypatch):
-    monkeypatch.setattr(lenet, "train", lambda *args, **kwargs: None)
+def test_drawn_filters_fade_within_a_part_and_the_seed_says_which(monkeypatch):
+    lengths = []
+
+    def train(model, split, after_step, **kwargs):
+        for _ in range(len(split) // BATCH):
+            after_step(model)
+            lengths.append(filter_norms(model[0].weight.detach()))
+
+    monkeypatch.setattr(lenet, "train", train)
     first, kept = lenet5().state_dict(), []
+    before = filter_norms(first["0.weight"])
     for seed in (0, 1):
-        state, parts = train_random_cuts(first, some_digits(1), [(6, 9)], images=BATCH, seed=seed)
-        assert widths(state) == [6, 9] == parts[0]["filters"]
-        is_old = (state["0.weight"][:, None] == first["0.weight"]).flatten(2).all(dim=2)  # [kept, of before]
-        assert is_old.sum(dim=1).tolist() == [1] * 6
-        kept.append(is_old.nonzero()[:, 1].tolist())
-    assert kept[0] == sorted(kept[0]) and kept[0] != kept[1]
+        lengths.clear()
+        state, parts = train_random_cuts(first, some_digits(4 * BATCH), [(6, 9), (5, 9)], images=4 * BATCH, seed=seed)
+        assert widths(state) == [5, 9] == parts[1]["filters"] and parts[0]["filters"] == [6, 9]
+        stay = lengths[3] > 0
+        assert int(stay.sum()) == 6 and torch.equal(lengths[2][stay], before[stay])
+        left = torch.stack(lengths[:3])[:, ~stay] / before[~stay]
+        torch.testing.assert_close(left, torch.tensor([[0.75], [0.5], [0.25]]).expand(3, 14))
+        kept.append(stay)
+    assert not torch.equal(*kept)
 
 
 def test_a_narrow_lenet_is_one_and_first_weights_come_from_the_seed():
