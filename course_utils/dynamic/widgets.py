@@ -37,7 +37,7 @@ def threshold_explorer(sample: Mapping[str, Any]) -> ipywidgets.Widget:
         left = leaves.argmax(axis=0)
         shares = np.bincount(left, minlength=3) / len(labels)
         wrong = int((classes[left, np.arange(len(labels))] != labels).sum())
-        figure = plots.plt.figure(figsize=(10, 3.4), constrained_layout=True)
+        figure = plots.plt.figure(figsize=(9, 3.1), constrained_layout=True)
         grid = figure.add_gridspec(2, 11)
         axis = figure.add_subplot(grid[:, :3])
         drawn = axis.barh(["exit 0", "exit 1", "LeNet-5"], 100 * shares, color=plots.COLOURS[1])
@@ -48,12 +48,12 @@ def threshold_explorer(sample: Mapping[str, Any]) -> ipywidgets.Widget:
             f"{wrong} of {len(labels):,} wrong (LeNet-5 alone: {int((classes[-1] != labels).sum())}), "
             f"{spent[left].mean():.1f} µs an image (LeNet-5 alone: {sample['costs'][-1]:.0f})", fontsize=11,
         )  # fmt: skip
-        for row, (text, who) in enumerate((("left at\nexit 0", left == 0), ("went on", left > 0))):
+        for row, (text, who) in enumerate((("left at exit 0,\nabove: H there", left == 0), ("went on", left > 0))):
             shown = np.flatnonzero(who[: len(images)])[:8]
             for column in range(8):
                 cell = figure.add_subplot(grid[row, 3 + column])
                 if column < len(shown):
-                    digit(cell, images[shown[column]], f"H = {entropies[0, shown[column]]:.2g}")
+                    digit(cell, images[shown[column]], f"{entropies[0, shown[column]]:.2g}")
                 cell.set_axis_off()
                 if column == 0:
                     cell.text(-0.15, 0.5, text, transform=cell.transAxes, ha="right", va="center", fontsize=9)
