@@ -20,7 +20,7 @@ class Settings:
     """What the experiment fixes beforehand; λ, parts and epochs are those of reproduce.py."""
 
     narrowed: tuple[tuple[int, int], ...] = ((2, 8),)  # filters of conv1 and conv2: by the lasso, and at random
-    scratch: tuple[tuple[int, int], ...] = ((3, 12),)  # from the start; 3—9 and 2—8 are in reproduce.py
+    scratch: tuple[tuple[int, int], ...] = ((3, 12), (5, 19))  # from the start; two others in reproduce.py
     strengths: tuple[float, float] = (0.15, 0.6)
     parts: int = 11
     images: int = 4992
