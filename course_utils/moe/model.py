@@ -409,16 +409,22 @@ class Measurement:
         return float((total.max(1).values / total.mean(1)).max()) if total.numel() else 1.0
 
 
-@torch.no_grad()
-def measure(model: CharTransformer, texts: dict[str, Tensor], *, count: int, length: int) -> Measurement:
-    """Evaluate on `count` windows of each language, evenly spread over it, mixed as they were in training."""
-    model.eval()
-    layers = model.moe_layers()
+def spread_windows(texts: dict[str, Tensor], count: int, length: int) -> list[Tensor]:
+    """For each language [count, length + 1]: windows evenly spread over it; images begin at their corner."""
     parts = []
     for name, ids in texts.items():
         step = 64 if name == "images" else 1
         last = (len(ids) - length - 1) // step
         parts.append(windows(ids, step * torch.linspace(0, last, count).long(), length))
+    return parts
+
+
+@torch.no_grad()
+def measure(model: CharTransformer, texts: dict[str, Tensor], *, count: int, length: int) -> Measurement:
+    """Evaluate on `count` windows of each language, evenly spread over it, mixed as they were in training."""
+    model.eval()
+    layers = model.moe_layers()
+    parts = spread_windows(texts, count, length)
     losses = {name: 0.0 for name in texts}
     load = torch.zeros(len(layers), len(texts), layers[0].experts if layers else 0, dtype=torch.int64)
     pairs = dropped = 0
