@@ -1,6 +1,6 @@
 """Tables and figures of lecture 07 and of its lab."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -216,6 +216,133 @@ def rewinding_table(results: Mapping[str, Any]) -> plots.Table:
         rows.append([name, len(stops), _written(stops), _written(wrong, 2, 0.01)])
     columns = ["at 3.6% of the weights", "seeds", "early stop (iteration after the start)", "test error (%)"]
     return plots.Table(columns, rows, seeds=[row[1] for row in rows])
+
+
+def barrier(errors: Sequence[float]) -> float:
+    """How much worse the worst point of a line is than the mean of its ends (Frankle 2020, section 2)."""
+    return max(errors) - (errors[0] + errors[-1]) / 2
+
+
+def _connected(results: Mapping[str, Any], network: str, k: str) -> list[dict[str, Any]]:
+    """What `course reproduce connectivity` found from iteration k on, a dict for each seed."""
+    return [run["from"][k] for run in results["runs"][network]]
+
+
+def lines_between(results: Mapping[str, Any]) -> None:
+    """Draw the test error along the lines between two trainings, of dense networks and of tickets, a panel for each
+    network: thin for each seed, thick their mean."""
+    figure, axes = plots.new_figure(1, 2, width=10, height=3.8)
+    for axis, network in zip(axes, results["runs"], strict=True):
+        conditions = [(kind, k) for kind in ("dense", "ticket") for k in map(str, results["settings"]["rewound_to"])]
+        for number, (kind, k) in enumerate(conditions):
+            errors = np.array([found[kind] for found in _connected(results, network, k)])
+            shares = np.linspace(0, 1, errors.shape[1])
+            style = {"color": plots.COLOURS[number], "linestyle": plots.LINES[number]}
+            axis.plot(shares, errors.T, linewidth=0.5, alpha=0.5, marker="", **style)
+            axis.plot(
+                shares, errors.mean(0), marker=plots.MARKERS[number], label=f"{kind}, from iteration {k}", **style
+            )
+        axis.set(xlabel="α: from one training's end to the other's", ylabel="test error (%)", title=network)
+        axis.set_ylim(bottom=0)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=9, ncols=4, loc="outside lower center")
+    plots.show(
+        figure,
+        "Two panels: test error along the straight line between two trainings that part at the first or at a later "
+        "iteration, for dense networks and for tickets. " + " ".join(_shapes(results)),
+    )
+
+
+def _shapes(results: Mapping[str, Any]) -> list[str]:
+    """In words which lines have a hill in every seed."""
+    words = []
+    for network in results["runs"]:
+        hills = [
+            f"{kind} from iteration {k}"
+            for kind in ("dense", "ticket")
+            for k in map(str, results["settings"]["rewound_to"])
+            if all(barrier(found[kind]) > results["stable"] for found in _connected(results, network, k))
+        ]
+        words.append(f"{network}: a hill in every seed for {', '.join(hills) or 'none'}.")
+    return words
+
+
+def connectivity_table(results: Mapping[str, Any]) -> plots.Table:
+    """Barriers, and errors of the dense network and of those of the ticket's size, by network and iteration."""
+    rows, seeds = [], []
+    for network in results["runs"]:
+        for k in map(str, results["settings"]["rewound_to"]):
+            found = _connected(results, network, k)
+            barriers = [[barrier(each[kind]) for each in found] for kind in ("dense", "ticket")]
+            pairs = [[(each[kind][0] + each[kind][-1]) / 2 for each in found] for kind in ("dense", "ticket")]
+            small = [[each[kind] for each in found] for kind in ("at once", "shuffled")]
+            rows.append([network, k, *(plots.mean_and_range(values, 1) for values in (*barriers, *pairs, *small))])
+            seeds.append(len(found))
+    columns = ["network", "from iteration", "barrier, dense (points)", "barrier, ticket"]
+    columns += ["test error, dense (%)", "ticket", "cut at once", "mask shuffled"]
+    return plots.Table(columns, rows, seeds=seeds)
+
+
+def connectivity_claims(results: Mapping[str, Any]) -> plots.Table:
+    """What Frankle and others say of stable and unstable networks, against ours, seed by seed."""
+    fully, convolutional = results["runs"]
+    first, later = map(str, results["settings"]["rewound_to"])
+    limit = results["stable"]
+
+    def barriers(network: str, kind: str, k: str) -> list[float]:
+        return [barrier(found[kind]) for found in _connected(results, network, k)]
+
+    def gains(network: str) -> list[float]:
+        """Points that the ticket gains on the dense network's error by being rewound later."""
+        gaps = []
+        for k in (first, later):
+            ends = [
+                (found[kind][0] + found[kind][-1]) / 2
+                for found in _connected(results, network, k)
+                for kind in ("ticket", "dense")
+            ]
+            gaps.append([ticket - dense for ticket, dense in zip(ends[::2], ends[1::2], strict=True)])
+        return [before - after for before, after in zip(*gaps, strict=True)]
+
+    def ahead(network: str, k: str) -> list[float]:
+        return [
+            found["at once"] - (found["ticket"][0] + found["ticket"][-1]) / 2
+            for found in _connected(results, network, k)
+        ]
+
+    rows: list[tuple[str, list[float], Callable[[float], bool]]] = [
+        (f"{fully}: stable from the first weights on", barriers(fully, "dense", first), lambda b: b <= limit),
+        (f"{convolutional}: not stable there", barriers(convolutional, "dense", first), lambda b: b > limit),
+        (f"… but from iteration {later} on", barriers(convolutional, "dense", later), lambda b: b <= limit),
+        (
+            f"{fully}: its ticket is stable too, from the first weights on",
+            barriers(fully, "ticket", first),
+            lambda b: b <= limit,
+        ),
+        (f"{convolutional}: its ticket is not", barriers(convolutional, "ticket", first), lambda b: b > limit),
+        (
+            f"{convolutional}: the ticket comes nearer to dense if it is rewound to {later}",
+            gains(convolutional),
+            lambda g: g > 0,
+        ),
+        (f"{fully}: it does not", gains(fully), lambda g: g <= 0),
+        *(
+            (f"{network}, from {k}: rounds beat one cut to the same size", ahead(network, k), lambda g: g > 0)
+            for network in (fully, convolutional)
+            for k in (first, later)
+        ),
+    ]
+    table = [
+        [claim, plots.mean_and_range(values, 1), in_every_seed(list(map(holds, values)))]
+        for claim, values, holds in rows
+    ]
+    return plots.Table(["claim", "points, mean (lowest–highest)", "here"], table)
+
+
+def in_every_seed(holds: Sequence[bool]) -> str:
+    """Whether a claim holds in every seed, and in how many; of fewer than three nothing is said."""
+    if len(holds) < 3:
+        return "not testable with so few seeds"
+    return f"{'confirmed' if all(holds) else 'not confirmed'} ({sum(holds)} of {len(holds)} seeds)"
 
 
 # --- lecture: early birds ---------------------------------------------------------------------------------------------

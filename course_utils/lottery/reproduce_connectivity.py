@@ -37,7 +37,7 @@ class Settings:
 
     iterations: int = 800
     rewound_to: tuple[int, ...] = (0, 100)
-    rate: float = 0.5  # pruned in each round, from each layer
+    rate: float = 0.5  # pruned in each round, the smallest weights of all layers together
     rounds: int = 3
     points: int = 5  # of a line, its ends included
     train: int = 10_000  # images
