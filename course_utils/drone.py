@@ -12,7 +12,6 @@ from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -141,6 +140,8 @@ def _ground(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 @lru_cache
 def font(name: str, size: int) -> ImageFont.FreeTypeFont:
     """One of matplotlib's fonts by its file's name."""
+    import matplotlib  # here, since labs import this module and most of them draw nothing
+
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"), size)
 
 
