@@ -112,24 +112,19 @@ def test_a_claim_holds_in_every_seed(holds, said):
 
 
 def test_claims_on_rewinding_are_decided_seed_by_seed():
-    def run(first: float, later: float, ticket: float) -> dict:
-        def found(hill: float, gap: float) -> dict:
-            return {
-                "dense": [10.0, 10 + hill, 10.0],
-                "ticket": [10 + gap, 10 + gap, 10 + gap],
-                "at once": 12.0,
-                "shuffled": 20.0,
-            }
+    def found(hill: float, ticket: float) -> dict:
+        line = [10.0, 10.0 + hill, 10.0]
+        return {"dense": line, "ticket": [ticket, ticket, ticket], "at once": 12.0, "shuffled": 20.0}
 
-        return {"from": {"0": found(first, ticket), "9": found(later, 1.0)}}
+    def run(first: float, later: float, ticket: float) -> dict:
+        return {"from": {"0": found(first, ticket), "9": found(later, 9.5)}}
 
     results = {
         "settings": {"rewound_to": [0, 9]},
         "stable": 2.0,
-        "runs": {"A": [run(0, 0, 1)] * 3, "B": [run(5, 0, 3), run(5, 0, 3), run(5, 3, 0)]},
+        "runs": {"A": [run(0, 0, 9)] * 3, "B": [run(5, 0, 12), run(5, 0, 12), run(5, 3, 10)]},
     }
-    said = [row[2] for row in figures.connectivity_claims(results).rows]
-    assert [each.split(" (")[0] for each in said[:7]] == [
-        "confirmed", "confirmed", "not confirmed", "confirmed", "not confirmed", "not confirmed", "confirmed",
-    ]  # fmt: skip
+    said = [row[2].split(" (")[0] for row in figures.connectivity_claims(results).rows]
+    yes, no = "confirmed", "not confirmed"
+    assert said == [yes, yes, no, *(yes, yes, no, yes, yes), *(yes, no, yes, no, yes)]
     assert figures.connectivity_table(results).rows[2][2] == "5.0 (5.0–5.0)"
