@@ -111,17 +111,14 @@ class DenseFFN(nn.Module):
 
 
 class NoisyTopK(nn.Module):
-    """Shazeer's router, with any of its balance losses, or with the Switch Transformer's.
+    """Shazeer's router, with any of its balance losses, or with the Switch Transformer's; no capacity.
 
-    balance: a weight for each of 'importance', 'load' and 'switch'; those left out are not used. factor: of the
-    capacity; None is no limit, as in the paper.
+    balance: a weight for each of 'importance', 'load' and 'switch'; those left out are not used.
     """
 
-    def __init__(
-        self, width: int, experts: int, k: int, balance: dict[str, float], factor: float | None = None
-    ) -> None:
+    def __init__(self, width: int, experts: int, k: int, balance: dict[str, float]) -> None:
         super().__init__()
-        self.k, self.balance, self.factor = k, balance, factor
+        self.k, self.balance = k, balance
         # Zeros, as in the paper's appendix A: the load is equal at the start, and the noise decides
         self.clean, self.noise = (nn.Parameter(torch.zeros(width, experts)) for _ in range(2))
 
@@ -141,8 +138,7 @@ class NoisyTopK(nn.Module):
         }
         auxiliary = sum(weight * terms[name]() for name, weight in self.balance.items())
         tokens = torch.arange(len(hidden)).repeat_interleave(self.k)
-        slots = None if self.factor is None else moe.capacity(len(hidden), clean.shape[1], self.k, self.factor)
-        return Routing(tokens, chosen.flatten(), gates.gather(1, chosen).flatten(), auxiliary, capacity=slots)
+        return Routing(tokens, chosen.flatten(), gates.gather(1, chosen).flatten(), auxiliary)
 
 
 class Switch(nn.Module):
