@@ -22,7 +22,7 @@ def course_map(folder: Path, root: Path = ROOT, planned: Mapping[int, str] | Non
     """
     titles = dict(planned or {}) | {room.number: room.title for room in rooms().values()}
     topics = {room.number: topic for topic, room in rooms().items()}
-    table = ["|   | Unit | Lecture | Lab | Exercises |", "|---|---|---|---|---|"]
+    table = ["| No. | Unit | Lecture | Lab | Exercises |", "|---|---|---|---|---|"]
     for number, title in sorted(titles.items()):
         lecture = lab = work = ""
         if number in topics:
@@ -58,14 +58,18 @@ def with_map(page: Path, root: Path = ROOT) -> str:
 
 
 def refresh_maps(root: Path = ROOT, *, check_only: bool = False) -> bool:
-    """Write map and plans into the pages that show them. With `check_only`, say what is stale; whether nothing is."""
+    """Write map, plans and what opens labs in the cloud where they stand. With `check_only`, say what is stale; whether
+    nothing is."""
     console, current = Console(stderr=True), True
     pages = {root / name: with_map(root / name, root) for name in PAGES}
-    readme, guide = root / PAGES[0], root / plans.PAGE
-    pages[readme] = cloud.with_cloud(pages[readme], cloud.repository(root))
+    readme, guide, repository = root / PAGES[0], root / plans.PAGE, cloud.repository(root)
+    pages[readme] = cloud.with_cloud(pages[readme], repository)
     pages[guide] = plans.with_plans(guide.read_text(encoding="utf-8"))
+    shown = dict.fromkeys(pages, "the map of the course") | {guide: "the plans"}
+    for lab in [path for path in sorted((root / "labs").glob("*/*.ipynb")) if path.stem == path.parent.name]:
+        pages[lab] = cloud.with_first_cells(lab.read_text(encoding="utf-8"), repository, lab.relative_to(root))
     for page, text in pages.items():
-        what = f"{'the plans' if page == guide else 'the map of the course'} in {page.relative_to(root)}"
+        what = f"{shown.get(page, 'the cells for the cloud')} in {page.relative_to(root)}"
         if text == page.read_text(encoding="utf-8"):
             continue
         if check_only:

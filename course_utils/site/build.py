@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from course_utils.notebooks.cloud import repository, services
 from course_utils.units import PACKAGE, ROOT, available, lab_path, lecture_source, rooms, unit_number
 
 CONF = Path(__file__).parent
@@ -54,14 +53,13 @@ def lay_out(pages: Path) -> None:
     shutil.rmtree(pages, ignore_errors=True)
     alt_texts: dict[str, str] = {}
     notebooks: list[Path] = []
-    name = repository(ROOT)
     for topic in available():
         for path in (lecture_source(topic).with_suffix(".ipynb"), lab_path(topic)):
             if path.exists():
                 notebook = json.loads(path.read_text(encoding="utf-8"))
                 alt_texts |= alternative_texts(notebook)
                 notebooks.append(path.relative_to(ROOT))
-                write(pages / notebooks[-1], json.dumps(with_links(notebook, path, topic, name)))
+                write(pages / notebooks[-1], json.dumps(with_links(notebook, path, topic)))
                 copy(path, pages / DOWNLOADS / notebooks[-1])
     for name in PAGES:
         text = (ROOT / name).read_text(encoding="utf-8")
@@ -112,9 +110,8 @@ def alternative_texts(notebook: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def with_links(notebook: dict[str, Any], path: Path, topic: str, name: str = "") -> dict[str, Any]:
-    """A notebook with a line below its title: the other page of its unit, the notebook itself as a file, and for a lab
-    where it opens in the cloud, if there is a repository: `name` is its OWNER/NAME."""
+def with_links(notebook: dict[str, Any], path: Path, topic: str) -> dict[str, Any]:
+    """A notebook with a line below its title: the other page of its unit, the notebook as a file, how to run it."""
     lecture, lab = lecture_source(topic).with_suffix(".ipynb"), lab_path(topic)
     links = [
         f"[{kind} {unit_number(topic):02d}]({relative(other, path.parent)})"
@@ -123,12 +120,11 @@ def with_links(notebook: dict[str, Any], path: Path, topic: str, name: str = "")
     ]
     download = relative(ROOT / DOWNLOADS / path.relative_to(ROOT), path.parent)
     links += [f"[Download this notebook](path:{download})", f"[Run it]({relative(ROOT, path.parent)}/index.md)"]
-    if name and path == lab:
-        there = services(name, path.relative_to(ROOT).as_posix())
-        links += [f"[{service}]({address})" for service, address in there.items()]
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":  # JupyterLab's anchors keep capitals, and Sphinx's do not
             cell["source"] = re.sub(r"(?<=\]\()#[^)]+", lambda anchor: anchor[0].lower(), "".join(cell["source"]))
+    # IPython's lexer leaves what follows a magic such as %%needs without colors, and to Python's this is an operator
+    notebook["metadata"]["language_info"]["pygments_lexer"] = "python3"
     title = next(cell for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     title["source"] = re.sub(r"^# .+$", rf"\g<0>\n\n{' · '.join(links)}", title["source"], count=1, flags=re.MULTILINE)
     return notebook

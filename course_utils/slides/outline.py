@@ -21,10 +21,20 @@ from course_utils.checks.engine import Exercise
 CODE_LINES, CODE_WIDTH = 20, 92
 TABLE_ROWS, TABLE_COLUMNS = 9, 8
 BULLETS = 5
+CAPTION = 220  # characters
+FORMULA = 90  # characters of TeX in a line
+# What leans on a sentence before it, prepares the next one, or is not about what is seen
+NO_CAPTION = r"^(It|Its|This|That|They|These|Each is|Let|Or|But|Our tests)\b|\$\$|\bdeck\b"
+LEAD = 40  # characters; a shorter one before an equation says nothing without the sentence before
 QUESTIONS = 2
 FIGURES, EQUATIONS, TABLES = 12, 7, 2  # at most, of a lecture
 # Where one reads, and a speaker does not
 UNSPOKEN = ("References", "Five questions")
+# Inside of these no sentence ends
+UNBROKEN = (
+    r"\$\$.+?\$\$|\$[^$]+\$|`[^`]+`|(?<![*\w])\*(?=[^*\s])[^*]*[.?!] [^*]*(?<=\S)\*(?![*\w])"
+    r"|\b(?:e\.g|i\.e|vs|eq|fig|et al|[A-Z])\."
+)
 
 
 @dataclass
@@ -54,14 +64,14 @@ def blocks(source: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a paragraph. A full stop in a formula, in code or in 'e.g.' ends none."""
+    """The sentences of a paragraph. A full stop in a formula, in code, in 'e.g.' or inside of emphasis ends none."""
     hidden: list[str] = []
 
     def hide(found: re.Match) -> str:
         hidden.append(found[0])
         return f"\x01{len(hidden) - 1}\x02"
 
-    text = re.sub(r"\$\$.+?\$\$|\$[^$]+\$|`[^`]+`|\b(?:e\.g|i\.e|vs|eq|fig|et al|[A-Z])\.", hide, text, flags=re.DOTALL)
+    text = re.sub(UNBROKEN, hide, text, flags=re.DOTALL)
     ended = re.sub(r"([.?!][*_)”\"]*) (?=[A-Z*_`(\x01“])", "\\1\x03", " ".join(text.split()))
     found = [re.sub("\x01(\\d+)\x02", lambda at: hidden[int(at[1])], sentence) for sentence in ended.split("\x03")]
     return [sentence.strip("()") if sentence.count("(") != sentence.count(")") else sentence for sentence in found]
@@ -72,18 +82,20 @@ def outline(notebook: NotebookNode, exercises: dict[str, Exercise]) -> list[Slid
     writer = Writer(best_listing(notebook, exercises))
     cells = notebook.cells
     for number, cell in enumerate(cells):
-        after = next((c for c in cells[number + 1 :] if c.cell_type == "markdown" or c.get("outputs")), None)
-        writer.cell(cell, after.source if after and after.cell_type == "markdown" else "")
+        shown = [c for c in cells[number + 1 :] if c.cell_type == "markdown" or any(map(picture, c.get("outputs", [])))]
+        writer.cell(cell, shown[0].source if shown and shown[0].cell_type == "markdown" else "")
     return writer.done()
 
 
-def caption(after: str, before: list[str]) -> str:
-    """What is said of a figure in one sentence: the first of the text that follows, or else the last one before it."""
+def captions(after: str, alt: str) -> list[str]:
+    """What may be said of a figure or a table in one sentence, the best first: what the text says that follows, or else
+    as much of the alternative text as there is room for."""
     following = blocks(after)[0] if after else "#"
     candidates = [] if following.startswith(("#", "|", "<", "- ")) else sentences(following)
-    candidates += sentences(before[-1])[::-1] if before else []
-    good = [each for each in candidates if each.endswith(".") and "$$" not in each and 30 < len(each) < 220]
-    return good[0] if good else ""
+    seen = [" ".join(sentences(alt)[:number]) for number in range(len(sentences(alt)), 0, -1)]
+    candidates += [*seen, f"{alt.partition(':')[0]}."]
+    good = (each for each in candidates if re.match(r"[A-Z*`$\d].*\.$", each) and 30 < len(each) < CAPTION)
+    return [each for each in good if not re.search(NO_CAPTION, each)]
 
 
 def best_listing(notebook: NotebookNode, exercises: dict[str, Exercise]) -> str:
@@ -117,6 +129,7 @@ class Writer:
         self.section = self.heading = ""
         self.said: list[str] = []  # paragraphs since the last slide
         self.questions = 0
+        self.captions: set[str] = set()
 
     def cell(self, cell: NotebookNode, after: str) -> None:
         told = cell.metadata.get("slideshow", {}).get("slide_type", "")
@@ -149,6 +162,12 @@ class Writer:
         else:
             self.add("told", body, heading[1] if heading else "")
 
+    def caption(self, after: str, alt: str = "") -> str:
+        """A caption that no slide has yet, as a paragraph; nothing if there is none."""
+        found = next((each for each in captions(after, alt) if each not in self.captions), "")
+        self.captions.add(found)
+        return found and f"<p class='caption'>{inline(found)}</p>"
+
     # --- text ---------------------------------------------------------------------------------------------------------
 
     def block(self, block: str) -> None:
@@ -171,16 +190,22 @@ class Writer:
                 self.equation(block)
             elif re.match("[-*] ", block) and self.section:
                 self.bullets(block)
+            elif self.slides[-1].kind == "equation" and "<p>" not in self.slides[-1].body:
+                self.slides[-1].body += markdown(sentences(block)[0])
 
     def equation(self, block: str) -> None:
         before, formula, after = re.split(r"\$\$(.+?)\$\$", block, maxsplit=1, flags=re.DOTALL)
-        lead = sentences(before or (self.said[-2] if len(self.said) > 1 else ""))[-1]
-        tail = sentences(after)[0] if after and re.match(r"[\s.,]*[a-zλμ]", after) else ""
-        self.add("equation", f"{markdown(lead)}<div class='formula'>\\[{html.escape(formula)}\\]</div>{markdown(tail)}")
+        leads = sentences(before or (self.said[-2] if len(self.said) > 1 else ""))
+        lead = " ".join(leads[-2 if len(leads[-1]) < LEAD else -1 :])
+        tail = sentences(after)[0] if after and (not lead or re.match(r"[\s.,]*[a-zλμ]", after)) else ""
+        lines = in_lines(formula)
+        shown = f"<div class='formula{' lines' if lines != formula else ''}'>\\[{html.escape(lines)}\\]</div>"
+        self.add("equation", markdown(lead) + shown + markdown(tail))
 
     def bullets(self, block: str) -> None:
         items = [" ".join(item.split()) for item in re.split(r"^[-*] ", block, flags=re.MULTILINE) if item.strip()]
-        short = [markdown(" ".join(sentences(item)[: 2 if len(sentences(item)[0]) < 40 else 1])) for item in items]
+        short = [" ".join(sentences(item)[: 2 if len(sentences(item)[0]) < 40 else 1]) for item in items]
+        short = [markdown(re.sub(":$", ".", item)) for item in short]
         pages = math.ceil(len(short) / BULLETS)
         for number in range(pages):
             shown = short[number * len(short) // pages : (number + 1) * len(short) // pages]
@@ -188,11 +213,13 @@ class Writer:
             self.add("bullets", f"<ul>{shown}</ul>")
 
     def question(self, block: str) -> None:
+        """A question stands before its answer, which is folded, or is the line that one unfolds."""
         if "<details>" not in block:
-            self.said = [re.sub(r"^\**\d+\.\** ", "", block)]
+            self.said = [block]
             return
         answer = re.sub(r"</?details>|<summary>.*?</summary>", "", block).strip()
-        question = " ".join(self.said)
+        asked = self.said or re.findall("<summary>(.*?)</summary>", block)
+        question = re.sub(r"^\**\d+\.\** ", "", " ".join(asked))
         self.said = []
         if self.questions < QUESTIONS and len(question) + len(answer) < 900:
             self.questions += 1
@@ -210,14 +237,15 @@ class Writer:
             return
         frames = [page for output in cell.outputs if "frames-" in (page := output.get("data", {}).get("text/html", ""))]
         if frames:
-            self.add("widget", f"<div class='frames'>{frames[0]}</div>")
+            still = next(filter(None, map(alternative, cell.outputs)), "")
+            self.add("widget", f"<div class='frames'>{frames[0]}</div>" + self.caption(after, still))
             return
         for output in cell.outputs:
             if "image/png" in output.get("data", {}):
                 kind = "widget" if "widget" in tags else "figure"
-                self.add(kind, f"{picture(output)}<p>{inline(caption(after, self.said))}</p>")
+                self.add(kind, picture(output) + self.caption(after, alternative(output)))
             elif table := small_table(output):
-                self.add("table", table)
+                self.add("table", table + self.caption(after))
 
     def flush(self) -> None:
         """Paragraphs without a slide of their own: what goes wrong is shown in short, all is in the last notes."""
@@ -267,6 +295,15 @@ def markdown(text: str) -> str:
     return re.sub(r'<a href="(?:#)?"[^>]*>(.*?)</a>', r"\1", made)
 
 
+def in_lines(formula: str) -> str:
+    """A formula whose parts stand side by side; if that is too long to be read from afar, one below the other."""
+    parts = [part.strip() for part in formula.split(r"\qquad")]
+    whole = r"\begin" not in formula and all(part.count("{") == part.count("}") for part in parts)
+    if len(formula) <= FORMULA or len(parts) == 1 or not whole:
+        return formula
+    return r"\begin{gathered}" + r" \\[0.5em] ".join(parts) + r"\end{gathered}"
+
+
 def inline(text: str) -> str:
     return re.sub(r"^<p>(.*)</p>$", r"\1", markdown(text).strip(), flags=re.DOTALL)
 
@@ -284,9 +321,13 @@ def picture(output: NotebookNode) -> str:
     data = output.get("data", {})
     if "image/png" not in data:
         return ""
-    alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
     address = f"data:image/png;base64,{data['image/png'].strip()}"
-    return f'<div class="figure"><img src="{address}" alt="{html.escape(alt)}"></div>'
+    return f'<div class="figure"><img src="{address}" alt="{html.escape(alternative(output))}"></div>'
+
+
+def alternative(output: NotebookNode) -> str:
+    """A figure's alternative text."""
+    return output.get("metadata", {}).get("image/png", {}).get("alt", "")
 
 
 def small_table(output: NotebookNode) -> str:

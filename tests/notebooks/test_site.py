@@ -60,7 +60,7 @@ SHORTEN = """() => {
 EXAMINE = """async (whole) => {
   const rules = whole ? {} : {'color-contrast': {enabled: false}, 'region': {enabled: false}};
   const {violations} = await axe.run(document, {resultTypes: ['violations'], rules});
-  return violations.filter(each => ['serious', 'critical'].includes(each.impact))
+  return violations.filter(each => each.impact != 'minor')
     .map(each => `axe-core: ${each.id} (${each.impact}): ${each.nodes[0].html}`);
 }"""
 

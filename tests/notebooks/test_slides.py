@@ -9,7 +9,7 @@ import pytest
 from course_utils import cli
 from course_utils.notebooks.build import assemble
 from course_utils.slides import browser_program, lecture, make_slides, outline, page
-from course_utils.slides.outline import Slide, blocks, caption, sentences, undocumented
+from course_utils.slides.outline import FORMULA, Slide, Writer, blocks, captions, in_lines, sentences, undocumented
 from course_utils.units import available, lecture_source, load_unit
 from tests.notebooks.browser import headless_browser
 
@@ -55,6 +55,7 @@ def slides_of(topic: str) -> list[Slide]:
         ("By `x. Y` and e.g. Han. (It is so.) Next", ["By `x. Y` and e.g. Han.", "(It is so.)", "Next"]),
         ("H. Hall wrote it. Later", ["H. Hall wrote it.", "Later"]),
         ("over\ntwo lines. Next", ["over two lines.", "Next"]),
+        ("Its *title? And more.* And *b*, c. *D* e", ["Its *title? And more.* And *b*, c.", "*D* e"]),
     ],
 )
 def test_sentences_end_where_they_end(text, parts):
@@ -74,9 +75,53 @@ def test_blocks_keep_together_what_belongs_together():
 
 def test_a_caption_is_a_sentence_about_the_figure():
     good = "What came out is that all of them fall alike."
-    assert caption(f"{good} More.", []) == good
-    assert caption("As the table says:", [f"Before. {good}"]) == good
-    assert caption("## Next", []) == ""
+    assert captions(f"It is so, and so it has been for long. {good} More.", "") == [good]
+    assert captions("As the table says:", f"{good} More.")[0] == f"{good} More."
+    assert captions("## Next", f"A bar for each of five networks: {'1,000, ' * 40}.") == [
+        "A bar for each of five networks."
+    ]
+    assert captions("## Next", "") == []
+
+
+def test_no_two_slides_have_one_caption():
+    writer, said = Writer(""), "What came out is that all of them fall alike. And then they rise again, one by one."
+    assert "fall alike" in writer.caption(said) and "rise again" in writer.caption(said) and writer.caption(said) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "**1.** Why is it so?\n\n<details><summary>Answer</summary>\n\nBecause.\n</details>",
+        "<details><summary>1. Why is it so?</summary>\n\nBecause.\n</details>",
+    ],
+)
+def test_a_question_stands_above_its_answer(text):
+    writer = Writer("")
+    for block in blocks(f"## Five questions\n\n{text}"):
+        writer.block(block)
+    asked, answer = writer.slides[-1].body.split("<div class='fragment'>")
+    assert "<p>Why is it so?</p>" in asked and "Because." in answer
+
+
+def test_a_short_sentence_before_an_equation_gets_the_one_before():
+    writer = Writer("")
+    writer.block("## Head\n\nA weight goes to where the loss is least. So $$w = 0$$")
+    assert "where the loss is least. So" in writer.slides[-1].body
+    writer.block("$$v = 1$$")
+    writer.block("This is where it ends. More.")
+    assert "This is where it ends.</p>" in writer.slides[-1].body and "More" not in writer.slides[-1].body
+
+
+def test_a_long_formula_stands_in_lines():
+    long = "x" * FORMULA
+    assert in_lines(rf"{long} \qquad y") == rf"\begin{{gathered}}{long} \\[0.5em] y\end{{gathered}}"
+    for formula in (
+        r"x \qquad y",
+        long * 2,
+        rf"\boxed{{{long} \qquad y}}",
+        rf"\begin{{cases}}{long} \qquad y\end{{cases}}",
+    ):
+        assert in_lines(formula) == formula
 
 
 def test_code_is_shown_without_its_docstring():
@@ -111,7 +156,7 @@ def test_every_lecture_has_slides(topic):
     kinds = [slide.kind for slide in slides]
     assert 15 <= len(slides) <= 30, f"{len(slides)} slides"
     assert kinds[0] == "title" and "?" in slides[0].body, "the question comes first"
-    assert {"figure", "equation", "listing", "bullets", "widget", "question"} <= set(kinds)
+    assert {"figure", "equation", "listing", "table", "bullets", "widget", "question"} <= set(kinds)
     assert kinds.count("listing") == 1 and kinds.count("question") == 2
     assert all(slide.title and slide.body for slide in slides)
     assert sum(len(" ".join(slide.notes)) for slide in slides) > 3000, "what is derived stands in the notes"
