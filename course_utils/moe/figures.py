@@ -268,6 +268,75 @@ def verdict(holds: Sequence[bool]) -> str:
     return f"{'confirmed' if all(holds) else 'not confirmed'} ({sum(holds)} of {len(holds)} seeds)"
 
 
+def _weighed(results: Mapping[str, Any], factor: float | None, key: str) -> dict[float, list[float]]:
+    """A number of `course reproduce balance` over the seeds, by the weight of the losses."""
+    return {run["weight"]: [row[key] for row in run["rows"]] for run in results["runs"] if run["factor"] == factor}
+
+
+def _capacities(results: Mapping[str, Any]) -> dict[float | None, str]:
+    return {
+        factor: f"capacity factor {factor:g}" if factor else "no capacity" for factor in results["settings"]["factors"]
+    }
+
+
+def balance_sweep(results: Mapping[str, Any]) -> None:
+    """Draw test perplexity and the busiest expert's load against the weight of the losses, for each capacity."""
+    figure, axes = plots.new_figure(1, 2, width=9, height=3.4)
+    panels = {"perplexity": "test perplexity", "max_over_mean_in_training": "max / mean load, in training with noise"}
+    for axis, (key, words) in zip(axes, panels.items(), strict=True):
+        for number, (factor, name) in enumerate(_capacities(results).items()):
+            found = _weighed(results, factor, key)
+            style = {"color": plots.COLOURS[number + 1], "marker": plots.MARKERS[number]}
+            axis.plot(
+                range(len(found)),
+                [np.mean(v) for v in found.values()],
+                linestyle=plots.LINES[number],
+                label=name,
+                **style,
+            )
+            for place, values in enumerate(found.values()):
+                axis.plot([place] * len(values), values, linestyle="", markersize=4, alpha=0.5, **style)
+        axis.set_xticks(range(len(found)), [f"{weight:g}" for weight in found])
+        axis.set(xlabel="weight of both losses", ylabel=words)
+    axes[0].legend()
+    plots.show(
+        figure,
+        "Two panels against the weight of the balance losses, with a line for layers without capacity and one for "
+        "layers with it, and a dot for each seed: test perplexity, and the busiest expert's load by the mean load.",
+    )
+
+
+def balance_sweep_table(results: Mapping[str, Any]) -> plots.Table:
+    """Shazeer's quantities as he measured them, and what is dropped in evaluation."""
+    rows, seeds = [], []
+    for run in results["runs"]:
+        theirs = results["paper"].get(f"{run['weight']:g}", {}) if run["factor"] is None else {}
+        keys = ("perplexity", "cv_importance", "cv_load", "max_over_mean_in_training")
+        cells = [plots.mean_and_range([row[key] for row in run["rows"]], 2) for key in keys]
+        dropped = plots.mean_and_range([100 * row["dropped"] for row in run["rows"]], 1) + "%"
+        shown = [str(theirs.get(key, "–")) for key in ("perplexity", "max_over_mean")]
+        rows.append([f"{run['weight']:g}", _capacities(results)[run["factor"]], *cells, dropped, *shown])
+        seeds.append(len(run["rows"]))
+    columns = ["weight", "capacity", "test perplexity", "CV(importance)", "CV(load)", "max/mean load", "dropped"]
+    return plots.Table([*columns, "perplexity, Shazeer", "max/mean, Shazeer"], rows, seeds=seeds)
+
+
+def balance_sweep_claims(results: Mapping[str, Any]) -> plots.Table:
+    """Whether losses help, and whether a large weight hurts, with and without capacity, seed by seed."""
+    rows = []
+    for factor, name in _capacities(results).items():
+        perplexity = _weighed(results, factor, "perplexity")
+        none, *_, small, large = perplexity
+        claims = {
+            f"{name}: without losses worse than with {small:g}": (none, small),
+            f"{name}: {large:g} worse than {small:g}": (large, small),
+        }
+        for claim, (worse, better) in claims.items():
+            more = [a - b for a, b in zip(perplexity[worse], perplexity[better], strict=True)]
+            rows.append([claim, plots.mean_and_range(more, 3), verdict([value > 0 for value in more])])
+    return plots.Table(["claim", "test perplexity more", "here"], rows)
+
+
 # --- lecture: the leak, the drift, and whom experts serve -------------------------------------------------------------
 
 

@@ -111,14 +111,17 @@ class DenseFFN(nn.Module):
 
 
 class NoisyTopK(nn.Module):
-    """Shazeer's router, with any of its balance losses, or with the Switch Transformer's; no capacity.
+    """Shazeer's router, with any of its balance losses, or with the Switch Transformer's.
 
-    balance: a weight for each of 'importance', 'load' and 'switch'; those left out are not used.
+    balance: a weight for each of 'importance', 'load' and 'switch'; those left out are not used. factor: of the
+    capacity; None is no limit, as in the paper.
     """
 
-    def __init__(self, width: int, experts: int, k: int, balance: dict[str, float]) -> None:
+    def __init__(
+        self, width: int, experts: int, k: int, balance: dict[str, float], factor: float | None = None
+    ) -> None:
         super().__init__()
-        self.k, self.balance = k, balance
+        self.k, self.balance, self.factor = k, balance, factor
         # Zeros, as in the paper's appendix A: the load is equal at the start, and the noise decides
         self.clean, self.noise = (nn.Parameter(torch.zeros(width, experts)) for _ in range(2))
 
@@ -138,7 +141,8 @@ class NoisyTopK(nn.Module):
         }
         auxiliary = sum(weight * terms[name]() for name, weight in self.balance.items())
         tokens = torch.arange(len(hidden)).repeat_interleave(self.k)
-        return Routing(tokens, chosen.flatten(), gates.gather(1, chosen).flatten(), auxiliary)
+        slots = None if self.factor is None else moe.capacity(len(hidden), clean.shape[1], self.k, self.factor)
+        return Routing(tokens, chosen.flatten(), gates.gather(1, chosen).flatten(), auxiliary, capacity=slots)
 
 
 class Switch(nn.Module):

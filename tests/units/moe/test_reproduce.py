@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from course_utils.moe import reproduce as moe
+from course_utils.moe import reproduce_balance as balance
 from course_utils.moe import reproduce_drift as drift
 from course_utils.moe import reproduce_leak as leak
 from course_utils.moe import reproduce_learning_curves as curves
@@ -150,3 +151,18 @@ def test_a_running_choice_takes_the_best_so_far():
     # Slots, half of the tokens so far rounded to even: 0, 1, 2, 2, 2, 3. Each token is the second expert's best so far,
     # and the first expert's worst
     assert taken == {0: [], 1: [1, 2, 3, 4, 5]}
+
+
+def test_balance_in_small(tmp_path):
+    tiny = balance.Settings(**asdict(TINY), weights=(0.0, 1.0), factors=(None, 1.0), batches=2)
+    results = balance.run(1, tmp_path, tiny)
+    assert json.loads((tmp_path / "balance.json").read_text()) == json.loads(json.dumps(results))
+    rows = {(run["weight"], run["factor"]): run["rows"][0] for run in results["runs"]}
+    assert len(rows) == 4 and all(row["max_over_mean_in_training"] > 1 for row in rows.values())
+    assert rows[0.0, None]["dropped"] == 0 < rows[0.0, 1.0]["dropped"]
+
+
+def test_the_variation_of_a_load():
+    assert balance.coefficient_of_variation(torch.tensor([1.0, 3.0])) == 0.5
+    # One expert of sixteen has everything: CV² = 16 − 1, the importance loss of that load
+    assert balance.coefficient_of_variation(torch.eye(16)[0]) == pytest.approx(15**0.5)
