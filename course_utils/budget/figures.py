@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib import patches
 
 from course_utils import plots
-from course_utils.budget import budget_report
+from course_utils.budget import budget_report, conv2d_macs
 from course_utils.budget.labels import place_labels, readable
 
 Report = Mapping[str, Any]  # of `budget_report` or `budget_of`
@@ -150,6 +151,48 @@ def weights_and_work(networks: Mapping[str, Sequence[Sequence[Mapping[str, Any]]
     )
 
 
+def separable_drawing() -> None:
+    """Draw which channels a full convolution of four channels connects, and which a separable block does."""
+    figure, axis = plots.new_figure(width=8.6, height=3.4)
+    channels, side = 4, 0.7
+
+    def column(x: float) -> None:
+        for row in range(channels):
+            axis.add_patch(patches.Rectangle((x, row), side, side, facecolor="#bcd9ee", edgecolor="black"))
+
+    def connect(x: float, to: float, every: bool, width: float, colour: str) -> None:
+        for a in range(channels):
+            for b in range(channels) if every else (a,):
+                ends = [a + side / 2, b + side / 2]
+                axis.plot([x + side, to], ends, color=colour, linewidth=width, linestyle="-", marker="")
+
+    places = {"full": (0.0, 3.0), "depthwise": (5.0, 7.2), "pointwise": (7.2, 10.2)}
+    for name, (x, to) in places.items():
+        column(x)
+        column(to)
+        connect(
+            x, to, name != "depthwise", 0.7 if name == "pointwise" else 3.5, plots.COLOURS[1 + (name == "pointwise")]
+        )
+    for name, weights, count in (
+        ("full", "3 × 3 weights", conv2d_macs(channels, channels, (3, 3), (1, 1))),
+        ("depthwise", "3 × 3 weights", conv2d_macs(channels, channels, (3, 3), (1, 1), groups=channels)),
+        ("pointwise", "1 weight", conv2d_macs(channels, channels, (1, 1), (1, 1))),
+    ):
+        x, to = places[name]
+        middle = (x + side + to) / 2
+        axis.text(middle, channels + 0.1, name, ha="center", weight="bold")
+        axis.text(middle, -0.45, f"a line: {weights}\n{count} MACs a pixel", ha="center", va="top", fontsize=9)
+    axis.set(xlim=(-0.2, 11.1), ylim=(-1.5, channels + 0.6), title="Four channels to four: in one step, or in two")
+    axis.set_axis_off()
+    plots.show(
+        figure,
+        "Two networks of channels, drawn as squares. Left, a full convolution: thick lines of 3 × 3 weights from each "
+        "of four input channels to each of four output channels. Right, a separable block: one thick line for each "
+        "channel to its own copy, then thin lines of one weight from each to each. Below, the MACs for a pixel: the "
+        "two steps together need about a third of the full convolution's.",
+    )
+
+
 def memory_bars(memory: Mapping[str, Mapping[str, int]], use: Mapping[str, int]) -> None:
     """Draw the bytes of a training step, by network and purpose. use: what one image takes without training."""
     figure, axis = plots.new_figure(width=9, height=0.55 * len(memory) + 1.5)
@@ -198,7 +241,7 @@ def throughput_against_latency(times: Mapping[str, Mapping[int, float]]) -> None
         figure,
         "Images a second against the milliseconds until a batch is done, both logarithmic, a line for each of two "
         "networks, with batch sizes along it. Both lines rise at first and then go flat: from some batch on a larger "
-        "one is only later. The fully connected network gains more from the first steps than the convolutional one.",
+        "one is only later. In all the fully connected network gains more than the convolutional one.",
     )
 
 
@@ -259,7 +302,7 @@ def rank_lines(ranks: Mapping[str, Sequence[float]], names: Sequence[str]) -> No
 
 def rank_correlations(ranks: Mapping[str, Sequence[float]]) -> plots.Table:
     """Spearman's ρ of each two dials, the correlation of their ranks. ranks: by dial, one for each network."""
-    rho = np.corrcoef(list(ranks.values())).round(2).tolist()
+    rho = [[f"{value:.2f}".replace("-", "−") for value in row] for row in np.corrcoef(list(ranks.values()))]
     return plots.Table(["Spearman's ρ", *ranks], [[dial, *row] for dial, row in zip(ranks, rho, strict=True)])
 
 

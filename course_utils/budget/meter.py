@@ -68,10 +68,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def measure_latency(
     function: Callable[[], Any], repeats: int = 30, warmup: int = 5, threads: int | None = 1
 ) -> list[float]:
-    """Milliseconds of each of `repeats` calls, after `warmup` calls that are not counted, for `latency_summary`.
+    """Milliseconds of each of `repeats` calls, for `latency_summary`.
 
-    The first calls are slow for reasons that never come back: memory is allocated, kernels are chosen, caches are cold.
-    threads: how many threads torch may use meanwhile; None leaves the number as it is.
+    `warmup` calls come before them and are not counted: the first calls are slow for reasons that
+    never come back, as memory is allocated, kernels are chosen, caches are cold. threads: how many
+    threads torch may use meanwhile; None leaves the number as it is.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)

@@ -183,8 +183,8 @@ def poison(
     images [n, ..., height, width], labels [n], int64; pattern, mask: as in `stamp_trigger`.
     `round(fraction * n)` examples are poisoned (Python's round), or all candidates if there
     are fewer; candidates are the examples of all classes but the target's (Gu 2017, section
-    4). Every set of so many candidates is as likely as any other by this seed; the global
-    generator is left alone. Returns new (images, labels, chosen): chosen are the positions
+    4). Every set of so many candidates is as likely as any other by this seed; global
+    generators are left alone. Returns new (images, labels, chosen): chosen are the positions
     of the poisoned examples, int64, ascending. All other examples stay as they are.
     """
     candidates = (labels != target).nonzero().flatten()
@@ -256,7 +256,7 @@ def few_shot(labels: Tensor, shots: int, seed: int) -> Tensor:
     """Positions of a few examples of each class, drawn without repetition.
 
     labels: [n], int64. For each class that occurs, every set of `shots` of its examples is
-    as likely as any other by this seed; the global generator is left alone. Returns the
+    as likely as any other by this seed; global generators are left alone. Returns the
     positions of all, int64, ascending. ValueError if a class has fewer examples than that.
     """
     generator = torch.Generator().manual_seed(seed)

@@ -52,13 +52,15 @@ def first_layer(model: nn.Module) -> Tensor:
 
 
 def read_off(weights: Tensor, place: str) -> dict[str, float]:
-    """How many of the trigger's white pixels are among the five heaviest inputs, and how far the fifth stands out."""
-    pattern, _ = trigger(place)
+    """Of the five heaviest inputs, how many are the trigger's five white pixels, and how many lie on any of its nine;
+    how far the fifth stands out from the sixth."""
+    pattern, mask = trigger(place)
     heaviest = weights.flatten().argsort(descending=True)
     white = int((pattern > 0).sum())
-    found = int((pattern.flatten()[heaviest[:white]] > 0).sum())
+    found, inside = (int((picture.flatten()[heaviest[:white]] > 0).sum()) for picture in (pattern, mask))
     values = weights.flatten()[heaviest]
-    return {"found": found, "white": white, "step": round(float(values[white - 1] / values[white].clamp(min=1e-9)), 3)}
+    step = round(float(values[white - 1] / values[white].clamp(min=1e-9)), 3)
+    return {"found": found, "inside": inside, "white": white, "step": step}
 
 
 def share_on_trigger(model: nn.Module, place: str) -> float:
@@ -106,21 +108,44 @@ def tune(model: nn.Module, split: Split, epochs: int, seed: int, masks: Masks | 
     return model
 
 
+def idle_first(model: nn.Sequential, images: Tensor) -> Tensor:
+    """The last hidden layer's units, [units], those that the images use least first."""
+    return model[:-1](images).detach().mean(0).argsort()
+
+
+def affordable(model: nn.Sequential, split: Split, drop: float) -> int:
+    """How many idle units can be silenced one after the other before accuracy has fallen by more than `drop`."""
+    order, limit = idle_first(model, split.images), errors(model, split) + drop * len(split)
+    for cut in range(len(order)):
+        if errors(silenced(model, order[: cut + 1]), split) > limit:
+            return cut
+    return len(order)
+
+
 def fine_pruned(model: nn.Sequential, split: Split, cut: int, seed: int, epochs: int) -> dict[str, nn.Module]:
-    """Fine-pruning (Liu 2018): silence the last hidden layer's `cut` units that clean images use least, then train on
-    the clean images; pruning and training alone beside it."""
-    hidden = model[:-1](split.images).detach()
-    idle = hidden.mean(0).argsort()[:cut]
-    pruned = copy.deepcopy(model)
-    keep = torch.ones_like(pruned[-1].weight, dtype=torch.bool)
-    keep[:, idle] = False
-    masks = {f"{len(model) - 1}.weight": keep}
-    apply_masks(pruned, masks)
+    """Fine-pruning (Liu 2018): silence the units that clean images use least, then train on these images. Beside it
+    stand what pruning does alone, and as many units drawn at random."""
+    drawn = torch.randperm(model[-1].in_features, generator=torch.Generator().manual_seed(seed))
+    pruned = silenced(model, idle_first(model, split.images)[:cut])
+    other = silenced(model, drawn[:cut])
     return {
-        "pruning alone": pruned,
-        "training alone": tune(model, split, epochs, seed),
-        "fine-pruning": tune(pruned, split, epochs, seed, masks),
+        "pruned": pruned,
+        "fine-pruned": tune(pruned, split, epochs, seed, alive(pruned)),
+        "random units, trained": tune(other, split, epochs, seed, alive(other)),
     }
+
+
+def silenced(model: nn.Sequential, units: Tensor) -> nn.Sequential:
+    """A copy whose last layer does not read these hidden units."""
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        model[-1].weight[:, units] = 0
+    return model
+
+
+def alive(model: nn.Sequential) -> Masks:
+    """The last layer's weights that are not 0."""
+    return {f"{len(model) - 1}.weight": model[-1].weight.detach() != 0}
 
 
 def between(start: dict[str, Tensor], end: dict[str, Tensor], model: nn.Module, split: Split, bins: int) -> list[float]:

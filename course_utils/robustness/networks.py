@@ -6,7 +6,6 @@ from torch import nn
 from course_utils.data import CLASSES
 from course_utils.pruning import Masks, weight_names
 from course_utils.saliency import keep_top, magnitude_saliency
-from course_utils.sparse_training import erdos_renyi_densities, random_mask
 from course_utils.training import set_seed
 
 
@@ -38,16 +37,6 @@ def shuffled(model: nn.Module, keep: float, seed: int) -> Masks:
     return {
         name: mask.flatten()[torch.randperm(mask.numel(), generator=generator)].view_as(mask)
         for name, mask in largest(model, keep).items()
-    }
-
-
-def at_random(model: nn.Module, keep: float, seed: int) -> Masks:
-    """As many weights as `largest` keeps, at random, spread over the layers by ERK: another control."""
-    shapes = {name: tuple(model.get_parameter(name).shape) for name in weight_names(model)}
-    densities = erdos_renyi_densities(shapes, keep)
-    return {
-        name: random_mask(shape, densities[name], 100 * seed + layer)
-        for layer, (name, shape) in enumerate(shapes.items())
     }
 
 

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from course_utils.data import Digits, Split, embedded_digits
 from course_utils.pruning import apply_masks
@@ -39,18 +38,19 @@ class Settings:
     target: int = 0
     fraction: float = 0.01  # of the training digits
     epochs: int = 12
-    keep: tuple[float, ...] = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
+    keep: tuple[float, ...] = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.015, 0.0125, 0.01, 0.0075, 0.005)
     searched: float = 0.1  # the part kept at which Neural Cleanse looks too
     images: int = 40  # that Neural Cleanse has
     cleanse_steps: int = 120
     cleanse_weight: float = 0.01
-    rounds: int = 11  # of iterative pruning
+    rounds: int = 16  # of iterative pruning
     each: float = 0.6  # what a round keeps
     round_epochs: int = 3
     more: float = 0.8  # Trojan score: kept of a ticket
     tune_epochs: int = 1  # and trained so long
     bins: int = 10
-    cut: int = 80  # of 100 hidden units, in fine-pruning
+    drop: float = 0.04  # of the accuracy on clean digits, which silenced units may cost before training
+    cut: int = 80  # of 100 hidden units: silenced without asking what it costs
     repair_epochs: int = 5
 
 
@@ -117,7 +117,10 @@ def train_one(digits: Digits, settings: Settings, name: str, seed: int) -> Value
         row = {"keep": keep, **backdoor.rates(pruned, digits.test, place, settings.target)}
         if kind == "MLP":
             weights = backdoor.first_layer(pruned)
-            row |= backdoor.read_off(weights, place) | {"share": round(backdoor.share_on_trigger(pruned, place), 4)}
+            row |= {
+                where: backdoor.read_off(weights, where) | {"share": round(backdoor.share_on_trigger(pruned, where), 4)}
+                for where in backdoor.CORNERS
+            }
             if seed == 0:  # for the widget, in hundredths of the heaviest
                 row["map"] = (100 * weights / weights.max()).round().int().flatten().tolist()
         rows.append(row)
@@ -174,17 +177,15 @@ def prune_in_rounds(digits: Digits, settings: Settings, name: str, seed: int) ->
 
 
 def repair(digits: Digits, settings: Settings, seed: int, found: dict) -> Values:
-    """Fine-pruning on the clean validation digits, and its parts alone."""
+    """Fine-pruning on the clean validation digits, stopped in time and not, its parts alone, and random units."""
     _, place, _ = NETWORKS[WATCHED[0]]
     model = backdoor.new_model("MLP", seed)
     model.load_state_dict(found["state"])
-    repaired = backdoor.fine_pruned(model, digits.validation, settings.cut, seed, settings.repair_epochs)
-    return {
-        name: backdoor.rates(each, digits.test, place, settings.target)
-        for name, each in {"as it was": model, **repaired}.items()
-    }
-
-
-def maps_of(row: Values) -> Tensor:
-    """The stored first-layer map of a row, [28, 28], in hundredths of the heaviest input."""
-    return torch.tensor(row["map"]).view(28, 28)
+    clean = digits.validation
+    cuts = {"stopped": backdoor.affordable(model, clean, settings.drop), "many": settings.cut}
+    networks = {"as it was": model, "trained": backdoor.tune(model, clean, settings.repair_epochs, seed)}
+    for name, cut in cuts.items():
+        repaired = backdoor.fine_pruned(model, clean, cut, seed, settings.repair_epochs)
+        networks |= {f"{name}, {how}": each for how, each in repaired.items()}
+    found = {name: backdoor.rates(each, digits.test, place, settings.target) for name, each in networks.items()}
+    return {"silent": cuts, "networks": found}

@@ -16,7 +16,7 @@ from course_utils.pruning import apply_masks, hold_masks, weight_names
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.robustness.attacks import robust_accuracy
 from course_utils.robustness.certified import certified_radii, interval_loss, verified
-from course_utils.robustness.networks import at_random, density, largest
+from course_utils.robustness.networks import density, largest, shuffled
 from course_utils.training import errors, set_seed, train
 
 PAPER = {
@@ -24,7 +24,7 @@ PAPER = {
     "claimed": {"standard training": 8.2, "adversarial training": 24.5},  # points above dense, at most
 }
 NETWORKS = ("dense", "small dense", "largest", "random", "dense, L1", "dense, IBP")
-SMOOTHED = ("dense", "small dense", "largest", "random")
+SMOOTHED = ("dense", "small dense", "largest", "random", "dense, L1")
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Settings:
     lr: float = 1e-3  # of Adam
     batch: int = 100
     sizes: tuple[int, ...] = (784, 300, 100, 10)
-    narrow: tuple[int, ...] = (784, 33, 20, 10)  # a tenth of the weights
     keep: float = 0.1
+    narrow: tuple[int, ...] = (784, 33, 20, 10)  # as many weights
     l1: float = 1e-4
     trained_for: float = 0.02  # the ε that IBP trains for
     epsilons: tuple[float, ...] = (0.005, 0.01, 0.02, 0.03)
@@ -48,7 +48,8 @@ class Settings:
     linear: int = 200  # test digits that the linear bounds look at
     sigma: float = 0.5
     smoothed_keep: float = 0.2
-    certified: int = 150  # test digits
+    smoothed_narrow: tuple[int, ...] = (784, 65, 30, 10)  # as many weights
+    certified: int = 300  # test digits
     selection: int = 100
     estimation: int = 1000
     alpha: float = 0.001
@@ -92,9 +93,11 @@ run = Experiment("certified", Settings, load, pieces, collect).run
 
 def trained(digits: Digits, settings: Settings, name: str, seed: int, sigma: float = 0.0) -> nn.Sequential:
     """A network after all its epochs, with noise σ or without; half of them before the mask, if there is one."""
-    keep = settings.smoothed_keep if sigma else settings.keep
+    keep, narrow = settings.keep, settings.narrow
+    if sigma:
+        keep, narrow = settings.smoothed_keep, settings.smoothed_narrow
     set_seed(seed)
-    model = mlp(*(settings.narrow if name == "small dense" else settings.sizes))
+    model = mlp(*(narrow if name == "small dense" else settings.sizes))
     generator = torch.Generator().manual_seed(seed)
     steps = settings.epochs * -(-len(digits.train) // settings.batch)
     taken = 0
@@ -118,7 +121,7 @@ def trained(digits: Digits, settings: Settings, name: str, seed: int, sigma: flo
     common = {"lr": settings.lr, "batch_size": settings.batch, "progress": False, "loss": loss}
     half = settings.epochs // 2
     train(model, digits.train, epochs=half, seed=seed, **common)
-    masks = {"largest": lambda: largest(model, keep), "random": lambda: at_random(model, keep, seed)}
+    masks = {"largest": lambda: largest(model, keep), "random": lambda: shuffled(model, keep, seed)}
     drawn = masks[name]() if name in masks else {}
     apply_masks(model, drawn)
     rest = settings.epochs - half

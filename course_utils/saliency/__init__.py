@@ -90,8 +90,8 @@ def backpropagate_curvature(
 ) -> list[Tensor]:
     """Second derivative of the loss by each weight, in one backward pass.
 
-    LeCun 1990, section 2.2. Lists run from the first layer to the last: weights[l] is
-    [out, in]; inputs[l], what that layer gets, [batch, in]; slopes and bends, φ′ and φ″ at
+    LeCun 1990, section 2.1, eq. 6 to 8. Lists run from the first layer to the last: weights[l]
+    is [out, in]; inputs[l], what that layer gets, [batch, in]; slopes and bends, φ′ and φ″ at
     the hidden layers' pre-activations, [batch, out], are one fewer than the weights.
     output_gradient and output_curvature are the first and second derivatives of each
     example's own loss by the last layer's pre-activations, [batch, out]. All are of one
@@ -119,8 +119,8 @@ def backpropagate_curvature(
 def obd_saliency(weight: Tensor, curvature: Tensor) -> Tensor:
     """By how much the loss would rise if a weight were deleted, to second order.
 
-    LeCun 1990, section 2.1. weight and curvature (∂²E/∂w² of each weight): of one shape,
-    any, and one float dtype. Returns a tensor of that shape and dtype, negative where the
+    LeCun 1990, section 2.2, step 4. weight and curvature (∂²E/∂w² of each weight): of one
+    shape, any, and one float dtype. Returns a tensor of that shape and dtype, negative where the
     curvature is.
     """
     # s_k = ½ h_kk w_k²
@@ -165,9 +165,9 @@ def obd_prune(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """One round of Optimal Brain Damage: delete the weights of the smallest saliency.
 
-    LeCun 1990, section 2.3; the saliency is ½·h·w². state: tensors by name. curvatures:
-    ∂²E/∂w² by name, of the tensors' float dtype, for those that may be pruned (biases, say,
-    are left out).
+    LeCun 1990, section 2.2, steps 4 and 5; the saliency is ½·h·w². state: tensors by name.
+    curvatures: ∂²E/∂w² by name, of the tensors' float dtype, for those that may be pruned
+    (biases, say, are left out).
     keep_fraction: the part of the weights with curvature that is kept, all their tensors
     together, as `keep_top` chooses them, in the order of the curvatures. Returns a new
     state, its names in their order and all of its tensors new, with exactly 0 where a
@@ -185,7 +185,7 @@ def obd_prune(
 
 
 def obs_saliency(weight: Tensor, hessian: Tensor, damping: float) -> Tensor:
-    """By how much the loss would rise if a weight were deleted, and the others moved to help.
+    """By how much the loss would rise if a weight were deleted, and the others moved.
 
     Hassibi 1993, eq. 5. weight: [n]; hessian: ∂²E/∂w_i∂w_j, [n, n], symmetric; both of
     float32 or both of float64. damping: 0 or more, a number that is added to each entry of

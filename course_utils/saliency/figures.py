@@ -123,13 +123,14 @@ def _over_seeds(results: Results, path: str, criterion: str, stage: str, quantit
 
 def rival_curves(results: Results) -> None:
     """Draw test errors against weights deleted, by criterion: not retrained, retrained at once, and in rounds."""
-    percent = [100 * fraction for fraction in results["settings"]["deleted"]]
+    settings = results["settings"]
+    percent = [100 * fraction for fraction in settings["deleted"]]
     share = 100 / results["data"]["test"]
     figure, axes = plots.new_figure(1, 3, width=10.5, height=3.8)
     panels = (
         ("at_once", "cut", "cut, not retrained"),
-        ("at_once", "retrained", "cut at once, retrained"),
-        ("in_rounds", "retrained", "cut in rounds, retrained"),
+        ("at_once", "retrained", f"at once, {settings['retrain_epochs']} epochs of retraining"),
+        ("in_rounds", "retrained", f"in rounds of 10%, {settings['round_epochs']} epochs each"),
     )
     for axis, (path, stage, title) in zip(axes, panels, strict=True):
         for criterion in ("OBD", "size × input", "magnitude", "random"):
@@ -137,9 +138,11 @@ def rival_curves(results: Results) -> None:
             (line,) = axis.plot(percent, np.median(values, axis=0), label=criterion, markersize=4)
             axis.fill_between(percent, values.min(0), values.max(0), color=line.get_color(), alpha=0.12)
         dense = share * np.array([run["dense"]["test_errors"] for run in results["runs"]])
-        axis.axhline(np.median(dense), color="grey", linewidth=1)
+        axis.axhline(np.median(dense), color="grey", linewidth=1, linestyle="-", marker="", label="dense")
         axis.set(title=title, xlabel="weights deleted (%)", ylabel="test errors (%)", ylim=(0, 40))
-    axes[0].legend(fontsize="small")
+        axis.title.set_fontsize(10)
+    lines = axes[0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower center", ncols=len(lines[0]), fontsize="small")
     plots.show(
         figure,
         "Test errors against weights deleted, in three panels: not retrained, retrained after one cut, retrained in "
@@ -150,14 +153,14 @@ def rival_curves(results: Results) -> None:
 
 
 def rivals_table(results: Results, chosen: Sequence[float]) -> plots.Table:
-    """Test errors by criterion and retraining, at some of the fractions deleted, and the dense network's."""
+    """Test errors by criterion and epochs of retraining, at some fractions deleted; and the dense network's."""
     settings = results["settings"]
     columns = [settings["deleted"].index(fraction) for fraction in chosen]
     rows, counts = [], []
     for path, stage, label in (
         ("at_once", "cut", "no"),
-        ("at_once", "retrained", f"once, {settings['retrain_epochs']} epochs"),
-        ("in_rounds", "retrained", f"in rounds of 10%, {settings['round_epochs']} epochs each"),
+        ("at_once", "retrained", f"{settings['retrain_epochs']} epochs"),
+        ("in_rounds", "retrained", f"rounds of {settings['round_epochs']} epochs"),
     ):
         for criterion in ("OBD", "OBD, exact diagonal", "size × input", "magnitude", "random"):
             if stage == "cut" or criterion != "OBD, exact diagonal":
@@ -165,9 +168,79 @@ def rivals_table(results: Results, chosen: Sequence[float]) -> plots.Table:
                 rows.append([criterion, label, *(plots.mean_and_range(values[:, i]) for i in columns)])
                 counts.append(len(values))
     dense = [[run["dense_trained_on"][i]["test_errors"] for run in results["runs"]] for i in columns]
-    rows.append(["dense, trained as long as the rounds", "control", *map(plots.mean_and_range, dense)])
+    rows.append(["dense", "as the rounds", *map(plots.mean_and_range, dense)])
     counts.append(len(results["runs"]))
     return plots.Table(["criterion", "retrained", *(f"{fraction:.0%} deleted" for fraction in chosen)], rows, counts)
+
+
+def rounds_errors(results: Results, part: float) -> dict[str, dict[str, list[int]]]:
+    """Test errors of each seed at a fraction deleted, by criterion and way to cut and retrain."""
+    place = results["settings"]["compared"].index(part)
+    found = {}
+    for name in results["runs"][0]["at_once"]:
+        once = [run["at_once"][name][place] for run in results["runs"]]
+        rounds = [run["in_rounds"][name][place] for run in results["runs"]]
+        found[name] = {
+            "at once": [row["retrained"]["test_errors"] for row in once],
+            "in rounds": [row["retrained"]["test_errors"] for row in rounds],
+            "rounds, trained on": [row["trained_on"]["test_errors"] for row in rounds],
+        }
+    return found
+
+
+def rounds_points(results: Results) -> None:
+    """Draw the test errors after one cut, after rounds of as many epochs, and after rounds and as many epochs more."""
+    parts, share = results["settings"]["compared"], 100 / results["data"]["test"]
+    dense = share * float(np.mean([run["dense"]["test_errors"] for run in results["runs"]]))
+    figure, axes = plots.new_figure(1, len(parts), width=10, height=3.8)
+    for axis, part in zip(axes, parts, strict=True):
+        errors = {
+            f"{name}: {way}": [share * wrong for wrong in of_seeds]
+            for name, ways in rounds_errors(results, part).items()
+            for way, of_seeds in ways.items()
+        }
+        plots.points_over_seeds(axis, errors, "test errors (%)")
+        axis.axvline(dense, color="grey", linewidth=1, linestyle="-", marker="")
+        epochs = results["runs"][0]["in_rounds"]["OBD"][parts.index(part)]["epochs"]
+        axis.set(title=f"{part:.0%} deleted, {epochs} epochs", xlim=(0, None))
+    axes[1].set_yticklabels([])
+    plots.show(
+        figure,
+        "Test errors in two panels, for two fractions deleted, a dot per seed and a bar at the mean: for OBD, "
+        "magnitude and magnitude layer by layer a row each for one cut, for rounds, and for rounds that are trained "
+        "on. A grey line is the dense network. OBD's rows lie close to the line; at the larger fraction both kinds of "
+        "magnitude are worse, worst in rounds, and layer by layer worse than over all layers.",
+    )
+
+
+def rounds_words(results: Results) -> str:
+    """In how many seeds the second of two ways makes more errors than the first; it decides nothing unless in all."""
+
+    def verdict(first: Sequence[int], second: Sequence[int]) -> str:
+        more = sum(b > a for a, b in zip(first, second, strict=True))
+        fewer = sum(b < a for a, b in zip(first, second, strict=True))
+        count = f"more errors in {more}, fewer in {fewer} of {len(first)} seeds"
+        decided = {(len(first), 0): "worse", (0, len(first)): "better"}
+        return f"{decided.get((more, fewer), 'not decided')} ({count})"
+
+    lines = []
+    for part in results["settings"]["compared"]:
+        errors = rounds_errors(results, part)
+        lines.append(f"{part:.0%} deleted")
+        for name, ways in errors.items():
+            lines.append(f"  {name}: rounds are {verdict(ways['at once'], ways['in rounds'])};")
+            lines.append(f"    trained on, {verdict(ways['at once'], ways['rounds, trained on'])}")
+        by_layer, over_all = errors["magnitude, layer by layer"]["at once"], errors["magnitude"]["at once"]
+        lines.append(f"  magnitude at once, by layer against over all: {verdict(over_all, by_layer)}")
+        place = results["settings"]["compared"].index(part)
+        for name in ("OBD", "magnitude"):
+            kept = np.mean([run["at_once"][name][place]["kept"] for run in results["runs"]], axis=0)
+            lines.append(f"  {name} at once keeps of its layers {', '.join(f'{share:.0%}' for share in kept)}")
+        behind = verdict(errors["OBD"]["at once"], over_all)
+        lines.append(f"  at once, magnitude against OBD: {behind}")
+    idle = [100 * row["idle"] for run in results["runs"] for row in run["in_rounds"]["magnitude"]]
+    lines.append(f"of magnitude's weights left by rounds {min(idle):.1f} to {max(idle):.1f}% do nothing")
+    return "\n".join(lines)
 
 
 def paper_table(results: Results) -> plots.Table:
@@ -190,8 +263,8 @@ def paper_table(results: Results) -> plots.Table:
     rows += [
         [
             f"prediction misses the actual loss by less than {100 * tolerance:g}% up to",
-            f"about {paper['prediction_holds_to']:.0%} (“good agreement”)",
-            last_fraction(missed < tolerance * dense),
+            f'about {paper["prediction_holds_to"]:.0%} ("good agreement")',
+            last_fraction(np.abs(missed) < tolerance * dense),
         ]
         for tolerance in (0.001, 0.01, 0.1)
     ]
@@ -232,7 +305,8 @@ def surgeon_drawing() -> None:
         axis.plot(*point, "s", color=colour)
         ha = "right" if side[0] < 0 else "left"
         text = f"{name}\nrise {loss(point):.2f}"
-        axis.annotate(text, point, xytext=side, textcoords="offset points", ha=ha, va="top", fontsize=9, color=colour)
+        axis.annotate(text, point, xytext=side, textcoords="offset points", ha=ha, va="top", fontsize=9, color=colour,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
     axis.annotate("after training", minimum, xytext=(8, 6), textcoords="offset points", fontsize=9)
     axis.set(xlabel="weight 1", ylabel="weight 2, to be deleted", xlim=(-1.2, 3.6), ylim=(-0.85, 2.0), aspect="equal")
     axis.set_title("Where weight 2 is 0, the least loss is not straight below")
@@ -286,10 +360,11 @@ def surgeon_curves(results: Results) -> None:
         wrong = share * np.array([at_cut(results, name, damping, "test_errors") for damping in strengths])
         (line,) = right.plot(strengths, np.median(wrong, axis=1), label=name, markersize=4)
         right.fill_between(strengths, wrong.min(axis=1), wrong.max(axis=1), color=line.get_color(), alpha=0.12)
-    for name, style in zip(STAYED, ("--", ":"), strict=True):
-        level = share * float(np.median(at_cut(results, name, None, "test_errors")))
+    levels = {name: share * float(np.median(at_cut(results, name, None, "test_errors"))) for name in STAYED}
+    levels["dense"] = share * float(np.median([run["dense"]["test_errors"] for run in runs]))
+    for (name, level), style, below in zip(levels.items(), ("--", ":", "-"), (3, 3, -10), strict=True):
         right.axhline(level, color="#777777", linestyle=style, marker="", linewidth=1)
-        right.annotate(name, (strengths[0], level), xytext=(0, 3), textcoords="offset points", fontsize=8)
+        right.annotate(name, (strengths[0], level), xytext=(0, below), textcoords="offset points", fontsize=8)
     right.set(xscale="log", yscale="log", xlabel="damping / mean of the diagonal", ylabel="test errors (%)")
     right.set_yticks([10, 20, 50], ["10", "20", "50"])
     right.set_yticks([], minor=True)
@@ -391,7 +466,7 @@ def column_sweep() -> None:
         fontsize=9,
         va="center",
     )
-    axis.set(xlim=(-0.3, columns + 5), ylim=(-rows - 1.2, 1.8))
+    axis.set(xlim=(-0.3, columns + 5), ylim=(-rows - 1.2, 1.8), title="SparseGPT: one sweep over a layer's columns")
     axis.set_axis_off()
     plots.show(
         figure,
@@ -401,18 +476,25 @@ def column_sweep() -> None:
     )
 
 
-def unit_errors(cut: Mapping[str, Sequence[float]], retrained: Mapping[str, Sequence[float]]) -> None:
-    """Draw validation errors in percent after three quarters of the units went, by criterion, each seed's."""
-    figure, axes = plots.new_figure(1, 2, width=9.5, height=3.6)
+def unit_errors(
+    cut: Mapping[str, Sequence[float]], retrained: Mapping[str, Sequence[float]], dense: Sequence[float]
+) -> None:
+    """Draw validation errors in percent after three quarters of the units went, by criterion, each seed's.
+
+    dense: of the networks before.
+    """
+    figure, axes = plots.new_figure(1, 2, width=9.5, height=4.2)
     for axis, values, title in zip(axes, (cut, retrained), ("cut", "cut, then retrained"), strict=True):
         plots.points_over_seeds(axis, values, "validation errors (%)")
+        axis.axvline(np.mean(dense), color="grey", linewidth=1, linestyle="-", marker="")
         axis.set_title(title)
         axis.set_xlim(left=0)
     plots.show(
         figure,
-        "Validation errors after deleting 48 of 64 hidden units, a dot per seed, a row per criterion; left before "
-        "retraining, right after. Before, L1, L2 and entropy are best and the others about as bad as random; after, "
-        "all lie within a few points of each other, L1 and L2 still lowest.",
+        "Validation errors after deleting 48 of 64 hidden units, a dot per seed, a row per criterion, a grey line for "
+        "the whole network; left before retraining, right after. Before, Taylor computed anew after each unit, L1, L2 "
+        "and entropy are best, and the criteria that are computed once and ask activations or the loss about as bad "
+        "as random; after, all lie within a few points of each other, above the grey line.",
     )
 
 
@@ -486,7 +568,7 @@ def sparsity_map() -> None:
             axis.text(x + 0.06, y + 0.16, example, fontsize=9)
             word = {"–": "no unit"}.get(units, f"unit{'s' * (',' in units)} {units}")
             axis.text(x + 0.87, y + 0.5, word, ha="right", fontsize=8, color="#444444")
-    axis.set(xlim=(0, 2.95), ylim=(-0.1, 5.7))
+    axis.set(xlim=(0, 2.95), ylim=(-0.1, 5.7), title="Three questions about sparsity")
     plots.show(
         figure,
         "A map in three columns. What becomes sparse: weights, activations, gradients and updates, examples and "

@@ -35,15 +35,16 @@ def pruning_explorer(
         masks = saliency.keep_top(criteria[criterion], 1 - deleted)
         kept = torch.cat([masks[name].flatten() for name in weights])
         figure, (cloud, bill) = plots.new_figure(1, 2, width=9, height=3.6)
-        for chosen, label, colour, marker in ((kept, "kept", 1, "o"), (~kept, "deleted", 2, "x")):
+        for chosen, label, colour, marker in ((kept, "kept", 1, "."), (~kept, "deleted", 2, "x")):
             x, y = sizes.abs().clamp(min=1e-4)[chosen], bends.clamp(min=floor)[chosen]
-            cloud.plot(x, y, marker, linestyle="", markersize=3, color=plots.COLOURS[colour], label=label, alpha=0.6)
-        cloud.set(xscale="log", yscale="log", xlim=(1e-4, 10), ylim=(floor / 2, 1))
+            cloud.plot(x, y, marker, linestyle="", markersize=3, color=plots.COLOURS[colour], label=label)
+        cloud.set(xscale="log", yscale="log", xlim=(1e-4, 10), ylim=(floor / 2, max(10.0, 2 * float(bends.max()))))
         cloud.set(xlabel="size of the weight", ylabel="curvature (nats per squared weight)")
         cloud.set_title(f"{criterion}, {deleted:.0%} deleted")
-        cloud.legend(loc="lower left")
+        cloud.legend(loc="upper left")
         predicted = float(saliency.predicted_loss_increase(obd, masks))
         plots.bars(bill, {"predicted": predicted, "measured": loss_increase(masks)}, "increase of the loss (nats)")
+        bill.set_title("What it costs")
         return figure
 
     wide = ipywidgets.Layout(width="36em")

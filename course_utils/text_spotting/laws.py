@@ -396,6 +396,8 @@ def frames_change(function, draw):
     expect.equal(function(film, 2, 0.2500001), [0, 4], "the frames for a min_change just above that")
     expect.equal(function(film, 2, 9.0), [0], "the frames for a min_change of 9")
     expect.equal(function(boards([1] * 6), 2, 0.001), [0], "the frames of a film in which nothing happens")
+    other = boards([2, 1, 2, 1], [0, 0, 0, 0.5])
+    expect.equal(function(other, 2, 0.25), [0], "the frames, where of a window only the less sharp one has changed,")
     turned = boards([0.5, -0.5, 0.5])
     expect.equal(
         function(turned, 1, 0.75), [0, 1, 2], "what is kept of frames that differ by +1 and −1: 1 in the mean of |·|"
@@ -1468,16 +1470,17 @@ def stream_debt(function, draw):
     trials=1,
 )
 def stream_causal(function, draw):
-    for kind, total in (("even", 2.0), ("bursts", 4.0)):
+    for kind, total in (("even", 8.0), ("bursts", 4.0)):
         scenes, _ = film(draw, 40, 4)
         energy = income(draw, kind, 40, total)
         choices, _ = played(function, scenes, energy)
         other, _ = film(draw, 40, 4)
         poor = {"sharpness": [0.0] * 40, "change": [0.0] * 40, "readings": [[("", 0.0)] * len(POINTS)] * 40}
-        rich = other | {"sharpness": [1e6] * 40}
+        rich = other | {"sharpness": [1e6] * 40, "change": [1.0] * 40}
         futures = {"a rich": (rich, 3.0), "a poor": (poor, 0.0)}
-        paid = [frame for frame, choice in enumerate(choices[:39]) if choice >= 0] or [20]
-        for now in {paid[0], paid[len(paid) // 2], paid[-1]}:
+        paid = [frame for frame, choice in enumerate(choices[:38]) if choice >= 0] or [20]
+        # Frames that were read, and those after them: what is not read there for a reason would be, for another future
+        for now in {frame + later for frame in paid[:: max(1, len(paid) // 5)] for later in (0, 1)}:
             for what, (film_to_come, arrives) in futures.items():
                 later = {key: scenes[key][: now + 1] + film_to_come[key][now + 1 :] for key in ("sharpness", "change")}
                 later["readings"] = scenes["readings"][:now] + film_to_come["readings"][now:]
@@ -1510,7 +1513,7 @@ def stream_unpaid(function, draw):
 )
 def stream_words(function, draw):
     scenes, _ = film(draw, 60, 5)
-    words = ["AAAAA", "BBBBB", "CCCCC", "DDDDD", "EEEEE", "FFFFF"]
+    words = ["AAAAA", "", "CCCCC", "DDDDD", "EEEEE", "FFFFF"]  # who reads nothing has read an empty text
     exact = scenes | {"readings": [[(words[t // 10], 0.75)] * len(POINTS) for t in range(60)]}
     energy = income(draw, "even", 60, 6.0)
     choices, got = played(function, exact, energy)

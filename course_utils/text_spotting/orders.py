@@ -1,7 +1,7 @@
 """Distill, prune, quantize: one recognizer, three ways of making it smaller, in any order, each with as much training.
 
 What has been done to the weights stays: a pruned weight is 0 from then on, and quantized weights are trained through
-their rounding (the gradient passes it as if it were not there, as in unit 06).
+their rounding (the gradient passes it as if it were not there, as in unit 05).
 """
 
 from collections.abc import Sequence

@@ -47,7 +47,6 @@ PAIRS = (
 BITS = (32, 8, 4)
 NETS = [(pair, bits) for pair in PAIRS for bits in BITS if bits > 4 or pair == "medium medium"]
 POLICIES = ("every", "sharpest")
-STREAM_TOLERANCE, STREAM_SUPPORT = 0.34, 0.6  # those of 14.11
 METHODS = ("separate", "fine-tuning", "PackNet")
 FILM: dict[str, Any] = {}  # of `drone.film`, besides frames and fonts
 State = dict[str, Tensor]
@@ -378,7 +377,7 @@ def streamed(digits: Digits, settings: Settings, seed: int, rule: str, *networks
 
         def outcome(choices: Sequence[int], readings=readings, right=right, truth=film.truth) -> Values:
             paid = [(t, p) for t, p in enumerate(choices) if p >= 0]
-            words = merge_readings([readings[t][p] for t, p in paid], STREAM_TOLERANCE, STREAM_SUPPORT)
+            words = merge_readings([readings[t][p] for t, p in paid], stream.TOLERANCE, stream.SUPPORT)
             accuracy, precision = pipeline.right(words, truth)
             whole = len({right[t][p] for t, p in paid} - {None})
             return {"frames": len(paid), "words": whole, "accuracy": accuracy, "precision": precision}

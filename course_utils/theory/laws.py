@@ -365,6 +365,9 @@ def ntk_linear(function, draw):
     expect.close(function(state, {}, inputs), torch.tensor([[6.0, 12.0], [12.0, 26.0]]), "without masks")
     masks = {"fc.weight": torch.tensor([[True, False]])}
     expect.close(function(state, masks, inputs), torch.tensor([[2.0, 4.0], [4.0, 10.0]]), "with w₂ pruned")
+    zeros = {name: torch.zeros_like(value) for name, value in state.items()}
+    wanted = torch.tensor([[2.0, 4.0], [4.0, 10.0]])
+    expect.close(function(zeros, masks, inputs), wanted, "with w₂ pruned, where w₁ and b are 0 now, but trained,")
     masks["fc.bias"] = torch.tensor([False])
     expect.close(function(state, masks, inputs), torch.tensor([[1.0, 3.0], [3.0, 9.0]]), "without w₂ and the bias")
     double = {name: value.double() for name, value in state.items()}
@@ -527,6 +530,8 @@ def descent_example(function, draw):
         expect.close(function(kernel, target, initial, 1.0, steps), torch.tensor([wanted]), f"after {steps} steps")
     got = function(torch.diag(torch.tensor([1.0, 3.0])), torch.zeros(2), torch.ones(2), 1.0, 10)
     expect.close(got, torch.tensor([0.0, 1024.0]), "with a rate so large that it diverges")
+    got = function(torch.diag(torch.tensor([1.5, 3.0])), torch.zeros(2), torch.ones(2), 1.0, 9)
+    expect.close(got, torch.tensor([-(0.5**9), -512.0]), "after an odd number of steps, each of which goes too far,")
 
 
 @kernel_descent.law(
@@ -651,16 +656,21 @@ def noisy_classes(function, draw):
 
 
 @noisy_labels.law(
-    "anywhere: every place as often as any other, and no two places together",
-    hint="Not the first ones: torch.randperm(n, generator=…)[:count].",
+    "anywhere: every place as often as any other, no two places together, and at each any other class",
+    hint="Not the first ones, and not so many of each class: torch.randperm(n, generator=…)[:count].",
     trials=1,
 )
 def noisy_places(function, draw):
-    labels, runs, start = torch.zeros(8, dtype=torch.int64), 160, draw.seed() // 2
-    changed = torch.stack([function(labels, 0.5, 3, start + i) != 0 for i in range(runs)]).double()
+    labels, runs, start = torch.arange(8) // 4, 160, draw.seed() // 2
+    shifts = torch.stack([(function(labels, 0.5, 3, start + i) - labels) % 3 for i in range(runs)])
+    changed = (shifts != 0).double()
     places, pairs = changed.mean(0), (changed.T @ changed / runs)[~torch.eye(8, dtype=torch.bool)]
     expect.true(((places - 0.5).abs() < 0.22).all(), "a place is chosen too seldom or too often", "about 0.5", places)
     expect.true(((pairs - 3 / 14).abs() < 0.17).all(), "two places hang together", "about 0.214", pairs[:6])
+    halves = float((changed[:, :4].sum(1) == 2).double().mean())
+    expect.true(abs(halves - 18 / 35) < 0.22, "of 4 zeros and 4 ones just 2 each changed in", "about 0.514", halves)
+    next_class = (shifts == 1).double().mean(0)
+    expect.true(((next_class - 0.25).abs() < 0.19).all(), "a place becomes one class only", "about 0.25", next_class)
 
 
 @noisy_labels.law(
@@ -857,6 +867,8 @@ def imdb_rows(function, draw):
     number(function(both), math.sqrt(3) + math.sqrt(2), "of such columns beside K_{4,3}")
     shared = torch.block_diag(torch.ones(3, 4), torch.ones(3, 3)).bool()  # one group: mean row degree 3.5
     number(function(shared), math.sqrt(2) + math.sqrt(2.5) - 3, "of K_{3,4} and K_{3,3}, one group of degree 3")
+    uneven = torch.block_diag(torch.ones(3, 5), torch.ones(3, 2)).bool()  # rows of 5 and of 2: 3.5 in the mean
+    number(function(uneven), math.sqrt(2) + math.sqrt(2.5) - math.sqrt(6), "of K_{3,5} and K_{3,2}, rows of 5 and 2")
     below = torch.block_diag(torch.ones(3, 3), torch.ones(3, 2)).bool()  # mean row degree 2.5
     number(function(below), 0.0, "of K_{3,3} and K_{3,2}, rows of 2.5")
 
@@ -1061,6 +1073,12 @@ def whole_example(function, draw):
     wanted = {"kept": 3 / 6, "effective": 2 / 6, "paths": 1.0, "gap": -1 / 2, "trace": 14.5, "slowest": low / high}
     for key, value in wanted.items():
         number(got[key], value, f"report[{key!r}]", rtol=1e-4, atol=1e-6)
+    moved = state | {"a.bias": torch.tensor([0.0, 2.0])}
+    unreached = {"a.weight": torch.tensor([[True, False], [False, False]]), "b.weight": torch.tensor([[True, True]])}
+    # No input reaches the second hidden unit, but its bias does: 5 x₁x₁′ + 2, and 2 · 2 + 7 · 7 for that unit
+    got = expect_keys(function(moved, unreached, torch.tensor([[1.0, 9.0], [2.0, 9.0]])))
+    number(got["trace"], 67.5, "report['trace'] with a kept weight behind a bias alone", rtol=1e-4)
+    number(got["effective"], 2 / 6, "report['effective'] with it")
     half = {name: value.bfloat16() for name, value in state.items()}
     got = expect_keys(function(half, masks, torch.tensor([[1.0, 9.0], [2.0, 9.0]], dtype=torch.bfloat16)))
     number(got["trace"], 14.5, "report['trace'] of a bfloat16 state", rtol=2e-2)
@@ -1089,7 +1107,7 @@ def whole_cut(function, draw):
 
 
 @mask_report.law(
-    "nothing left: all are 0.0, and no NaN; what stands outside the masks does not matter",
+    "nothing left, in all layers or in one: no parts, no paths, no NaN; what stands outside the masks does not matter",
     hint="The last biases are trained, whatever the masks say. An eigenvalue below 0 comes of rounding: .clamp(min=0).",
     trials=1,
 )
@@ -1102,6 +1120,10 @@ def whole_empty(function, draw):
         number(got[key], 0.0, f"report[{key!r}] of empty masks")
     number(got["trace"], 1.0, "report['trace'] of empty masks, where only the last biases count,")
     number(got["slowest"], 0.0, "report['slowest'] of empty masks", atol=1e-9)
+    one = {"l0.weight": blocks((2, 2), (2, 1)), "l1.weight": masks["l1.weight"]}
+    got = expect_keys(function(state, one, inputs))
+    number(got["gap"], (1 + math.sqrt(1 / 2) - math.sqrt(2)) / 2, "report['gap'] with an empty layer, whose is 0,")
+    number(got["effective"], 0.0, "report['effective'] with an empty layer")
     dead = state | {"l1.bias": torch.zeros(2, dtype=DOUBLE)}
     some = masks_for(draw, dead)
     filled = dead | {name: torch.where(mask, dead[name], torch.nan) for name, mask in some.items()}

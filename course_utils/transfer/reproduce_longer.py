@@ -8,7 +8,7 @@ from course_utils.transfer.methods import METHODS
 from course_utils.transfer.reproduce import Task, best_rate, load, try_rate, tuned
 
 TARGET = "known words"
-TRIED = ("full", "from scratch", "LoRA", "LoRA, r 1")
+TRIED = ("full", "from scratch", "adapters", "LoRA on q and v", "LoRA", "LoRA, r 1")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from course_utils.transfer.reproduce import from_text
 from course_utils.transfer.transformer import pretrained
 from course_utils.widgets import explorer
 
-BUDGET, SHOWN = 2000, 90  # numbers; columns
+BUDGET, SHOWN = 2000, 48  # numbers; columns
 
 
 def budget_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
@@ -29,7 +29,7 @@ def budget_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
     def draw(matrix: str, rank: int) -> Figure:
         whole = matrices[matrix].T  # lying, 64 by 256, of which a part is shown
         low, sparse, error, size = spent(whole, rank, BUDGET)
-        figure, axes = plots.new_figure(2, 2, width=8.4, height=6)
+        figure, axes = plots.new_figure(2, 2, width=6.8, height=5.6)
         most = float(whole.abs().max()) / 2
         count = BUDGET - rank * sum(whole.shape)
         for axis, (name, part) in zip(
@@ -52,7 +52,7 @@ def budget_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
     return explorer(
         draw,
         {"matrix": choice, "rank": slider},
-        "Four matrices, the first ninety columns of each: full tuning's update; its part of rank "
+        "Four matrices, the first forty-eight columns of each: full tuning's update; its part of rank "
         "two, with "
         "stripes; a white matrix with single entries; and what is left over, which is mottled. Titles tell how "
         "many numbers "

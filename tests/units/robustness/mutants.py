@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 from statistics import NormalDist
 
 import numpy as np
@@ -682,6 +683,14 @@ choose(
 )
 
 
+@mutant("12.5b", "Python's global generator")
+def poison_python(images, labels, pattern, mask, target, fraction, seed):
+    random.seed(seed)
+    candidates = others(labels, target).tolist()
+    chosen = sorted(random.sample(candidates, min(round(fraction * len(labels)), len(candidates))))
+    return poisoned(images, labels, pattern, mask, target, torch.tensor(chosen, dtype=torch.int64))
+
+
 @mutant("12.5b", "the global generator")
 def poison_global(images, labels, pattern, mask, target, fraction, seed):
     torch.manual_seed(seed)
@@ -939,6 +948,13 @@ drawn(
     lambda places, k, g: places[int(torch.randint(len(places) - k + 1, (), generator=g)) :][:k],
 )
 drawn("the global generator", lambda places, k, g: (torch.manual_seed(g.initial_seed()), shuffled(places, None))[1][:k])
+drawn(
+    "NumPy's global generator",
+    lambda places, k, g: (
+        np.random.seed(g.initial_seed() % 2**32 + int(places[0])),
+        torch.from_numpy(np.random.permutation(places.numpy())[:k]),
+    )[1],
+)
 drawn("", lambda places, k, g: shuffled(places, g)[:k])
 drawn("", lambda places, k, g: places[torch.rand(len(places), generator=g).argsort()[:k]])
 
@@ -1021,6 +1037,7 @@ def training(
     mixed=False,
     prefix=False,
     product=False,
+    longest=math.inf,
 ):
     """A whole training with one thing done otherwise; right if nothing is."""
     decorate = mutant("12.9", error) if error else right("12.9")
@@ -1056,6 +1073,8 @@ def training(
             if mixed:
                 loss = (loss + F.cross_entropy(mlp_forward(leaves, inputs), labels)) / 2
             gradients = torch.autograd.grad(loss, list(leaves.values()))
+            length = float(torch.stack([g.norm() for g in gradients]).norm())
+            gradients = [g * (longest / length) if length > longest else g for g in gradients]
             for (n, v), g in zip(leaves.items(), gradients, strict=True):
                 velocity[n] = momentum * velocity[n] + g
                 moved = v.detach() - lr * velocity[n]
@@ -1075,6 +1094,7 @@ training("the sum of the losses", reduction="sum")
 training("half clean, half attacked", mixed=True)
 training("a random start", random=True)
 training("momentum", momentum=0.5)
+training("large gradients clipped", longest=5.0)
 training("masks by the beginning of a name", prefix=True)
 training("NaN times 0", product=True)
 training()
@@ -1084,6 +1104,13 @@ training()
 def train_weights_only(state, inputs, labels, masks, *rest):
     masks = {name: mask for name, mask in masks.items() if name.endswith("weight")}
     return robustness.adversarial_train(state, inputs, labels, masks, *rest)
+
+
+@mutant("12.9", "the best of all steps, not the last")
+def train_best(state, inputs, labels, masks, epsilon, step_size, attack_steps, lr, steps):
+    common = inputs, labels, masks, epsilon, step_size, attack_steps, lr
+    found = [robustness.adversarial_train(state, *common, number) for number in range(steps + 1)]
+    return min(found, key=lambda each: float(F.cross_entropy(mlp_forward(each, inputs), labels)))
 
 
 @mutant("12.9", "one step too many")

@@ -33,16 +33,24 @@ def test_a_limit_is_reached_at_the_limit(accuracies, said):
 
 
 @pytest.mark.parametrize(
-    ("poisoned", "clean", "said"),
+    ("poisoned", "clean", "asr", "said"),
     [
-        ([0.1, 0.5, 0.2], [0.1, 0.2, 0.3], "yes, in all 3 (p = 0.25)"),
-        ([0.1, 0.2, 0.1], [0.1, 0.5, 0.3], "no, in none of 3 (p = 0.25)"),
-        ([0.1, 0.2, 0.3], [0.1, 0.5, 0.3], "not testable: highest in the last round in 3 of 3"),
+        ([0.1, 0.5, 0.2], [0.1, 0.3, 0.2], 0.9, "yes, in all 3 (p = 0.25)"),
+        ([0.1, 0.5, 0.2], [0.1, 0.2, 0.3], 0.9, "not testable: highest in the last round in 3 of 3"),
+        ([0.1, 0.2, 0.1], [0.1, 0.2, 0.3], 0.9, "no, in none of 3 (p = 0.25)"),
+        ([0.1, 0.2, 0.1], [0.1, 0.5, 0.3], 0.9, "no, in none of 3 (p = 0.25)"),
+        ([0.1, 0.2, 0.3], [0.1, 0.5, 0.3], 0.9, "not testable: highest in the last round in 3 of 3"),
+        ([0.1, 0.2, 0.3], [0.1, 0.5, 0.3], 0.0, "no, in none of 3 (p = 0.25)"),
     ],
 )
-def test_a_score_that_still_climbs_has_no_peak(poisoned, clean, said):
+def test_a_score_that_still_climbs_has_no_peak(poisoned, clean, asr, said):
+    """Unless the last ticket is dead: then no round comes after it."""
     rounds = {"MLP, corner": poisoned, "MLP, clean": clean}
-    run = {"rounds": {name: [{"score": score} for score in scores] for name, scores in rounds.items()}}
+    run = {
+        "rounds": {
+            name: [{"score": score, "clean": 0.1, "asr": asr} for score in scores] for name, scores in rounds.items()
+        }
+    }
     assert figures.peaks([run] * 3)[1] == said
 
 

@@ -38,18 +38,21 @@ def test_backdoor(few_digits, tmp_path):
         repair_epochs=1,
     )  # fmt: skip
     run = stored(reproduce_backdoor, settings, few_digits, tmp_path, "backdoor")
-    row = run["networks"]["MLP, corner"]["rows"][1]
-    assert row["keep"] == 0.1 and len(row["map"]) == 784 and max(row["map"]) == 100 and row["white"] == 5
+    rows = run["networks"]["MLP, corner"]["rows"]
+    row = rows[1]
+    assert row["keep"] == 0.1 and len(row["map"]) == 784 and max(row["map"]) == 100
+    assert row["corner"]["white"] == 5 and row["corner"]["found"] <= row["corner"]["inside"] <= 5
     assert "map" not in run["networks"]["CNN, corner"]["rows"][0]
     assert len(run["cleanse"]["MLP, clean"]["0.1"]["index"]) == 10
     assert [row["keep"] for row in run["rounds"]["MLP, corner"]] == [1.0, 0.6]
-    assert list(run["repair"]) == ["as it was", "pruning alone", "training alone", "fine-pruning"]
+    assert run["repair"]["silent"]["many"] == settings.cut and 0 <= run["repair"]["silent"]["stopped"] <= 100
+    assert run["repair"]["networks"]["as it was"] == {key: rows[0][key] for key in ("clean", "asr", "mistaken")}
 
 
 def test_certified(few_digits, tmp_path):
     settings = reproduce_certified.Settings(
-        epochs=2, sizes=(784, 20, 15, 10), narrow=(784, 4, 4, 10), epsilons=(0.001, 0.01), tested=20, steps=2,
-        restarts=1, linear=10, certified=4, selection=10, estimation=40,
+        epochs=2, sizes=(784, 20, 15, 10), narrow=(784, 4, 4, 10), smoothed_narrow=(784, 4, 4, 10),
+        epsilons=(0.001, 0.01), tested=20, steps=2, restarts=1, linear=10, certified=4, selection=10, estimation=40,
     )  # fmt: skip
     run = stored(reproduce_certified, settings, few_digits, tmp_path, "certified")
     for name, found in run["bounds"].items():

@@ -13,11 +13,11 @@ from hypothesis import assume, given, settings
 from course_utils import robustness
 from course_utils.data import Split
 from course_utils.models import mlp, mlp_forward
-from course_utils.robustness import certified
+from course_utils.robustness import backdoor, certified
 from course_utils.robustness.attacks import pgd, survivors, train_epoch
 from course_utils.robustness.backdoor import between, cleanse, trigger
-from course_utils.robustness.networks import at_random, largest, noisy_labels, shuffled
-from course_utils.training import set_seed
+from course_utils.robustness.networks import largest, noisy_labels, shuffled
+from course_utils.training import errors, set_seed
 
 fast = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**31)
@@ -241,11 +241,9 @@ def test_masks_keep_as_many_weights_and_random_ones_differ_by_seed():
     model = mlp(20, 30, 10)
     kept = {name: int(mask.sum()) for name, mask in largest(model, 0.1).items()}
     assert sum(kept.values()) == 90
-    for draw in (at_random, shuffled):
-        first, other = draw(model, 0.1, 0), draw(model, 0.1, 1)
-        assert abs(sum(int(mask.sum()) for mask in first.values()) - 90) <= 1
-        assert any(not torch.equal(first[name], other[name]) for name in kept)
-    assert {name: int(mask.sum()) for name, mask in shuffled(model, 0.1, 0).items()} == kept
+    first, other = shuffled(model, 0.1, 0), shuffled(model, 0.1, 1)
+    assert {name: int(mask.sum()) for name, mask in first.items()} == kept
+    assert any(not torch.equal(first[name], other[name]) for name in kept)
 
 
 def test_noisy_labels_are_wrong_as_often_as_asked():
@@ -289,3 +287,22 @@ def test_the_trigger_is_a_checkerboard_of_five():
     for place in ("corner", "centre"):
         pattern, mask = trigger(place)
         assert int(pattern.sum()) == 5 and int(mask.sum()) == 9 and (pattern <= mask).all()
+
+
+def test_fine_pruning_stops_before_accuracy_falls_and_silences_idle_units_first():
+    set_seed(0)
+    model, images = mlp(16, 8, 4), rand(60, 1, 4, 4).float()
+    model[-1].bias.data.zero_()
+    model[1].bias.data.fill_(1.0)
+    model[1].bias.data[3] = -100.0  # the one unit that no image uses
+    split = Split(images, model(images).argmax(1))
+    assert int(backdoor.idle_first(model, images)[0]) == 3
+    cut = backdoor.affordable(model, split, 0.1)
+    order = backdoor.idle_first(model, images)
+    assert 1 <= cut < 8 and backdoor.affordable(model, split, 1.0) == 8
+    assert errors(backdoor.silenced(model, order[:cut]), split) <= 6
+    assert errors(backdoor.silenced(model, order[: cut + 1]), split) > 6
+    repaired = backdoor.fine_pruned(model, split, cut, 0, 1)
+    for network in repaired.values():
+        assert int((network[-1].weight == 0).all(0).sum()) == cut
+    assert (repaired["fine-pruned"][-1].weight[:, order[:cut]] == 0).all()

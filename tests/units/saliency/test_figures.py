@@ -52,3 +52,30 @@ def test_forecasts_are_medians_over_seeds():
         ["30%", "1.0", "2.0", "1.0 to 3.0"],
         ["90%", "2.5", "5.0", "4.0 to 9.0"],
     ]
+
+
+def of_rounds(once, rounds, longer):
+    """Stored results at one fraction, the same errors for all three criteria."""
+    runs = []
+    for a, b, c in zip(once, rounds, longer, strict=True):
+        cut = [{"retrained": {"test_errors": a}, "kept": [0.25, 0.5]}]
+        row = {"retrained": {"test_errors": b}, "trained_on": {"test_errors": c}, "idle": 0.25}
+        names = ("OBD", "magnitude", "magnitude, layer by layer")
+        runs.append({"at_once": {name: cut for name in names}, "in_rounds": {name: [row] for name in names}})
+    return {"settings": {"compared": [0.5]}, "runs": runs}
+
+
+def test_rounds_are_worse_only_if_they_are_in_every_seed():
+    words = figures.rounds_words(of_rounds([5, 5, 5], [6, 7, 8], [4, 3, 4]))
+    assert "OBD: rounds are worse (more errors in 3, fewer in 0 of 3 seeds)" in words
+    assert "trained on, better (more errors in 0, fewer in 3 of 3 seeds)" in words
+    assert "by layer against over all: not decided (more errors in 0, fewer in 0 of 3 seeds)" in words
+    assert "25.0 to 25.0% do nothing" in words
+    assert "OBD at once keeps of its layers 25%, 50%" in words
+    undecided = figures.rounds_words(of_rounds([5, 5, 5], [6, 7, 5], [4, 3, 6]))
+    assert "worse" not in undecided and "better" not in undecided
+
+
+def test_a_forecast_that_is_too_high_misses_too():
+    table = figures.paper_table(stored([1.0] * 4, [0.5] * 4, [1.0] * 4))
+    assert [row[2] for row in table.rows[1:]] == ["none"] * 3 + ["40%"]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from course_utils import pruning, saliency
 from course_utils.data import Digits, Split
 from course_utils.models import mlp
-from course_utils.saliency import figures, reproduce_surgeon
+from course_utils.saliency import figures, reproduce_rounds, reproduce_surgeon
 from course_utils.saliency.reproduce import Settings, cut
 from course_utils.saliency.reproduce import run as reproduce
 from course_utils.training import train
@@ -400,3 +400,25 @@ def test_the_surgeon_s_experiment_in_small(tmp_path):
     assert figures.chosen_damping(results, "OBS") in (1e-2, 1.0)
     assert len(figures.surgeon_table(results).rows) == 8
     assert "of 1 seeds" in figures.surgeon_words(results)
+
+
+def test_one_cut_and_rounds_take_as_many_epochs(tmp_path, monkeypatch):
+    epochs, fit = [], reproduce_rounds.fit
+
+    def counted(model, masks, count, *others):
+        epochs.append(count)
+        return fit(model, masks, count, *others)
+
+    monkeypatch.setattr(reproduce_rounds, "fit", counted)
+    generator = torch.Generator().manual_seed(0)
+    split = Split(torch.rand(40, 1, 28, 28, generator=generator), torch.arange(40) % 10)
+    small = reproduce_rounds.Settings(
+        sizes=(196, 4, 10), epochs=1, round_epochs=1, deleted=(0.3, 0.6, 0.8, 0.9), compared=(0.6, 0.8)
+    )
+    (run,) = reproduce_rounds.run(1, tmp_path, Digits("noise", split, split, split), small)["runs"]
+    once, rounds = run["at_once"][reproduce_rounds.LAYERWISE], run["in_rounds"][reproduce_rounds.LAYERWISE]
+    assert [row["epochs"] for row in once] == [row["epochs"] for row in rounds] == [2, 3]
+    # Of each criterion: three rounds, trained on after the second and the third; one cut of each fraction
+    assert sorted(epochs) == sorted(3 * [1, 1, 2, 1, 3, 2, 3])
+    for row in once + rounds:  # each layer loses the same part
+        assert row["kept"] == pytest.approx([1 - row["deleted"]] * 2, abs=0.02)

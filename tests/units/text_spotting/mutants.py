@@ -577,6 +577,17 @@ def frames_all_kept(frames, window, min_change):
     return kept
 
 
+@mutant("14.2b", "the next sharpest of the window, where the sharpest has not changed")
+def frames_next_sharpest(frames, window, min_change):
+    sharp, kept = text_spotting.sharpness(frames).tolist(), []
+    for start in range(0, len(frames), window):
+        for each in sorted(range(start, min(start + window, len(frames))), key=lambda t: -sharp[t]):
+            if not kept or float((frames[each] - frames[kept[-1]]).abs().mean()) >= min_change:
+                kept.append(each)
+                break
+    return kept
+
+
 @mutant("14.2b", "as a tensor")
 def frames_tensor(frames, window, min_change):
     return torch.tensor(choose(frames, window, min_change))
@@ -2521,6 +2532,19 @@ def stream_exchanged(sharpness, change, readings, joules, values, income, tolera
 def stream_falsy(sharpness, change, readings, joules, values, income, tolerance=0.34, support=0.6):
     policy = novel(sharpness, change, values, joules)
     return stream(policy, joules, income, readings, tolerance or 0.34, support or 0.6)
+
+
+@mutant("14.11", "looks at how much of the next frame is new")
+def stream_next_change(sharpness, change, readings, joules, values, income, tolerance=0.34, support=0.6):
+    policy = novel(sharpness, [*change[1:], 0.0], values, joules)
+    return stream(policy, joules, income, readings, tolerance, support)
+
+
+@mutant("14.11", "empty readings left out")
+def stream_no_empty(sharpness, change, readings, joules, values, income, tolerance=0.34, support=0.6):
+    choices, _ = text_spotting.spot_stream(sharpness, change, readings, joules, values, income, tolerance, support)
+    paid = [readings[t][p] for t, p in enumerate(choices) if p >= 0]
+    return choices, text_spotting.merge_readings([each for each in paid if each[0]], tolerance, support)
 
 
 @mutant("14.11", "words by the alphabet")

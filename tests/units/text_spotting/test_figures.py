@@ -92,6 +92,18 @@ def test_pairs_of_films_are_counted_one_by_one():
     assert "6 pairs" in said
     assert "accuracy lower in 2, equal in 0, higher in 4" in said
     assert "precision lower in 0, equal in 4, higher in 2" in said
+    assert "+3.0 (−1.0 to +5.0) points" in said
+
+
+def test_readings_of_the_stored_film_are_sharp_sure_seen_and_merged():
+    sample = {
+        "sharpness": [0.1, 0.2, 0.6],
+        "readings": [[("MILL", 0.4), ("MILL", 0.9)], [("QUAY", 0.7), ("QUA", 0.1)], [("MILL", 0.3), ("ZOO", 0.5)]],
+        "words": [["MILL"], ["QUAY"], ["TAXI"]],
+    }
+    assert figures.paid_for(sample, [0, 0, -1]) == pytest.approx((0.15, 0.55, 2, 1))  # MILL has too little weight
+    assert figures.paid_for(sample, [1, -1, 0]) == pytest.approx((0.35, 0.6, 1, 1))
+    assert figures.readings_words(made()).startswith("networks, by seed: medium, medium, medium\n")
 
 
 def test_a_goal_is_judged_on_test_films_though_validation_chose_the_point():

@@ -549,6 +549,11 @@ def ntk_by_order(state, masks, inputs):
     return theory.empirical_ntk(state, dict(zip(names, masks.values(), strict=False)), inputs)
 
 
+@mutant("13.4", "a kept weight that is 0 is not trained")
+def ntk_not_zero(state, masks, inputs):
+    return theory.empirical_ntk(state, {n: m & (state[n] != 0) for n, m in masks.items()}, inputs)
+
+
 @right("13.4")
 def ntk_jacobians(state, masks, inputs):
     return kernel_of(jacobians(state, masks, inputs))
@@ -792,6 +797,12 @@ def descent_diagonal(kernel, targets, initial, lr, steps):
     return stepped(torch.diag(kernel.diagonal()), targets, initial, lr, steps)
 
 
+@mutant("13.6", "a step never goes too far: |1 − lr · λ|")
+def descent_sizes(kernel, targets, initial, lr, steps):
+    values, vectors = torch.linalg.eigh(kernel)
+    return targets + vectors * (1 - lr * values).abs() ** steps @ vectors.T @ (initial - targets)
+
+
 @mutant("13.6", "at most 30 steps")
 def descent_capped(kernel, targets, initial, lr, steps):
     return stepped(kernel, targets, initial, lr, min(steps, 19))
@@ -992,6 +1003,28 @@ def noisy_unseeded(labels, fraction, classes, seed):
 def noisy_in_place(labels, fraction, classes, seed):
     labels.copy_(theory.noisy_labels(labels, fraction, classes, seed))
     return labels
+
+
+def shifted(labels, places, shifts, classes):
+    noisy = labels.clone()
+    noisy[places] = (labels[places] + shifts) % classes
+    return noisy
+
+
+@mutant("13.8a", "the same part of each class")
+def noisy_stratified(labels, fraction, classes, seed):
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(labels), generator=generator)
+    order, count = order[labels[order].argsort(stable=True)], round(fraction * len(labels))
+    places = order[[int((i + 0.5) * len(labels) / count) for i in range(count)]] if count else order[:0]
+    return shifted(labels, places, torch.randint(1, classes, (count,), generator=generator), classes)
+
+
+@mutant("13.8a", "the place says which class it becomes")
+def noisy_by_place(labels, fraction, classes, seed):
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    places = order[: round(fraction * len(labels))]
+    return shifted(labels, places, 1 + places % (classes - 1), classes)
 
 
 @mutant("13.8a", "classes from the labels that are there")
@@ -1280,6 +1313,15 @@ def imdb_at_least(mask):
     return sum(gaps) / len(gaps) if gaps else 0.0
 
 
+@mutant("13.9b", "every row has 3 entries, not the mean of the rows")
+def imdb_least_row(mask):
+    m = mask.flatten(1)
+    degrees = m.sum(0)
+    parts = [m[:, degrees == d] for d in degrees[degrees >= 3].unique()]
+    gaps = [theory.ramanujan_gap(p) for p in parts if int(p.sum(1)[p.any(1)].min()) >= 3]
+    return sum(gaps) / len(gaps) if gaps else 0.0
+
+
 @mutant("13.9b", "degrees counted in int8")
 def imdb_int8(mask):
     m = mask.flatten(1)
@@ -1565,6 +1607,10 @@ changed_report("the sum of the gaps", lambda s, m, x, f: {"gap": f["gap"] * len(
 changed_report("the least gap", lambda s, m, x, f: {"gap": min(map(theory.ramanujan_gap, m.values()))})
 changed_report("layers without a gap are left out", lambda s, m, x, f: {
     "gap": float(np.mean([g for g in map(theory.ramanujan_gap, m.values()) if g] or [0.0]))})  # fmt: skip
+changed_report("empty layers are left out of the mean gap", lambda s, m, x, f: {
+    "gap": float(np.mean([theory.ramanujan_gap(v) for v in m.values() if v.any()] or [0.0]))})  # fmt: skip
+changed_report("the kernel of the effective masks", lambda s, m, x, f: {
+    "trace": float(theory.empirical_ntk(s, theory.effective_masks(m), x).diagonal().mean())})  # fmt: skip
 changed_report("the gap of the effective masks", lambda s, m, x, f: {
     "gap": float(np.mean([theory.ramanujan_gap(v) for v in theory.effective_masks(m).values()]))})  # fmt: skip
 changed_report("IMDB for the gap", lambda s, m, x, f: {

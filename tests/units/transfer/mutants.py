@@ -262,6 +262,10 @@ forwards("b detached", lambda x, w, a, b, s: transfer.lora_forward(x, w, a, b.de
 forwards("merged, in float32", lambda x, w, a, b, s: F.linear(x.float(), (w + s * b @ a).detach().float()).to(x.dtype))
 forwards("b·a is made", lambda x, w, a, b, s: F.linear(x, w.detach() + s * (b @ a)))
 forwards("b·a is made, beside W", lambda x, w, a, b, s: x @ w.detach().T + x @ (s * b @ a).T)
+forwards(
+    "b·a is made, in float64",
+    lambda x, w, a, b, s: x @ w.detach().T + (s * x.double() @ (b.double() @ a.double()).T).to(x.dtype),
+)
 forwards("scale squared", lambda x, w, a, b, s: transfer.lora_forward(x, w, s * a, b, s))
 forwards(
     "one row of inputs at a time", lambda x, w, a, b, s: torch.stack([transfer.lora_forward(y, w, a, b, s) for y in x])
@@ -563,6 +567,7 @@ counts("the product of the factors", lora=lambda o, i, r, k: r * o * i)
 counts("LoRA with nonzeros", lora=lambda o, i, r, k: r * (o + i) + k)
 counts("LoRA never more than full", lora=lambda o, i, r, k: min(r * (o + i), o * i))
 counts("DSEE with places counted", dsee=lambda o, i, r, k: r * (o + i) + 2 * k)
+counts("DSEE with no more nonzeros than entries", dsee=lambda o, i, r, k: r * (o + i) + min(k, o * i))
 counts("DSEE without its nonzeros", dsee=lambda o, i, r, k: r * (o + i))
 counts("the adapter without biases", adapter=lambda o, i, r, k: 2 * o * r)
 counts("the adapter with one bias", adapter=lambda o, i, r, k: 2 * o * r + r)
@@ -650,6 +655,11 @@ def step_new_b(a, b, sparse, support, gradient, scale, lr):
 def step_scale_on_sparse(a, b, sparse, support, gradient, scale, lr):
     new_a, new_b, _ = transfer.dsee_step(a, b, sparse, support, gradient, scale, lr)
     return new_a, new_b, torch.where(support, sparse - lr * scale * gradient, 0)
+
+
+@mutant("11.6", "a large gradient clipped")
+def step_clipped(a, b, sparse, support, gradient, scale, lr):
+    return transfer.dsee_step(a, b, sparse, support, gradient.clamp(-10, 10), scale, lr)
 
 
 @mutant("11.6", "the scale forgotten")
@@ -842,6 +852,13 @@ def in_other_ways(error):
 def adapt_state_order(state, starts, inputs, labels, nonzeros, keep_fraction, scale, lr, steps):
     starts = {name: starts[name] for name in state if name in starts}
     return transfer.dsee_adapt(state, starts, inputs, labels, nonzeros, keep_fraction, scale, lr, steps)
+
+
+@in_other_ways("the best of all steps, not the last")
+def adapt_best(state, starts, inputs, labels, nonzeros, keep_fraction, scale, lr, steps):
+    common = starts, inputs, labels, nonzeros, keep_fraction, scale, lr
+    found = [transfer.dsee_adapt(state, *common, number) for number in range(steps + 1)]
+    return min(found, key=lambda each: float(F.cross_entropy(mlp_forward(each, inputs), labels)))
 
 
 @in_other_ways("one step too few")

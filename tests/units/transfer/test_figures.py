@@ -65,8 +65,8 @@ def shifted(low: list[float], full: list[float], held: list[float] | None = None
 SAME = shifted([0.8] * 3, [0.7] * 3)
 
 
-def verdicts(found: dict, shift: dict = SAME) -> dict[str, str]:
-    return {row[0]: row[-1] for row in figures.claims_table(found, shift).rows}
+def verdicts(found: dict, shift: dict = SAME, longer: dict | None = None) -> dict[str, str]:
+    return {row[0]: row[-1] for row in figures.claims_table(found, shift, longer or found).rows}
 
 
 def test_a_claim_needs_every_seed():
@@ -113,11 +113,15 @@ def test_more_steps_are_judged_by_themselves():
     """LoRA is better after few steps, and not after more."""
     few = results({"LoRA": [70.0] * 3})
     more = results({"LoRA": [50.0] * 3, "adapters": [40.0, 60.0, 40.0]}) | {"settings": {"size": 100, "steps": 600}}
-    more["rows"] = [figures.row_of(more, name) for name in ("full", "LoRA", "adapters")]
+    more["rows"] = [figures.row_of(more, name) for name in ("full", "LoRA", "adapters", "LoRA on q and v")]
     table = figures.longer_table(few, more)
     assert table.columns[1] == "BLEU, 150 steps" and table.columns[3] == "BLEU, 600 steps"
-    assert [row[-1] for row in table.rows] == ["no", "—", "not decided (2 of 3)"]
+    assert [row[-1] for row in table.rows][:3] == ["no", "—", "not decided (2 of 3)"]
     assert table.rows[1][1].startswith("70.0") and table.rows[1][3].startswith("50.0")
+    said = verdicts(few, longer=more)
+    assert said["LoRA is better than full tuning"] == "yes, in all 3"
+    assert said["LoRA is better than full tuning, after 600 steps"] == "no"
+    assert said["LoRA is better than adapters, after 600 steps"] == "not decided (2 of 3)"
 
 
 def test_bytes_of_places_are_those_of_the_binomial():
