@@ -150,3 +150,23 @@ def test_twins_are_compared_language_by_language(drift):
         "-0.100 (-0.100–-0.100)", "not confirmed (0 of 2 seeds)", "0.100 (0.100–0.100)", "confirmed (2 of 2 seeds)",
     ]  # fmt: skip
     assert images[1:3] == ["–", "–"] and images[4] == "not confirmed (0 of 2 seeds)"
+
+
+def test_the_weight_of_a_loss_is_judged_for_each_capacity():
+    def run(weight: float, factor: float | None, *perplexities: float) -> dict:
+        return {"weight": weight, "factor": factor, "rows": [{"perplexity": value} for value in perplexities]}
+
+    results = {
+        "settings": {"factors": [None, 1.25]},
+        "runs": [
+            run(0.0, None, 8.0, 8.0),
+            run(0.1, None, 9.0, 9.0),
+            run(1.0, None, 9.5, 9.5),
+            run(0.0, 1.25, 9.0, 9.0),
+            run(0.1, 1.25, 8.0, 8.5),
+            run(1.0, 1.25, 8.5, 8.0),
+        ],
+    }
+    assert [row[2].split(" (")[0] for row in figures.balance_sweep_claims(results).rows] == [
+        "not confirmed", "confirmed", "confirmed", "not confirmed",
+    ]  # fmt: skip
