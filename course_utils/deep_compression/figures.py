@@ -1,9 +1,14 @@
 """Tables and figures of lecture 03 and of its lab."""
 
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from course_utils import plots
@@ -11,6 +16,18 @@ from course_utils import plots
 NAMES = {"lenet_300_100": "LeNet-300-100", "lenet5": "LeNet-5"}
 FROM_DENSE = "paper's"  # the recipe whose dense network was trained to the end before it was cut
 Results = Mapping[str, Any]  # of `course reproduce deep-compression`
+# Published sizes of the same networks: kilobytes, times smaller, test error in %, marker. Oktay's are from table 1 of
+# arXiv:1906.06624, all others from table 1 of Havasi 2019, arXiv:1810.00440
+RIVALS = {
+    "lenet_300_100": {"Oktay 2020": (8.56, 124, 1.9, "P")},
+    "lenet5": {
+        "Reagen 2018, Weightless": (4.52, 382, 1.0, "v"),
+        "Louizos 2017, Bayesian": (2.3, 771, 1.0, "X"),
+        "Havasi 2019, fewest errors": (3.03, 555, 0.69, "D"),
+        "Havasi 2019, smallest": (1.52, 1110, 0.96, "d"),
+        "Oktay 2020": (2.84, 606, 1.0, "P"),
+    },
+}
 STAGES = {"pruned": "pruned", "quantized": "+ shared", "huffman": "+ Huffman", "arithmetic": "or arithmetic coding"}
 
 
@@ -22,33 +39,6 @@ def _bars_of_bytes(sizes: Mapping[str, int], height: float, alt: str) -> None:
 
 
 # --- lecture ----------------------------------------------------------------------------------------------------------
-
-
-def pipeline() -> None:
-    """Draw the three stages of Deep Compression, with the paper's figures for LeNet-300-100."""
-    stages = [
-        ("dense", "266,610 weights,\n32 bits each", "1,070 kB"),
-        ("prune, retrain", "8% of the weights,\n32 bits, and\nwhere they are", "12 times\nfewer weights"),
-        ("share, fine-tune", "indices of 6 bits\ninto a codebook of\n64 values", "32 times\nsmaller"),
-        ("Huffman", "short words for\nfrequent indices\nand gaps", "27 kB, 40 times\nsmaller"),
-    ]
-    figure, axis = plots.new_figure(width=9.5, height=2.6)
-    for x, (name, what, size) in enumerate(stages):
-        axis.text(x, 2.45, name, ha="center", va="center", weight="bold", fontsize=12)
-        box = {"boxstyle": "round,pad=0.5", "fc": "#eef4fa", "ec": plots.COLOURS[1]}
-        axis.text(x, 1.45, what, ha="center", va="center", fontsize=10, bbox=box)
-        axis.text(x, 0.3, size, ha="center", va="center", fontsize=11)
-        if x:
-            style = {"arrowstyle": "-|>", "color": "black", "linewidth": 1.5}
-            axis.annotate("", (x - 0.36, 1.45), (x - 0.64, 1.45), arrowprops=style)
-    axis.set(xlim=(-0.5, 3.5), ylim=(-0.1, 2.8))
-    axis.set_axis_off()
-    plots.show(
-        figure,
-        "Four boxes joined by arrows: the dense network of 266,610 weights and 1,070 kilobytes; pruned and retrained, "
-        "8% of the weights and where they are; shared and fine-tuned, indices of 6 bits into a codebook; "
-        "Huffman-coded, short words for what is frequent, 27 kilobytes, forty times smaller.",
-    )
 
 
 def file_sizes(stages: Mapping[str, tuple[int, int]]) -> None:
@@ -100,39 +90,47 @@ def ingredients_table(results: Results) -> plots.Table:
 
 
 def paper_table(results: Results) -> plots.Table:
-    """The paper's errors and sizes, stage by stage, and ours by each recipe; a row says how many seeds it has."""
+    """Dense networks and files in the end: the paper's, ours by each recipe, and others that were published."""
     rows = []
     for network, by_recipe in results["runs"].items():
-        paper = results["paper"][network]
-        whole = f"{paper['kilobytes_before'] * 1000:,}"
-        rows.append([f"{network}, Han 2016", "dense", "100%", f"{paper['error_before']:.2f}", "32", whole, "1.0"])
-        for stage in ("pruned", "quantized", "huffman"):
-            last = stage == "huffman"
-            error, size = (f"{paper['error']:.2f}", f"{paper['kilobytes'] * 1000:,}") if last else ("", "")
-            kept = f"{paper['kept']:.0%}"
-            rows.append([f"{network}, Han 2016", STAGES[stage], kept, error, "", size, f"{paper[stage]:.1f}"])
+        paper, name, dense = (
+            results["paper"][network],
+            NAMES[network],
+            1000 * results["paper"][network]["kilobytes_before"],
+        )
+        rows.append([f"{name}, Han 2016, dense", "100%", f"{paper['error_before']:.2f}", f"{dense:,}", "1"])
+        size = 1000 * paper["kilobytes"]
+        rows.append(
+            [f"{name}, Han 2016", f"{paper['kept']:.0%}", f"{paper['error']:.2f}", f"{size:,}", f"{paper['huffman']}"]
+        )
         for recipe, runs in by_recipe.items():
             if not runs or "huffman" not in runs[0]:
                 continue
-            name, kept = f"{network}, {recipe} ({_seeds(runs)})", _median(runs, "kept")
             if recipe == FROM_DENSE:
                 size = _median(runs, "dense", "bytes")
-                rows.append([name, "dense", "100%", _percent(runs, "dense"), "32", f"{size:,.0f}", "1.0"])
-            for stage, label in STAGES.items():
-                size = _median(runs, stage, "bytes")
-                part, bits = f"{kept / runs[0]['parameters']:.1%}", f"{8 * size / kept:.1f}"
-                ratio = f"{_median(runs, stage, 'ratio'):.1f}"
-                rows.append([name, label, part, _percent(runs, stage), bits, f"{size:,.0f}", ratio])
-            bits = ", ".join(str(layer["weight_bits"]) for layer in runs[0]["closed_form"]["layers"])
-            formula = f"the paper's formula: {bits} bits a weight, 5 a gap"
-            rows.append([name, formula, "", "", "", "", f"{_median(runs, 'closed_form', 'ratio'):.1f}"])
-    error, bits = "test error in %: median (range)", "bits in the file for each kept weight"
-    return plots.Table(["network, recipe", "stage", "kept", error, bits, "bytes", "times smaller"], rows)
+                rows.append(
+                    [f"{name}, {recipe}, dense ({_seeds(runs)})", "100%", _percent(runs, "dense"), f"{size:,.0f}", "1"]
+                )
+            part, size = _median(runs, "kept") / runs[0]["parameters"], _median(runs, "arithmetic", "bytes")
+            ratio = f"{_median(runs, 'arithmetic', 'ratio'):.0f}"
+            rows.append(
+                [
+                    f"{name}, {recipe} ({_seeds(runs)})",
+                    f"{part:.1%}",
+                    _percent(runs, "arithmetic"),
+                    f"{size:,.0f}",
+                    ratio,
+                ]
+            )
+        for rival, (kilobytes, ratio, error, _) in RIVALS[network].items():
+            rows.append([f"{name}, {rival}", "—", f"{error:.2f}", f"{1000 * kilobytes:,.0f}", f"{ratio}"])
+    error = "test error in %: median (range)"
+    return plots.Table(["network, recipe", "kept", error, "bytes", "times smaller"], rows)
 
 
 def error_and_bytes(results: Results) -> None:
     """Draw test error against bytes, stage by stage, for the recipes that have files, and the paper's two points."""
-    figure, axes = plots.new_figure(1, 2, width=10.5, height=4)
+    figure, axes = plots.new_figure(1, 2, width=10.5, height=5.2)
     for axis, (network, by_recipe) in zip(axes, results["runs"].items(), strict=True):
         for recipe, runs in by_recipe.items():
             if not runs or "huffman" not in runs[0]:
@@ -148,19 +146,176 @@ def error_and_bytes(results: Results) -> None:
         axis.plot(
             *zip(before, after, strict=True), linestyle="", marker="*", markersize=12, color="black", label="Han 2016"
         )
+        for rival, (kilobytes, _, error, marker) in RIVALS[network].items():
+            axis.plot(kilobytes, error, linestyle="", marker=marker, markersize=8, color="#888888", label=rival)
         axis.set(xscale="log", xlabel="bytes of the file (thousands)", ylabel="test error (%)", title=NAMES[network])
         axis.margins(y=0.2)
-        axis.set_xticks([10, 30, 100, 300, 1000], ["10", "30", "100", "300", "1,000"])
+        axis.set_xticks([2, 5, 10, 30, 100, 300, 1000], ["2", "5", "10", "30", "100", "300", "1,000"])
         axis.minorticks_off()
         axis.invert_xaxis()
-        axis.legend(fontsize=8, loc="lower left")
+        axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.18), ncol=2)
     plots.show(
         figure,
         "Test error against the size of the file on a logarithmic axis that falls to the right, for both networks. The "
         "paper's recipe, run by us, goes from the dense network to pruned, shared and coded along a nearly level line "
         "and ends close to the star of the published file, higher in error. Our recipes begin further right and end at "
-        "a fraction of its size; the smaller, the more errors.",
+        "a fraction of its size; the smaller, the more errors. Grey marks of other published files: for LeNet-5 all of "
+        "them lie further right still, one of them as low as the middle one of our recipes.",
     )
+
+
+def dense_twins(stored: Results) -> None:
+    """Draw test errors of the lecture's pruned networks and of dense ones trained as long. stored: `dense.json`."""
+    rows = {
+        f"{name}:\n{what}": [run[name][key] for run in stored["runs"]]
+        for name, recipe in stored["recipes"].items()
+        for what, key in ((f"{recipe['kept']:,} weights", "pruned"), ("dense, as long", "dense"))
+    }
+    figure, axes = plots.new_figure(height=3)
+    plots.points_over_seeds(axes, rows, f"wrong of {stored['data']['test']:,} test digits")
+    axes.set_xlim(left=0)
+    axes.set_title("What pruning costs (three seeds, bar: their mean)")
+    plots.show(
+        figure,
+        "Test errors of three seeds for two recipes, each pruned and dense. By either recipe the dense network's dots "
+        "are to the left of the pruned one's, that is better; those of the recipe with shifted digits are less than "
+        "half as many.",
+    )
+
+
+def retraining(stored: Results) -> None:
+    """Draw test errors against the weights that are kept, before retraining and after. stored: `dense.json`."""
+    parts, runs = [100 * part for part in stored["settings"]["parts"]], [run["cuts"] for run in stored["runs"]]
+    dense = [run["in two rounds"]["dense"] for run in stored["runs"]]
+    figure, axes = plots.new_figure(height=3.4)
+    for key, label in (("cut", "cut"), ("retrained", "cut, then retrained")):
+        _over_seeds(axes, parts, [run[key] for run in runs], label)
+    axes.axhline(np.mean(dense), color="#999999", linestyle=":", marker="", label="dense")
+    _kept_axis(axes, parts, stored, "What is cut at once, and what retraining wins back")
+    axes.legend()
+    plots.show(
+        figure,
+        "Test errors against the percentage of weights that are kept, from half of them down to one in a hundred, both "
+        "axes logarithmic. Cut and not retrained, the network is as good as dense at first and then falls apart; "
+        "retrained, it stays near the dense level ten times longer, and then loses too.",
+    )
+
+
+def sensitivity(stored: Results) -> None:
+    """Draw test errors against the weights that one layer keeps, the others whole. stored: `dense.json`."""
+    parts = [100 * part for part in stored["settings"]["parts"]]
+    dense = [run["in two rounds"]["dense"] for run in stored["runs"]]
+    figure, axes = plots.new_figure(height=3.4)
+    for layer, size in enumerate(("784 × 300", "300 × 100", "100 × 10")):
+        _over_seeds(
+            axes, parts, [run["cuts"]["one_layer"][layer] for run in stored["runs"]], f"layer {layer + 1}: {size}"
+        )
+    axes.axhline(np.mean(dense), color="#999999", linestyle=":", marker="", label="dense")
+    _kept_axis(axes, parts, stored, "One layer cut, not retrained: how much it bears")
+    axes.legend()
+    plots.show(
+        figure,
+        "Test errors against the percentage of weights that one layer keeps while the others stay whole, one line for "
+        "each of three layers, both axes logarithmic. The third layer's line is the first to rise, once half of its "
+        "weights are gone; the other two stay near the dense level for longer.",
+    )
+
+
+def _over_seeds(axes: Any, x: Sequence[float], by_seed: Sequence[Sequence[float]], label: str) -> None:
+    (line,) = axes.plot(x, np.mean(by_seed, axis=0), label=label)
+    axes.fill_between(x, np.min(by_seed, axis=0), np.max(by_seed, axis=0), color=line.get_color(), alpha=0.15)
+
+
+def _kept_axis(axes: Any, parts: Sequence[float], stored: Results, title: str) -> None:
+    wrong = f"wrong of {stored['data']['test']:,} test digits"
+    axes.set(xscale="log", yscale="log", xlabel="% of the weights kept", ylabel=wrong, title=title)
+    axes.set_xticks(parts, [f"{part:g}" for part in parts])
+    axes.set_yticks([50, 100, 200, 500], ["50", "100", "200", "500"])
+    axes.minorticks_off()
+    axes.invert_xaxis()
+
+
+def kept_by_layer(results: Results) -> plots.Table:
+    """What one threshold for all layers keeps of each: by the paper's recipe, and by ours. Medians over seeds."""
+    rows = []
+    for recipe in ("paper's", "ours"):
+        runs = results["runs"]["lenet_300_100"][recipe]
+        layers = [[layer["kept"] / layer["weights"] for layer in run["closed_form"]["layers"]] for run in runs]
+        rows.append([recipe, *(f"{part:.1%}" for part in np.median(layers, axis=0))])
+    return plots.Table(["recipe", "784 × 300", "300 × 100", "100 × 10"], [["Han 2016", "8%", "9%", "26%"], *rows])
+
+
+def stages_of_weights(stored: Results) -> None:
+    """Draw histograms of the first layer's weights through the stages, of the first seed. stored: `dense.json`."""
+    histograms, settings = stored["runs"][0]["cuts"]["histograms"], stored["settings"]
+    edges = np.linspace(-settings["widest"], settings["widest"], settings["bins"] + 1)
+    figure, axes = plots.new_figure(1, len(histograms), width=11, height=2.6)
+    for axis, (stage, counts) in zip(axes, histograms.items(), strict=True):
+        axis.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=plots.COLOURS[1])
+        axis.set(title=f"{stage}\n{sum(counts):,} of them here", xlabel="weight")
+        axis.title.set_fontsize(10)
+    axes[0].set_ylabel("number of weights")
+    plots.show(
+        figure,
+        "Four histograms of the first layer's weights that are not 0. Dense: one high hump around 0. Cut: the hump is "
+        "gone, two flanks are left with a gap between them. Retrained: the flanks have spread, and a few weights are "
+        "in the gap. Shared: a few single bars.",
+    )
+
+
+def code_lengths(weights: Tensor, index_bits: int) -> None:
+    """Draw how often each index and each gap of a pruned, shared layer occurs, with the length of its Huffman word."""
+    from course_utils.deep_compression import encode_relative_index, huffman_code
+
+    kept = weights != 0
+    _, indices = weights[kept].unique(return_inverse=True)
+    gaps, _ = encode_relative_index(kept, index_bits)
+    figure, axes = plots.new_figure(2, 1, width=9, height=5)
+    for axis, symbols, what in zip(
+        axes, (indices, gaps), ("index of the weight", "gap to the weight before"), strict=True
+    ):
+        counts = Counter(sorted(symbols.tolist()))
+        lengths = {symbol: len(word) for symbol, word in huffman_code(counts).items()}
+        drawn = axis.bar(list(counts), list(counts.values()), color=plots.COLOURS[1])
+        axis.bar_label(drawn, [lengths[symbol] for symbol in counts], fontsize=8)
+        mean = sum(lengths[symbol] * count for symbol, count in counts.items()) / counts.total()
+        fixed = math.ceil(math.log2(len(counts)))
+        axis.set(xlabel=what, ylabel="how often", title=f"{mean:.2f} bits on average, {fixed} by a fixed length")
+        axis.margins(y=0.15)
+    plots.show(
+        figure,
+        "Two bar charts of a shared layer, with the bits of each Huffman word above its bar. The indices of weights "
+        "have two humps, so the middle and the ends are rare and get long words. Of the gaps the longest is by far the "
+        "most frequent, as fillers have it, and gets a word of one bit; the shortest is next, and all others are rare.",
+    )
+
+
+def sparse_times(weight: Tensor, parts: Sequence[float], batches: Sequence[int], repeats: int = 51) -> plots.Table:
+    """Median times of a layer [outputs, inputs] on so many images at once, as a dense matrix and in sparse form.
+
+    Of the weights the largest are kept, a part of them. Both on one thread, in turns: PyTorch's dense product, SciPy's
+    of a matrix of compressed sparse rows.
+    """
+    from scipy import sparse
+
+    rows = []
+    for part in parts:
+        kept = torch.where(weight.abs() >= weight.abs().quantile(1 - part), weight, 0)
+        compressed = sparse.csr_matrix(kept.numpy())
+        for batch in batches:
+            images = torch.rand(weight.shape[1], batch)
+            products = (partial(torch.mm, kept, images), partial(compressed.dot, images.numpy()))
+            samples = [[_seconds(product) for product in products] for _ in range(repeats)]
+            dense, coded = 1e6 * np.median(samples, axis=0)
+            verdict = f"{max(dense, coded) / min(dense, coded):.1f} times {'faster' if coded < dense else 'slower'}"
+            rows.append([f"{part:.0%}", batch, f"{dense:.0f}", f"{coded:.0f}", verdict])
+    return plots.Table(["kept", "images at once", "dense, µs", "sparse, µs", "sparse is"], rows)
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def codings_table(results: Results) -> plots.Table:

@@ -38,6 +38,7 @@ from course_utils.deep_compression import (
     save_compressed,
 )
 from course_utils.distillation import distillation_loss
+from course_utils.distillation.reproduce_contest import convolutional_teacher
 from course_utils.models import lenet5, lenet_300_100, parameter_count
 from course_utils.progress import progress_bar
 from course_utils.pruning import recursion_inputs
@@ -183,10 +184,7 @@ def cosine(lr: float, epochs: int, start: int = 0) -> Callable[[float], float]:
 def train_teacher(digits: Digits, settings: Settings) -> dict[str, Any]:
     """Logits [9, n, 10] of a convolutional network for all training digits at all shifts, and its validation errors."""
     set_seed(settings.teacher_seed)
-    model = nn.Sequential(
-        nn.Conv2d(1, 16, 5), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(16, 40, 5), nn.MaxPool2d(2), nn.ReLU(),
-        nn.Flatten(), nn.Linear(640, 256), nn.ReLU(), nn.Dropout(0.4), nn.Linear(256, 10),
-    ).to(memory_format=torch.channels_last)  # fmt: skip
+    model = convolutional_teacher()
     epochs = settings.teacher_epochs
     rate = cosine(settings.lr, epochs)
     fit(model, digits.train, settings, epochs=epochs, seed=settings.teacher_seed, rate=rate, reach=2, name="teacher")

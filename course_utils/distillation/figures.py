@@ -61,47 +61,161 @@ def few_digits(found: Errors, teacher: int) -> None:
     )
 
 
-def many_digits(found: Errors, teacher: int) -> None:
-    """Draw the test errors of students that have seen 3,500 digits, and their teacher's."""
-    _test_errors(
-        found,
-        teacher,
-        "3,500 digits to learn from",
-        "Test errors of three students for each way of teaching, with 3,500 digits: those of smoothed labels are the "
-        "best; those of the teacher are about as good as those of plain labels.",
-    )
-
-
 def errors_table(what: str, found: Errors) -> plots.Table:
     """Test errors over seeds, a row for each way of teaching. what: stands over their names."""
     rows = [[way, plots.mean_and_range(wrong)] for way, wrong in found.items()]
     return plots.Table([what, _seeds_column(found)], rows, seeds=[len(wrong) for wrong in found.values()])
 
 
-def errors_by_digits(found: Mapping[str, Errors]) -> plots.Table:
-    """The same for more than one number of digits. found: by that number, as text."""
-    runs = [(digits, way, wrong) for digits, errors in found.items() for way, wrong in errors.items()]
-    rows = [[digits, way, plots.mean_and_range(wrong)] for digits, way, wrong in runs]
-    heading = _seeds_column({f"{digits} {way}": wrong for digits, way, wrong in runs})
-    return plots.Table(["digits", "way of teaching", heading], rows, seeds=[len(wrong) for *_, wrong in runs])
+FAMILIES = {  # how the names of their ways begin
+    "labels": "labels",
+    "label smoothing": "smoothed",
+    "one teacher": "distilled",
+    "five teachers": "of five",
+    "convolutional teacher": "of a convolutional",
+}
+RIVALS = ("labels", "label smoothing")  # of all teachers
+Scores = Mapping[str, Sequence[Mapping[str, int]]]  # of each seed's student on validation and test digits, by way
 
 
-def patience(curves: Mapping[str, Mapping[int, Sequence[int]]]) -> None:
-    """Draw validation errors against epochs. curves: by way of teaching and epochs, one for each seed."""
-    figure, axes = plots.new_figure()
-    for way, by_epochs in curves.items():
-        (line,) = axes.plot(list(by_epochs), [sum(c) / len(c) for c in by_epochs.values()], label=way)
-        for epochs, counts in by_epochs.items():
-            axes.plot([epochs] * len(counts), counts, linestyle="", marker=".", color=line.get_color(), alpha=0.5)
-    axes.set(xlabel="epochs of training, each with its own schedule", ylabel="wrong of 500 validation digits")
-    axes.set_xticks(list(by_epochs))
-    axes.set_title("Soft targets take longer (dots: three seeds)")
-    axes.legend()
+def chosen(scores: Scores, *families: str) -> tuple[str, list[int]]:
+    """The way with the fewest validation errors, over all seeds, of some `FAMILIES`; and its test errors."""
+    ways = [way for family in families for way in scores if way.startswith(FAMILIES[family])]
+    way = min(ways, key=lambda way: sum(score["validation"] for score in scores[way]))
+    return way, [score["test"] for score in scores[way]]
+
+
+def _contest(stored: Mapping[str, Any], size: int, how: str, steps: int) -> Scores:
+    return stored["contests"][f"{size} digits, {how}, {steps} steps"]
+
+
+def contests(stored: Mapping[str, Any]) -> None:
+    """Draw test errors against steps, for each transfer set, still and moved. stored: `course reproduce students`'s."""
+    settings = stored["settings"]
+    figure, axes = plots.new_figure(len(settings["sizes"]), 2, width=9.5, height=6)
+    for row, size in zip(axes, settings["sizes"], strict=True):
+        for axis, how in zip(row, ("still", "moved"), strict=True):
+            for family in FAMILIES:
+                wrong = [chosen(_contest(stored, size, how, steps), family)[1] for steps in settings["steps"]]
+                (line,) = axis.plot(settings["steps"], [sum(w) / len(w) for w in wrong], label=family)
+                for steps, each in zip(settings["steps"], wrong, strict=True):
+                    axis.plot([steps] * len(each), each, linestyle="", marker=".", color=line.get_color(), alpha=0.4)
+            axis.set(xscale="log", title=f"{size:,} digits, {how}")
+            axis.set_xticks(settings["steps"], [f"{steps:,}" for steps in settings["steps"]])
+            axis.minorticks_off()
+        row[0].set_ylabel(f"wrong of {stored['data']['test']:,} test digits")
+        limits = [axis.get_ylim() for axis in row]
+        for axis in row:
+            axis.set_ylim(min(limits)[0], max(high for _, high in limits))
+    for axis in axes[-1]:
+        axis.set_xlabel("steps of training, each with its own schedule")
+    axes[0, 1].legend(fontsize=8)
     plots.show(
         figure,
-        "Validation errors against epochs of training, for students of labels, of smoothed labels and of the teacher, "
-        "a small dot for each of three seeds and a line through the means. All fall; the distilled student is far "
-        "behind the others after few epochs, and has nearly caught up with the labels' student after the most.",
+        "Four panels, test errors against steps of training: 500 digits and 3,500, each still and moved; five lines in "
+        "each, with a dot for each of three seeds. After the fewest steps the students of teachers are the worst, but "
+        "for two of the teachers in the panel of 500 still digits; theirs are the lines that fall furthest. After the "
+        "most steps the convolutional teacher's student is the lowest with 500 moved and with 3,500 still digits, and "
+        "level with the labels' with 3,500 moved digits, where those of the other teachers stay above.",
+    )
+
+
+def verdicts(stored: Mapping[str, Any]) -> plots.Table:
+    """After the longest training: the teachers' students against the better of their rivals, seed by seed."""
+    settings, rows = stored["settings"], []
+    for size in settings["sizes"]:
+        for how in ("still", "moved"):
+            scores = _contest(stored, size, how, settings["steps"][-1])
+            rival, theirs = chosen(scores, *RIVALS)
+            for family in [family for family in FAMILIES if family not in RIVALS]:
+                _, ours = chosen(scores, family)
+                row = [f"{size:,}, {how}", family, plots.mean_and_range(ours)]
+                rows.append([*row, rival, plots.mean_and_range(theirs), verdict(ours, theirs)])
+    columns = ["digits", "taught by", "wrong of 1,000", "best rival", "wrong of 1,000", "the teacher's student is"]
+    return plots.Table(columns, rows)
+
+
+def verdict(ours: Sequence[int], theirs: Sequence[int]) -> str:
+    """Better or worse, if all seeds agree; a seed's students have the same first weights and digits."""
+    pairs = list(zip(ours, theirs, strict=True))
+    if all(a < b for a, b in pairs):
+        return "better with every seed"
+    return "worse with every seed" if all(a > b for a, b in pairs) else "neither: seeds disagree"
+
+
+def by_size(stored: Mapping[str, Any]) -> None:
+    """Draw test errors against the temperature, for each size of student. stored: `course reproduce temperatures`'s."""
+    temperatures, runs = stored["settings"]["temperatures"], stored["runs"]
+    figure, axes = plots.new_figure(1, len(stored["settings"]["hidden"]), width=10, height=3)
+    for axis, hidden in zip(axes, stored["settings"]["hidden"], strict=True):
+        wrong = [[run[str(hidden)][f"{t:g}"]["test"] for run in runs] for t in temperatures]
+        (line,) = axis.plot(temperatures, [sum(each) / len(each) for each in wrong], label="teacher")
+        for t, each in zip(temperatures, wrong, strict=True):
+            axis.plot([t] * len(each), each, linestyle="", marker=".", color=line.get_color(), alpha=0.4)
+        labels = [run[str(hidden)]["labels"]["test"] for run in runs]
+        axis.axhline(sum(labels) / len(labels), color="#999999", linestyle=":", marker="", label="labels")
+        axis.set(xscale="log", title=f"{hidden} hidden units", xlabel="temperature")
+        axis.set_xticks(temperatures, [f"{t:g}" for t in temperatures])
+        axis.minorticks_off()
+    axes[0].set_ylabel(f"wrong of {stored['data']['test']:,} test digits")
+    axes[0].legend(fontsize=8)
+    plots.show(
+        figure,
+        "Three panels, test errors against the temperature, for students of 8, 32 and 128 hidden units, a dot for each "
+        "of three seeds and a dotted line for labels alone. With 8 units errors are fewest at 1 and 2, and rise "
+        "above the dotted line from 4 on; with 32 they are fewest at 4 and 8; with 128 they fall until 4 and stay.",
+    )
+
+
+def best_temperatures(stored: Mapping[str, Any]) -> plots.Table:
+    """For each size of student: the temperature with the fewest validation errors; is the highest one worse?"""
+    temperatures, rows = [f"{t:g}" for t in stored["settings"]["temperatures"]], []
+    for hidden in map(str, stored["settings"]["hidden"]):
+        test = {t: [run[hidden][t]["test"] for run in stored["runs"]] for t in ["labels", *temperatures]}
+        best = min(temperatures, key=lambda t: sum(run[hidden][t]["validation"] for run in stored["runs"]))
+        highest = temperatures[-1]
+        row = [hidden, plots.mean_and_range(test["labels"]), best, plots.mean_and_range(test[best])]
+        said = "the best" if best == highest else verdict(test[highest], test[best])
+        rows.append([*row, plots.mean_and_range(test[highest]), said])
+    columns = ["hidden units", "labels", "best T", "wrong of 1,000", f"at T = {highest}", f"T = {highest} is"]
+    return plots.Table(columns, rows)
+
+
+def gap_closed(teacher: float, student: float, distilled: float) -> float:
+    """Hinton's measure: the part of the errors between student and teacher that the distilled student is rid of."""
+    return (student - distilled) / (student - teacher)
+
+
+def hinton(stored: Mapping[str, Any]) -> None:
+    """Draw the errors of the paper's networks on MNIST and of ours, still and moved. stored: `distillation.json`."""
+    rows = {
+        "teacher": "teacher",
+        "student, labels": "student",
+        "student, distilled": "distilled",
+        "label smoothing": "smoothed",
+        "permuted teacher": "permuted",
+        "labels, moved digits": "jittered",
+    }
+    figure, axes = plots.new_figure(1, 2, width=10, height=3.4)
+    for axis, count, title in zip(axes, ("errors", "moved_errors"), ("test digits as they are", "moved"), strict=True):
+        found = {row: [run[name][count] for run in stored["runs"]] for row, name in rows.items()}
+        plots.points_over_seeds(axis, found, f"wrong of {stored['data']['test']:,}: {title}")
+        axis.set_xlim(left=0)
+    axes[1].set_yticklabels([])
+    paper = [
+        (stored["paper"][name]["errors"], row) for row, name in enumerate(rows.values()) if name in stored["paper"]
+    ]
+    axes[0].plot(
+        *zip(*paper, strict=True), linestyle="", marker="*", markersize=10, color=plots.COLOURS[2], label="paper"
+    )
+    axes[0].legend(loc="lower left", fontsize=8)
+    plots.show(
+        figure,
+        "Two panels of errors, three seeds for each of six networks. On test digits as they are the teacher and the "
+        "student of moved digits are best, then the distilled student and the one of label smoothing; plain labels and "
+        "the permuted teacher are worst. Stars mark the paper's. On moved digits "
+        "the teacher and the student of moved digits stay near where they were, the distilled student is next, and all "
+        "others are far behind.",
     )
 
 

@@ -11,11 +11,25 @@ def test_a_table_of_errors_says_which_students_are_fewer():
     assert "range of 3 seeds" in table.columns[1] and "Fewer seeds than the others: distilled 2" in str(table)
 
 
-def test_both_numbers_of_digits_may_have_a_way_of_the_same_name():
-    few = {"labels": [1, 2], "distilled": [1, 1]}
-    table = figures.errors_by_digits({"500": few, "3,500": few | {"labels": [3]}})
-    assert [row[:2] for row in table.rows] == [[n, way] for n in ("500", "3,500") for way in ("labels", "distilled")]
-    assert "Fewer seeds than the others: 3,500, labels 1" in str(table)
+def test_a_verdict_needs_all_seeds():
+    assert figures.verdict([1, 2, 3], [2, 3, 4]) == "better with every seed"
+    assert figures.verdict([2, 3, 4], [1, 2, 3]) == "worse with every seed"
+    assert figures.verdict([1, 2, 4], [2, 3, 4]) == "neither: seeds disagree"
+
+
+def test_ways_are_chosen_by_validation_errors_only():
+    scores = {
+        "distilled T = 4": [{"validation": 5, "test": 1}, {"validation": 5, "test": 1}],
+        "distilled T = 16": [{"validation": 4, "test": 9}, {"validation": 5, "test": 9}],
+        "labels": [{"validation": 1, "test": 7}, {"validation": 1, "test": 8}],
+        "smoothed ε = 0.1": [{"validation": 2, "test": 0}, {"validation": 2, "test": 0}],
+    }
+    assert figures.chosen(scores, "one teacher") == ("distilled T = 16", [9, 9])
+    assert figures.chosen(scores, "labels", "label smoothing") == ("labels", [7, 8])
+
+
+def test_the_gap_that_is_closed_is_the_papers():
+    assert round(100 * figures.gap_closed(teacher=67, student=146, distilled=74)) == 91
 
 
 def test_errors_on_threes_are_those_of_true_threes():
