@@ -1,6 +1,6 @@
 """Tables and figures of lecture 07 and of its lab."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -216,6 +216,119 @@ def rewinding_table(results: Mapping[str, Any]) -> plots.Table:
         rows.append([name, len(stops), _written(stops), _written(wrong, 2, 0.01)])
     columns = ["at 3.6% of the weights", "seeds", "early stop (iteration after the start)", "test error (%)"]
     return plots.Table(columns, rows, seeds=[row[1] for row in rows])
+
+
+def barrier(errors: Sequence[float]) -> float:
+    """How much worse the worst point of a line is than the mean of its ends (Frankle 2020, section 2)."""
+    return max(errors) - (errors[0] + errors[-1]) / 2
+
+
+def _connected(results: Mapping[str, Any], network: str, k: str) -> list[dict[str, Any]]:
+    """What `course reproduce connectivity` found from iteration k on, a dict for each seed."""
+    return [run["from"][k] for run in results["runs"][network]]
+
+
+def lines_between(results: Mapping[str, Any]) -> None:
+    """Draw the test error along the lines between two trainings, of dense networks and of tickets, a panel for each
+    network: thin for each seed, thick their mean."""
+    figure, axes = plots.new_figure(1, 2, width=10, height=3.8)
+    for axis, network in zip(axes, results["runs"], strict=True):
+        conditions = [(kind, k) for kind in ("dense", "ticket") for k in map(str, results["settings"]["rewound_to"])]
+        for number, (kind, k) in enumerate(conditions):
+            errors = np.array([found[kind] for found in _connected(results, network, k)])
+            shares = np.linspace(0, 1, errors.shape[1])
+            style = {"color": plots.COLOURS[number], "linestyle": plots.LINES[number]}
+            axis.plot(shares, errors.T, linewidth=0.5, alpha=0.5, marker="", **style)
+            axis.plot(
+                shares, errors.mean(0), marker=plots.MARKERS[number], label=f"{kind}, from iteration {k}", **style
+            )
+        axis.set(xlabel="α: from one training's end to the other's", ylabel="test error (%)", title=network)
+        axis.set_ylim(bottom=0)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=9, ncols=4, loc="outside lower center")
+    plots.show(
+        figure,
+        "Two panels: test error along the straight line between two trainings that part at the first or at a later "
+        "iteration, for dense networks and for tickets. " + " ".join(_shapes(results)),
+    )
+
+
+def _shapes(results: Mapping[str, Any]) -> list[str]:
+    """In words which lines have a hill in every seed."""
+    words = []
+    for network in results["runs"]:
+        hills = [
+            f"{kind} from iteration {k}"
+            for kind in ("dense", "ticket")
+            for k in map(str, results["settings"]["rewound_to"])
+            if all(barrier(found[kind]) > results["stable"] for found in _connected(results, network, k))
+        ]
+        words.append(f"{network}: a hill in every seed for {', '.join(hills) or 'none'}.")
+    return words
+
+
+def connectivity_table(results: Mapping[str, Any]) -> plots.Table:
+    """Barriers, and errors of the dense network and of those of the ticket's size, by network and iteration."""
+    rows, seeds = [], []
+    for network in results["runs"]:
+        for k in map(str, results["settings"]["rewound_to"]):
+            found = _connected(results, network, k)
+            barriers = [[barrier(each[kind]) for each in found] for kind in ("dense", "ticket")]
+            pairs = [[(each[kind][0] + each[kind][-1]) / 2 for each in found] for kind in ("dense", "ticket")]
+            small = [[each[kind] for each in found] for kind in ("at once", "shuffled")]
+            rows.append([network, k, *(plots.mean_and_range(values, 1) for values in (*barriers, *pairs, *small))])
+            seeds.append(len(found))
+    columns = ["network", "from iteration", "barrier, dense (points)", "barrier, ticket"]
+    columns += ["test error, dense (%)", "ticket", "cut at once", "mask shuffled"]
+    return plots.Table(columns, rows, seeds=seeds)
+
+
+def connectivity_claims(results: Mapping[str, Any]) -> plots.Table:
+    """What Frankle and others say of stable and unstable networks, against ours, seed by seed."""
+    fully, convolutional = results["runs"]
+    first, later = map(str, results["settings"]["rewound_to"])
+
+    def barriers(network: str, kind: str, k: str) -> list[float]:
+        return [barrier(found[kind]) for found in _connected(results, network, k)]
+
+    def errors(network: str, kind: str, k: str) -> list[float]:
+        found = [each[kind] for each in _connected(results, network, k)]
+        return [(each[0] + each[-1]) / 2 if isinstance(each, list) else each for each in found]
+
+    def more(network: str, kind: str, k: str, than: str = "ticket", than_k: str = "") -> list[float]:
+        pairs = zip(errors(network, kind, k), errors(network, than, than_k or k), strict=True)
+        return [a - b for a, b in pairs]
+
+    def stable(points: float) -> bool:
+        return points <= results["stable"]
+
+    def positive(points: float) -> bool:
+        return points > 0
+
+    rows: list[tuple[str, list[float], Callable[[float], bool]]] = [
+        (f"{fully}: stable from iteration {first} on", barriers(fully, "dense", first), stable),
+        (f"{convolutional}: not stable there", barriers(convolutional, "dense", first), lambda b: not stable(b)),
+        (f"… but from iteration {later} on", barriers(convolutional, "dense", later), stable),
+    ]
+    for network in (fully, convolutional):
+        rows += [
+            (f"{network}: the ticket at {first} is stable", barriers(network, "ticket", first), stable),
+            ("dense: at least as many errors as that ticket", more(network, "dense", first), lambda m: m >= 0),
+            (f"that ticket: more than rewound to {later}", more(network, "ticket", first, "ticket", later), positive),
+            ("cut at once: more than in rounds", more(network, "at once", first), positive),
+            ("mask shuffled: more than the ticket", more(network, "shuffled", first), positive),
+        ]
+    table = [
+        [claim, plots.mean_and_range(values, 1), in_every_seed(list(map(holds, values)))]
+        for claim, values, holds in rows
+    ]
+    return plots.Table(["claim", "barrier, or errors more (points)", "here"], table)
+
+
+def in_every_seed(holds: Sequence[bool]) -> str:
+    """Whether a claim holds in every seed, and in how many; of fewer than three nothing is said."""
+    if len(holds) < 3:
+        return "not testable with so few seeds"
+    return f"{'confirmed' if all(holds) else 'not confirmed'} ({sum(holds)} of {len(holds)} seeds)"
 
 
 # --- lecture: early birds ---------------------------------------------------------------------------------------------

@@ -268,6 +268,271 @@ def verdict(holds: Sequence[bool]) -> str:
     return f"{'confirmed' if all(holds) else 'not confirmed'} ({sum(holds)} of {len(holds)} seeds)"
 
 
+def _weighed(results: Mapping[str, Any], factor: float | None, key: str) -> dict[float, list[float]]:
+    """A number of `course reproduce balance` over the seeds, by the weight of the losses."""
+    return {run["weight"]: [row[key] for row in run["rows"]] for run in results["runs"] if run["factor"] == factor}
+
+
+def _capacities(results: Mapping[str, Any]) -> dict[float | None, str]:
+    return {
+        factor: f"capacity factor {factor:g}" if factor else "no capacity" for factor in results["settings"]["factors"]
+    }
+
+
+def balance_sweep(results: Mapping[str, Any]) -> None:
+    """Draw test perplexity and the busiest expert's load against the weight of the losses, for each capacity."""
+    figure, axes = plots.new_figure(1, 2, width=9, height=3.4)
+    panels = {"perplexity": "test perplexity", "max_over_mean_in_training": "max / mean load, in training with noise"}
+    for axis, (key, words) in zip(axes, panels.items(), strict=True):
+        for number, (factor, name) in enumerate(_capacities(results).items()):
+            found = _weighed(results, factor, key)
+            style = {"color": plots.COLOURS[number + 1], "marker": plots.MARKERS[number]}
+            axis.plot(
+                range(len(found)),
+                [np.mean(v) for v in found.values()],
+                linestyle=plots.LINES[number],
+                label=name,
+                **style,
+            )
+            for place, values in enumerate(found.values()):
+                axis.plot([place] * len(values), values, linestyle="", markersize=4, alpha=0.5, **style)
+        axis.set_xticks(range(len(found)), [f"{weight:g}" for weight in found])
+        axis.set(xlabel="weight of both losses", ylabel=words)
+    axes[0].legend()
+    plots.show(
+        figure,
+        "Two panels against the weight of the balance losses, with a line for layers without capacity and one for "
+        "layers with it, and a dot for each seed: test perplexity, and the busiest expert's load by the mean load.",
+    )
+
+
+def balance_sweep_table(results: Mapping[str, Any]) -> plots.Table:
+    """Shazeer's quantities as he measured them, and what is dropped in evaluation."""
+    rows, seeds = [], []
+    for run in results["runs"]:
+        theirs = results["paper"].get(f"{run['weight']:g}", {}) if run["factor"] is None else {}
+        keys = ("perplexity", "cv_importance", "cv_load", "max_over_mean_in_training")
+        cells = [plots.mean_and_range([row[key] for row in run["rows"]], 2) for key in keys]
+        dropped = plots.mean_and_range([100 * row["dropped"] for row in run["rows"]], 1) + "%"
+        shown = [str(theirs.get(key, "–")) for key in ("perplexity", "max_over_mean")]
+        rows.append([f"{run['weight']:g}", _capacities(results)[run["factor"]], *cells, dropped, *shown])
+        seeds.append(len(run["rows"]))
+    columns = ["weight", "capacity", "test perplexity", "CV(importance)", "CV(load)", "max/mean load", "dropped"]
+    return plots.Table([*columns, "perplexity, Shazeer", "max/mean, Shazeer"], rows, seeds=seeds)
+
+
+def balance_sweep_claims(results: Mapping[str, Any]) -> plots.Table:
+    """Whether losses help, and whether a large weight hurts, with and without capacity, seed by seed."""
+    rows = []
+    for factor, name in _capacities(results).items():
+        perplexity = _weighed(results, factor, "perplexity")
+        none, *_, small, large = perplexity
+        claims = {
+            f"{name}: without losses worse than with {small:g}": (none, small),
+            f"{name}: {large:g} worse than {small:g}": (large, small),
+        }
+        for claim, (worse, better) in claims.items():
+            more = [a - b for a, b in zip(perplexity[worse], perplexity[better], strict=True)]
+            rows.append([claim, plots.mean_and_range(more, 3), verdict([value > 0 for value in more])])
+    return plots.Table(["claim", "test perplexity more", "here"], rows)
+
+
+# --- lecture: the leak, the drift, and whom experts serve -------------------------------------------------------------
+
+
+def _futures(results: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Perplexities of `course reproduce leak` behind some places of a text, by how a network chose."""
+
+    def found(trained: str, rule: str, future: str) -> list[float]:
+        return [row["rules"][rule][future] for row in results["runs"][trained]]
+
+    choice, running = results["runs"]
+    return {
+        "expert choice, its own future": found(choice, choice, "own future"),
+        "expert choice, another text's future": found(choice, choice, "another future"),
+        "trained by expert choice, tested by running choice": found(choice, running, "own future"),
+        "trained by expert choice, tested by best expert": found(choice, "each token's best expert", "own future"),
+        "trained and tested by running choice": found(running, running, "own future"),
+    }
+
+
+def futures(results: Mapping[str, Any]) -> None:
+    """Draw what expert choice reaches with its own future, with another, and with rules that do not look ahead."""
+    figure, axes = plots.new_figure(width=8, height=2.8)
+    plots.points_over_seeds(axes, _futures(results), "test perplexity of the next character")
+    plots.show(
+        figure,
+        "Five rows with a dot for each seed: test perplexity of networks with expert choice, with the text's own "
+        "future in sight, with another text's, and with two rules that do not look ahead; and of networks that were "
+        "trained by such a rule.",
+    )
+
+
+def leak_claims(results: Mapping[str, Any]) -> plots.Table:
+    """What the future and the change of rule are worth, each with everything else held, seed by seed."""
+    own, other, changed, best, trained = _futures(results).values()
+    differences = {
+        "The leak: another future in place of its own, same network, same rule": (other, own),
+        "The mismatch: running choice, in a network trained by expert choice, not by it": (changed, trained),
+        "Both at once, as above: each token's best expert in place of expert choice": (best, own),
+        "Expert choice with nothing to see ahead against running choice": (other, trained),
+    }
+    rows = []
+    for change, (with_it, without) in differences.items():
+        more = [a - b for a, b in zip(with_it, without, strict=True)]
+        rows.append([change, plots.mean_and_range(more, 3), verdict([value > 0 for value in more])])
+    return plots.Table(["what is changed", "perplexity rises by", "worse in every seed"], rows)
+
+
+def _shares(results: Mapping[str, Any], network: str, key: str) -> np.ndarray:
+    """Shares of the variance, [seeds, looks, layers], of `course reproduce drift`."""
+    return np.array([[look[key] for look in row["curve"]] for row in results["runs"][network]])
+
+
+def drift_panels(results: Mapping[str, Any]) -> None:
+    """Draw the share of the states' variance in the router's span while networks train, a panel for each layer."""
+    lines = {
+        "switch": ("switch", "router"),
+        "switch, its router frozen": ("switch, its router frozen", "router"),
+        "dense, in directions that were drawn": ("dense", "first router"),
+        "switch, the most that so many directions hold": ("switch", "best"),
+    }
+    steps = [look["step"] for look in results["runs"]["switch"][0]["curve"]]
+    layers = len(results["runs"]["switch"][0]["curve"][0]["router"])
+    figure, axes = plots.new_figure(1, layers, width=10, height=4)
+    for layer, axis in enumerate(axes):
+        for number, (label, (network, key)) in enumerate(lines.items()):
+            found = 100 * _shares(results, network, key)[:, :, layer]
+            style = {"color": plots.COLOURS[number], "linestyle": plots.LINES[number]}
+            axis.plot(steps, found.T, linewidth=0.5, alpha=0.5, marker="", **style)
+            axis.plot(steps, found.mean(0), marker=plots.MARKERS[number], markersize=4, label=label, **style)
+        chance = {"color": "#777777", "linestyle": ":", "marker": "", "linewidth": 1}
+        axis.axhline(100 * results["chance"], label="experts / width", **chance)
+        axis.set(xlabel="step", ylabel="of the states' variance (%)", title=f"layer {layer + 1}")
+        axis.set_ylim(0, 100)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=9, ncols=3, loc="outside lower center")
+    plots.show(
+        figure,
+        "For each layer the share of the variance of the states that are fed to a router that lies in the span of the "
+        "router's columns, against training's steps: with a router that learns, with one that is frozen, for a dense "
+        "network in directions that were drawn, and the most that so many directions can hold; a dotted line marks "
+        "what drawn directions hold of states without a preferred direction. " + " ".join(drift_words(results)),
+    )
+
+
+def drift_words(results: Mapping[str, Any]) -> list[str]:
+    """For each layer and network whether the share grew from the first look to the last, in every seed."""
+    words = []
+    for layer in range(len(results["runs"]["switch"][0]["curve"][0]["router"])):
+        for network in ("switch", "switch, its router frozen"):
+            found = _shares(results, network, "router")[:, :, layer]
+            grew = int((found[:, -1] > found[:, 0]).sum())
+            words.append(f"Layer {layer + 1}, {network}: the share grew in {grew} of {len(found)} seeds.")
+    return words
+
+
+def drift_claims(results: Mapping[str, Any]) -> plots.Table:
+    """Chi's argument, claim by claim, for each layer, at first and at last: percent of the variance, and Chi's trace,
+    which begins at the first look in training."""
+    switch, frozen = (_shares(results, name, "router") for name in ("switch", "switch, its router frozen"))
+    dense, stayed = _shares(results, "dense", "first router"), _shares(results, "switch", "first router")
+    clusters = _shares(results, "switch", "clustering")
+
+    def percent(values: np.ndarray) -> str:
+        return plots.mean_and_range((100 * values).tolist(), 1) + "%"
+
+    def count(values: np.ndarray) -> str:
+        return plots.mean_and_range(values.tolist(), 1)
+
+    rows = []
+    for layer in range(switch.shape[2]):
+        a, b, c, d, e = (found[:, :, layer] for found in (switch, frozen, dense, stayed, clusters))
+        claims = [
+            ("states come to lie in the router's span", percent, a[:, 0], a[:, -1], a[:, -1] > a[:, 0]),
+            ("… in that of a router that does not move", percent, b[:, 0], b[:, -1], b[:, -1] > b[:, 0]),
+            ("… more than a dense network's in drawn directions", percent, c[:, -1], b[:, -1], b[:, -1] > c[:, -1]),
+            ("more in the router's span than in its first one's", percent, d[:, -1], a[:, -1], a[:, -1] > d[:, -1]),
+            ("states of an expert draw together: Tr(Σ_W Σ_B⁺) falls", count, e[:, 1], e[:, -1], e[:, -1] < e[:, 1]),
+        ]
+        for claim, written, before, after, holds in claims:
+            rows.append([layer + 1, claim, written(before), written(after), verdict(holds.tolist())])
+    return plots.Table(["layer", "claim", "at first, or the control", "at last", "here"], rows)
+
+
+STAGES = {"untrained network": "untrained", "untrained router": "trained, untrained router", "trained": "trained"}
+CAUSES = ("language", "symbol", "symbol and language")
+
+
+def _explained(results: Mapping[str, Any], stage: str, cause: str, layer: int) -> list[float]:
+    """Percent of the experts' entropy that a cause explains, a number for each seed."""
+    return [100 * row["experts"][stage][layer][cause] for row in results["runs"]["switch"]]
+
+
+def what_explains_experts(results: Mapping[str, Any], layer: int = 1) -> None:
+    """Draw how much of the choice of an expert is known once a token's language or symbol is, with both controls."""
+    figure, axes = plots.new_figure(width=8, height=3.6)
+    values = {
+        f"{cause}, {label}": _explained(results, stage, cause, layer)
+        for cause in CAUSES
+        for stage, label in STAGES.items()
+    }
+    plots.points_over_seeds(axes, values, "of the choice of an expert explained (% of its entropy)")
+    axes.set_xlim(0, 100)
+    plots.show(
+        figure,
+        "Nine rows with a dot for each seed: the percentage of the entropy of the expert's choice that is explained by "
+        "a token's language, by its symbol, and by both, each in an untrained network, in the trained network with its "
+        "first router, and in the trained network.",
+    )
+
+
+def serving_claims(results: Mapping[str, Any]) -> plots.Table:
+    """Whether experts are chosen by language, or by symbol, and what of it is learned: for each layer."""
+    rows = []
+    for layer in range(len(results["runs"]["switch"][0]["experts"]["trained"])):
+        language, symbol, both = (_explained(results, "trained", cause, layer) for cause in CAUSES)
+        before = _explained(results, "untrained network", "language", layer)
+        first = _explained(results, "untrained router", "language", layer)
+        added = [a - b for a, b in zip(both, symbol, strict=True)]
+        rows += [
+            [layer + 1, "the symbol explains more than the language", symbol, language],
+            [layer + 1, "training made the language explain more", language, before],
+            [layer + 1, "… and it is the router that did: more than by its first columns", language, first],
+            [layer + 1, "once the symbol is known, the language adds at least five points", added, [5.0] * len(added)],
+        ]
+    table = []
+    for layer, claim, more, less in rows:
+        holds = [a > b for a, b in zip(more, less, strict=True)]
+        table.append([layer, claim, plots.mean_and_range(more, 1), plots.mean_and_range(less, 1), verdict(holds)])
+    return plots.Table(["layer", "claim", "this (%)", "more than this (%)", "here"], table)
+
+
+def twins_by_language(results: Mapping[str, Any], text: Mapping[str, Any]) -> plots.Table:
+    """Test loss of each language, switch beside its dense twin, with images to read as well and without.
+
+    results: what `course reproduce drift` stores; text: what `course reproduce moe` does, of networks without images.
+    """
+    rows = []
+    for language in results["languages"]:
+        cells = []
+        for found in (text, results):
+            losses = [[row["loss"].get(language) for row in found["runs"][name]] for name in ("switch", "dense")]
+            if None in losses[0]:
+                cells += ["–", "–"]
+                continue
+            gains = [dense - sparse for sparse, dense in zip(*losses, strict=True)]
+            cells += [plots.mean_and_range(gains, 3), verdict([gain > 0 for gain in gains])]
+        rows.append([language, *cells])
+    columns = [
+        "language",
+        "dense − switch, texts alone (nats)",
+        "switch ahead",
+        "with images to read",
+        "switch ahead then",
+    ]
+    return plots.Table(columns, rows)
+
+
 # --- lab --------------------------------------------------------------------------------------------------------------
 
 

@@ -111,14 +111,17 @@ class DenseFFN(nn.Module):
 
 
 class NoisyTopK(nn.Module):
-    """Shazeer's router, with any of its balance losses, or with the Switch Transformer's; no capacity.
+    """Shazeer's router, with any of its balance losses, or with the Switch Transformer's.
 
-    balance: a weight for each of 'importance', 'load' and 'switch'; those left out are not used.
+    balance: a weight for each of 'importance', 'load' and 'switch'; those left out are not used. factor: of the
+    capacity; None is no limit, as in the paper.
     """
 
-    def __init__(self, width: int, experts: int, k: int, balance: dict[str, float]) -> None:
+    def __init__(
+        self, width: int, experts: int, k: int, balance: dict[str, float], factor: float | None = None
+    ) -> None:
         super().__init__()
-        self.k, self.balance = k, balance
+        self.k, self.balance, self.factor = k, balance, factor
         # Zeros, as in the paper's appendix A: the load is equal at the start, and the noise decides
         self.clean, self.noise = (nn.Parameter(torch.zeros(width, experts)) for _ in range(2))
 
@@ -138,7 +141,8 @@ class NoisyTopK(nn.Module):
         }
         auxiliary = sum(weight * terms[name]() for name, weight in self.balance.items())
         tokens = torch.arange(len(hidden)).repeat_interleave(self.k)
-        return Routing(tokens, chosen.flatten(), gates.gather(1, chosen).flatten(), auxiliary)
+        slots = None if self.factor is None else moe.capacity(len(hidden), clean.shape[1], self.k, self.factor)
+        return Routing(tokens, chosen.flatten(), gates.gather(1, chosen).flatten(), auxiliary, capacity=slots)
 
 
 class Switch(nn.Module):
@@ -409,16 +413,22 @@ class Measurement:
         return float((total.max(1).values / total.mean(1)).max()) if total.numel() else 1.0
 
 
-@torch.no_grad()
-def measure(model: CharTransformer, texts: dict[str, Tensor], *, count: int, length: int) -> Measurement:
-    """Evaluate on `count` windows of each language, evenly spread over it, mixed as they were in training."""
-    model.eval()
-    layers = model.moe_layers()
+def spread_windows(texts: dict[str, Tensor], count: int, length: int) -> list[Tensor]:
+    """For each language [count, length + 1]: windows evenly spread over it; images begin at their corner."""
     parts = []
     for name, ids in texts.items():
         step = 64 if name == "images" else 1
         last = (len(ids) - length - 1) // step
         parts.append(windows(ids, step * torch.linspace(0, last, count).long(), length))
+    return parts
+
+
+@torch.no_grad()
+def measure(model: CharTransformer, texts: dict[str, Tensor], *, count: int, length: int) -> Measurement:
+    """Evaluate on `count` windows of each language, evenly spread over it, mixed as they were in training."""
+    model.eval()
+    layers = model.moe_layers()
+    parts = spread_windows(texts, count, length)
     losses = {name: 0.0 for name in texts}
     load = torch.zeros(len(layers), len(texts), layers[0].experts if layers else 0, dtype=torch.int64)
     pairs = dropped = 0

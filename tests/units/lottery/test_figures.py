@@ -91,3 +91,40 @@ def test_a_rule_that_cannot_say_yes_is_told():
     assert rows["no more errors than cutting after training"] == "confirmed"
     results["settings"]["epochs"] = 100
     assert figures.early_bird_claims(results).rows[0][3] == "confirmed"
+
+
+def test_a_barrier_is_measured_from_the_mean_of_the_ends():
+    assert figures.barrier([10, 30, 20]) == 15
+    assert figures.barrier([10, 5, 20]) == 5  # an end is a point of the line, too
+    assert figures.barrier([4, 2, 4]) == 0
+
+
+@pytest.mark.parametrize(
+    ("holds", "said"),
+    [
+        ([True] * 3, "confirmed (3 of 3 seeds)"),
+        ([True, False, True], "not confirmed (2 of 3 seeds)"),
+        ([True] * 2, "not testable with so few seeds"),
+    ],
+)
+def test_a_claim_holds_in_every_seed(holds, said):
+    assert figures.in_every_seed(holds) == said
+
+
+def test_claims_on_rewinding_are_decided_seed_by_seed():
+    def found(hill: float, ticket: float) -> dict:
+        line = [10.0, 10.0 + hill, 10.0]
+        return {"dense": line, "ticket": [ticket, ticket, ticket], "at once": 12.0, "shuffled": 20.0}
+
+    def run(first: float, later: float, ticket: float) -> dict:
+        return {"from": {"0": found(first, ticket), "9": found(later, 9.5)}}
+
+    results = {
+        "settings": {"rewound_to": [0, 9]},
+        "stable": 2.0,
+        "runs": {"A": [run(0, 0, 9)] * 3, "B": [run(5, 0, 12), run(5, 0, 12), run(5, 3, 10)]},
+    }
+    said = [row[2].split(" (")[0] for row in figures.connectivity_claims(results).rows]
+    yes, no = "confirmed", "not confirmed"
+    assert said == [yes, yes, no, *(yes, yes, no, yes, yes), *(yes, no, yes, no, yes)]
+    assert figures.connectivity_table(results).rows[2][2] == "5.0 (5.0–5.0)"

@@ -14,6 +14,7 @@ from torch.nn.utils import prune
 
 from course_utils import lottery
 from course_utils.lottery import reproduce as experiment
+from course_utils.lottery import reproduce_connectivity as connectivity
 from course_utils.lottery import reproduce_early_bird as early_bird
 from course_utils.lottery import reproduce_mask_transfer as mask_transfer
 from course_utils.lottery.widgets import ticket_explorer
@@ -237,6 +238,41 @@ def test_early_bird_in_small(few_digits, tmp_path):
     assert all(distances[-1] == 0 for distances in run["distances_to_last"].values())
     with pytest.raises(ValueError, match="has not settled"):
         early_bird.run(1, tmp_path, few_digits, replace(tiny, window=9))
+
+
+def test_connectivity_in_small(few_digits, tmp_path):
+    tiny = connectivity.Settings(iterations=4, rewound_to=(0, 2), rounds=2, points=3, train=50)
+    results = connectivity.run(1, tmp_path, few_digits, tiny)
+    assert json.loads((tmp_path / "connectivity.json").read_text()) == json.loads(json.dumps(results))
+    assert results["remaining"] == 0.25
+    for (run,) in results["runs"].values():
+        for found in run["from"].values():
+            assert len(found["dense"]) == len(found["ticket"]) == 3
+            assert all(0 <= error <= 100 for error in (*found["dense"], found["at once"], found["shuffled"]))
+
+
+def test_a_line_goes_from_one_network_to_the_other(few_digits):
+    recipe, images = connectivity.RECIPES[connectivity.LENET], few_digits.test
+    ends = recipe.make().state_dict(), recipe.make().state_dict()
+    found = connectivity.along_the_line(recipe, ends, images, 3)
+    middle = {name: (ends[0][name] + ends[1][name]) / 2 for name in ends[0]}
+    assert found == [connectivity.percent_wrong(recipe, state, images) for state in (ends[0], middle, ends[1])]
+
+
+@pytest.mark.parametrize("name", connectivity.NETWORKS)
+def test_training_in_two_parts_under_masks(few_digits, name):
+    images = connectivity.load(few_digits, connectivity.Settings(train=50))[name].train
+    recipe, s = connectivity.RECIPES[name], connectivity.Settings(iterations=6)
+    first = recipe.make().state_dict()
+    masks = {key: torch.rand(value.shape) < 0.5 for key, value in first.items() if value.dim() > 1}
+    before = {key: value.clone() for key, value in first.items()}
+    ticket = lottery.rewind(first, masks)
+    end = connectivity.train(recipe, ticket, masks, images, s, 2, 6, 0)
+    assert all((end[key][~mask] == 0).all() for key, mask in masks.items())
+    assert all(torch.equal(first[key], before[key]) for key in first)
+    assert not torch.equal(end[key := next(iter(masks))], ticket[key])
+    still = connectivity.train(recipe, ticket, masks, images, s, 6, 6, 0)
+    assert all(torch.equal(still[key], ticket[key]) for key in ticket)
 
 
 def test_mask_transfer_in_small(few_digits, tmp_path, monkeypatch):

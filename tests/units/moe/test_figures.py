@@ -81,3 +81,92 @@ def test_words_name_who_is_below_in_every_seed():
         "Below dense, wide in every seed: none.",
         "Below switch in every seed: none.",
     ]
+
+
+def test_leak_and_mismatch_are_told_apart():
+    def row(own: float, other: float, running: float, best: float) -> dict:
+        return {
+            "rules": {
+                "expert choice": {"own future": own, "another future": other},
+                "running choice": {"own future": running},
+                "each token's best expert": {"own future": best},
+            }
+        }
+
+    trained = {"rules": {"running choice": {"own future": 5.0}}}
+    rows = [row(4.0, 5.0, 6.0, 5.5), row(4.0, 4.5, 4.0, 5.5), row(4.0, 4.5, 6.0, 5.5)]
+    results = {"runs": {"expert choice": rows, "running choice": [trained] * 3}}
+    leak, mismatch, both, rest = (row[1:] for row in figures.leak_claims(results).rows)
+    assert leak == ["0.667 (0.500–1.000)", "confirmed (3 of 3 seeds)"]
+    assert mismatch[1] == "not confirmed (2 of 3 seeds)"
+    assert both[1] == "confirmed (3 of 3 seeds)" and rest[1] == "not confirmed (0 of 3 seeds)"
+
+
+@pytest.fixture
+def drift():
+    """Two seeds, one layer: the switch network's states move into the router's span, the frozen one's in one seed."""
+
+    def look(router: float, first: float, clustering: float) -> dict:
+        return {"step": 0, "router": [router], "first router": [first], "best": [0.9], "clustering": [clustering]}
+
+    def explained(language: float, symbol: float, both: float) -> list[dict]:
+        return [{"language": language, "symbol": symbol, "symbol and language": both}]
+
+    experts = {
+        "untrained network": explained(0.1, 0.4, 0.5),
+        "untrained router": explained(0.3, 0.4, 0.5),
+        "trained": explained(0.2, 0.6, 0.62),
+    }
+    switch = {
+        "curve": [look(0.1, 0.1, 0), look(0.2, 0.1, 5), look(0.4, 0.2, 9)],
+        "experts": experts,
+        "loss": {"prose": 1.0, "images": 2.0},
+    }
+    frozen = [{"curve": [look(0.1, 0.1, 0), look(0, 0, 0), look(end, end, 0)]} for end in (0.3, 0.05)]
+    dense = {"curve": [look(0, 0.1, 0)] * 3, "loss": {"prose": 1.1, "images": 1.9}}
+    return {
+        "languages": ["prose", "images"],
+        "chance": 0.125,
+        "runs": {"switch": [switch] * 2, "switch, its router frozen": frozen, "dense": [dense] * 2},
+    }
+
+
+def test_drift_is_decided_seed_by_seed(drift):
+    assert [row[-1].split(" (")[0] for row in figures.drift_claims(drift).rows] == [
+        "confirmed", "not confirmed", "not confirmed", "confirmed", "not confirmed",
+    ]  # fmt: skip
+    assert figures.drift_words(drift)[1] == "Layer 1, switch, its router frozen: the share grew in 1 of 2 seeds."
+
+
+def test_what_serves_whom_is_decided_seed_by_seed(drift):
+    said = [row[-1].split(" (")[0] for row in figures.serving_claims(drift).rows]
+    assert said == ["confirmed", "confirmed", "not confirmed", "not confirmed"]
+
+
+def test_twins_are_compared_language_by_language(drift):
+    text = {"runs": {"switch": [{"loss": {"prose": 1.2}}] * 2, "dense": [{"loss": {"prose": 1.1}}] * 2}}
+    prose, images = figures.twins_by_language(drift, text).rows
+    assert prose[1:] == [
+        "-0.100 (-0.100–-0.100)", "not confirmed (0 of 2 seeds)", "0.100 (0.100–0.100)", "confirmed (2 of 2 seeds)",
+    ]  # fmt: skip
+    assert images[1:3] == ["–", "–"] and images[4] == "not confirmed (0 of 2 seeds)"
+
+
+def test_the_weight_of_a_loss_is_judged_for_each_capacity():
+    def run(weight: float, factor: float | None, *perplexities: float) -> dict:
+        return {"weight": weight, "factor": factor, "rows": [{"perplexity": value} for value in perplexities]}
+
+    results = {
+        "settings": {"factors": [None, 1.25]},
+        "runs": [
+            run(0.0, None, 8.0, 8.0),
+            run(0.1, None, 9.0, 9.0),
+            run(1.0, None, 9.5, 9.5),
+            run(0.0, 1.25, 9.0, 9.0),
+            run(0.1, 1.25, 8.0, 8.5),
+            run(1.0, 1.25, 8.5, 8.0),
+        ],
+    }
+    assert [row[2].split(" (")[0] for row in figures.balance_sweep_claims(results).rows] == [
+        "not confirmed", "confirmed", "confirmed", "not confirmed",
+    ]  # fmt: skip

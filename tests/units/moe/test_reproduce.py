@@ -4,8 +4,13 @@ import json
 from dataclasses import asdict
 
 import pytest
+import torch
+from torch import nn
 
 from course_utils.moe import reproduce as moe
+from course_utils.moe import reproduce_balance as balance
+from course_utils.moe import reproduce_drift as drift
+from course_utils.moe import reproduce_leak as leak
 from course_utils.moe import reproduce_learning_curves as curves
 
 TINY = moe.Settings(width=16, hidden=16, experts=4, steps=2, count=1, length=64, characters=12_000, measured=4)
@@ -76,3 +81,88 @@ def test_what_is_measured_on_the_way_changes_no_training():
     seen = trained(lambda model: moe.measure(model, corpus.validation, count=4, length=64))
     plain = trained(lambda model: None)
     assert all(seen[name].equal(plain[name]) for name in plain)
+
+
+def test_drift_in_small(tmp_path):
+    tiny = drift.Settings(**(asdict(TINY) | {"steps": 4}), every=2, glance=4)
+    results = drift.run(1, tmp_path, tiny)
+    assert json.loads((tmp_path / "drift.json").read_text()) == json.loads(json.dumps(results))
+    rows = {name: row for name, (row,) in results["runs"].items()}
+    for row in rows.values():
+        assert [each["step"] for each in row["curve"]] == [0, 2, 4]
+        assert all(0 < each["first router"][i] < each["best"][i] < 1 for each in row["curve"] for i in range(2))
+    for each in rows[drift.FROZEN]["curve"]:
+        assert each["router"] == each["first router"]  # it has not moved
+    start, *_, end = rows[drift.SWITCH]["curve"]
+    assert start["router"] == start["first router"] and end["router"] != end["first router"]
+    assert rows[drift.SWITCH]["curve"][0] == rows[drift.FROZEN]["curve"][0]  # the same first weights
+    experts = rows[drift.FROZEN]["experts"]
+    assert experts["trained"] == experts["untrained router"] != experts["untrained network"]
+    assert sum(map(sum, experts["trained"][0]["load"])) == 4 * TINY.measured * TINY.length
+
+
+def test_shares_of_the_variance():
+    axes = torch.eye(4)
+    states = torch.cat([axes, -axes]) * torch.tensor([3.0, 2.0, 1.0, 0.0])  # variances 9, 4, 1, 0
+    assert drift.span_share(states + 5, 7 * axes[:, 1:3] + 0.0) == pytest.approx(5 / 14)
+    assert drift.largest_share(states + 5, 2) == pytest.approx(13 / 14)
+    assert drift.largest_share(states, 4) == pytest.approx(1)
+
+
+def test_clusters_are_tight_where_their_means_lie_far_apart():
+    noise = torch.randn(300, 5, generator=torch.Generator().manual_seed(0))
+    experts = torch.arange(300) % 3
+    means = torch.eye(5)[:3]
+    near, far = (drift.clustering(distance * means[experts] + noise, experts) for distance in (3, 30))
+    assert far == pytest.approx(near / 100, rel=0.1)
+    # Two groups on a line: within 1, between 16
+    line = torch.tensor([[-5.0], [-3.0], [3.0], [5.0]])
+    assert drift.clustering(line, torch.tensor([0, 0, 1, 1])) == pytest.approx(1 / 16)
+
+
+def test_what_explains_an_expert():
+    letter = torch.arange(64) % 4
+    language = torch.arange(64) // 32
+    assert drift.explained(letter % 2, letter) == pytest.approx(1)
+    assert drift.explained(letter % 2, language) == pytest.approx(0, abs=1e-9)
+    parity = (letter + language) % 2  # neither alone says anything
+    assert drift.explained(parity, language) == pytest.approx(0, abs=1e-9)
+    assert drift.explained(parity, letter, language) == pytest.approx(1)
+
+
+def test_leak_in_small(tmp_path):
+    tiny = leak.Settings(**asdict(TINY), places=(8, 40))
+    results = leak.run(1, tmp_path, tiny)
+    assert json.loads((tmp_path / "leak.json").read_text()) == json.loads(json.dumps(results))
+    (choice,), (running,) = results["runs"][leak.CHOICE], results["runs"][leak.RUNNING]
+    assert choice["rules"][leak.CHOICE]["own future"] != choice["rules"][leak.CHOICE]["another future"]
+    for row in (choice["rules"][leak.RUNNING], choice["rules"]["each token's best expert"], *running["rules"].values()):
+        assert row["own future"] == row["another future"]  # rules that do not look ahead
+    assert choice["rules"]["each token's best expert"]["experts a token"] == 1
+    assert running["rules"][leak.RUNNING]["experts a token"] == pytest.approx(1, abs=0.15)
+
+
+def test_a_running_choice_takes_the_best_so_far():
+    # One text of six tokens, two experts: the scores of the first expert fall, those of the second rise
+    router = leak.RunningChoice(nn.Parameter(torch.tensor([[1.0, -1.0]])), 6)
+    hidden = torch.tensor([3.0, 2.0, 1.0, 0.0, -1.0, -2.0]).unsqueeze(1)
+    routing = router(hidden, torch.zeros(6, dtype=torch.int64))
+    taken = {expert: routing.tokens[routing.experts == expert].tolist() for expert in (0, 1)}
+    # Slots, half of the tokens so far rounded to even: 0, 1, 2, 2, 2, 3. Each token is the second expert's best so far,
+    # and the first expert's worst
+    assert taken == {0: [], 1: [1, 2, 3, 4, 5]}
+
+
+def test_balance_in_small(tmp_path):
+    tiny = balance.Settings(**asdict(TINY), weights=(0.0, 1.0), factors=(None, 1.0), batches=2)
+    results = balance.run(1, tmp_path, tiny)
+    assert json.loads((tmp_path / "balance.json").read_text()) == json.loads(json.dumps(results))
+    rows = {(run["weight"], run["factor"]): run["rows"][0] for run in results["runs"]}
+    assert len(rows) == 4 and all(row["max_over_mean_in_training"] > 1 for row in rows.values())
+    assert rows[0.0, None]["dropped"] == 0 < rows[0.0, 1.0]["dropped"]
+
+
+def test_the_variation_of_a_load():
+    assert balance.coefficient_of_variation(torch.tensor([1.0, 3.0])) == 0.5
+    # One expert of sixteen has everything: CV² = 16 − 1, the importance loss of that load
+    assert balance.coefficient_of_variation(torch.eye(16)[0]) == pytest.approx(15**0.5)
