@@ -219,6 +219,49 @@ def hinton(stored: Mapping[str, Any]) -> None:
     )
 
 
+def fair(stored: Mapping[str, Any], contest: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Errors over seeds of the fair contest's students and of their rivals. `distillation.json`, `contest.json`."""
+    ours = {"its student, digits as they are": "distilled", "its student, moved digits": "distilled_moved"}
+    theirs = {"labels, digits as they are": "student", "labels, moved digits": "jittered"}
+    return {row: [run["errors"] for run in _column(stored, name)] for row, name in theirs.items()} | {
+        row: [run["errors"] for run in _column(contest, name)] for row, name in ours.items()
+    }
+
+
+def _column(stored: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """What became of one kind of network, seed by seed."""
+    return [run[name] for run in sorted(stored["runs"], key=lambda run: run["seed"])]
+
+
+def fair_contest(stored: Mapping[str, Any], contest: Mapping[str, Any]) -> None:
+    """Draw the fair contest on all of MNIST beside the paper's numbers."""
+    found = {"the teacher (one network)": [contest["teacher"]["errors"]]} | fair(stored, contest)
+    figure, axis = plots.new_figure(width=7.5, height=3)
+    plots.points_over_seeds(axis, found, f"wrong of {stored['data']['test']:,} test digits")
+    for name, line in (("teacher", "--"), ("distilled", ":")):
+        errors = stored["paper"][name]["errors"]
+        axis.axvline(errors, color=plots.COLOURS[2], linestyle=line, label=f"the paper's {name}: {errors}")
+    axis.set_xlim(left=0)
+    axis.legend(loc="lower left", fontsize=8)
+    words = "; ".join(f"{row} {plots.mean_and_range(errors)}" for row, errors in found.items())
+    plots.show(figure, f"Test errors, a point for each seed, beside the paper's teacher and its student: {words}.")
+
+
+def fair_verdicts(stored: Mapping[str, Any], contest: Mapping[str, Any]) -> plots.Table:
+    """Each student of the better teacher against the student that saw the same digits with labels; the paper's part."""
+    found, teacher = fair(stored, contest), contest["teacher"]["errors"]
+    rows = []
+    for how in ("digits as they are", "moved digits"):
+        ours, theirs = found[f"its student, {how}"], found[f"labels, {how}"]
+        base = sum(found["labels, digits as they are"]) / len(theirs)
+        closed = gap_closed(teacher, base, sum(ours) / len(ours))
+        rows.append(
+            [how, plots.mean_and_range(theirs), plots.mean_and_range(ours), verdict(ours, theirs), f"{closed:.0%}"]
+        )
+    columns = ["the student's digits", "with labels", "with the teacher", "the teacher's is", "part of the gap closed"]
+    return plots.Table(columns, rows, seeds=[len(contest["runs"])] * len(rows))
+
+
 def paper_table(stored: Mapping[str, Any]) -> plots.Table:
     """Hinton's MNIST experiment: the paper's errors, ours, and ours on moved digits. stored: `course reproduce`'s."""
     paper, runs = stored["paper"], stored["runs"]

@@ -32,6 +32,14 @@ def test_the_gap_that_is_closed_is_the_papers():
     assert round(100 * figures.gap_closed(teacher=67, student=146, distilled=74)) == 91
 
 
+def test_the_fair_contest_is_judged_on_the_same_digits_seed_by_seed():
+    stored = {"runs": [{"seed": s, "student": {"errors": 150}, "jittered": {"errors": 100 + s}} for s in range(3)]}
+    runs = [{"seed": s, "distilled": {"errors": 120}, "distilled_moved": {"errors": 101}} for s in (2, 1, 0)]
+    table = figures.fair_verdicts(stored, {"teacher": {"errors": 50}, "runs": runs})
+    assert [row[3] for row in table.rows] == ["better with every seed", "neither: seeds disagree"]
+    assert [row[4] for row in table.rows] == ["30%", "49%"]
+
+
 def test_errors_on_threes_are_those_of_true_threes():
     labels = torch.tensor([3, 3, 8, 5])
     table = figures.never_saw_3_table({"a student": [torch.tensor([3, 8, 3, 5]), torch.tensor([5, 5, 8, 5])]}, labels)
