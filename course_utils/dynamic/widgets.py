@@ -37,7 +37,7 @@ def threshold_explorer(sample: Mapping[str, Any]) -> ipywidgets.Widget:
         left = leaves.argmax(axis=0)
         shares = np.bincount(left, minlength=3) / len(labels)
         wrong = int((classes[left, np.arange(len(labels))] != labels).sum())
-        figure = plots.plt.figure(figsize=(10, 3.4), constrained_layout=True)
+        figure = plots.plt.figure(figsize=(9, 3.1), constrained_layout=True)
         grid = figure.add_gridspec(2, 11)
         axis = figure.add_subplot(grid[:, :3])
         drawn = axis.barh(["exit 0", "exit 1", "LeNet-5"], 100 * shares, color=plots.COLOURS[1])
@@ -48,7 +48,7 @@ def threshold_explorer(sample: Mapping[str, Any]) -> ipywidgets.Widget:
             f"{wrong} of {len(labels):,} wrong (LeNet-5 alone: {int((classes[-1] != labels).sum())}), "
             f"{spent[left].mean():.1f} µs an image (LeNet-5 alone: {sample['costs'][-1]:.0f})", fontsize=11,
         )  # fmt: skip
-        for row, (text, who) in enumerate((("left at\nexit 0", left == 0), ("went on", left > 0))):
+        for row, (text, who) in enumerate((("left at exit 0,\nabove: H there", left == 0), ("went on", left > 0))):
             shown = np.flatnonzero(who[: len(images)])[:8]
             for column in range(8):
                 cell = figure.add_subplot(grid[row, 3 + column])
@@ -73,7 +73,7 @@ def threshold_explorer(sample: Mapping[str, Any]) -> ipywidgets.Widget:
         "LeNet-5. The title "
         "gives errors and microseconds. Two rows of up to eight digits: those that left look clean, those "
         "that went on are "
-        "slanted, broken or smudged; above each stands its entropy.",
+        "slanted, broken or smudged; above each stands its entropy at exit 0.",
     )
 
 

@@ -373,6 +373,9 @@ def pass_thresholds(function, draw):
         (3, 1, 4, [([0, 1, 2], [0, 1, 2, 3])]),
         (3, 1, 5, []),
         (1, 2, 1, [([0, 1, 2], [0, 1])]),
+        # As many places as b1 · b2, in too few rows or too few columns
+        (6, 1, 1, []),
+        (2, 3, 3, []),
     ):
         blocks, rest = split(function, mask, group, b1, t2, b2)
         expect.equal(blocks, wanted, f"the blocks with b1 = {b1}, t2 = {t2}, b2 = {b2}")
@@ -531,6 +534,9 @@ def product_unread(function, draw):
     inner = torch.tensor([[torch.nan, 1.0], [2.0, 3.0], [torch.inf, 4.0]])
     got = function(torch.ones(1, 2), inner, [([0, 2], [0, 1]), ([1], [0]), ([2], [0])])
     expect.close(got, torch.tensor([[torch.nan, 2.0, torch.inf]]), "the product with NaN and infinity in blocks")
+    read = torch.tensor([[torch.nan, 1.0], [2.0, torch.inf], [2.0, 1.0]])
+    wanted = torch.tensor([[torch.nan, torch.nan], [torch.inf, torch.inf], [4.0, 4.0]])
+    expect.close(function(read, torch.tensor([[1.0, 2.0]] * 2), [([0, 1], [0, 1])]), wanted, "the product of read NaN")
     inputs, out = draw.size(4, 30), draw.size(4, 30)
     x, weight, blocks = draw.normal(3, inputs), draw.normal(out, inputs), some_blocks(draw, out, inputs, 3)
     covered = inside(blocks, weight)

@@ -204,7 +204,7 @@ def calls(x: Tensor, networks: dict[str, tuple[str, Any]]) -> dict[str, Callable
 
 
 @torch.inference_mode()
-def alternate(calls: Mapping[str, Callable[[], Any]], repeats: int) -> Milliseconds:
+def in_turn(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
     """Milliseconds of each call, one after the other, again and again: the processor time of this thread."""
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(repeats + 3):
@@ -213,7 +213,14 @@ def alternate(calls: Mapping[str, Callable[[], Any]], repeats: int) -> Milliseco
             call()
             if number >= 3:
                 samples[name].append(1000 * (clock() - start))
-    return {name: [round(value, 5) for value in latency_summary(taken)] for name, taken in samples.items()}
+    return samples
+
+
+def alternate(calls: Mapping[str, Callable[[], Any]], repeats: int) -> Milliseconds:
+    """Median and quartiles of what `in_turn` has measured."""
+    return {
+        name: [round(value, 5) for value in latency_summary(taken)] for name, taken in in_turn(calls, repeats).items()
+    }
 
 
 def mask_of(blocks: Sequence[Block], like: Tensor) -> Tensor:

@@ -30,9 +30,10 @@ def load(digits: Digits | None, settings: Settings) -> Digits:
     return wide.load(digits, settings.recipe)
 
 
-def rounds_of(settings: Any, seed: int) -> list[Piece]:
-    """The rounds of pruning of one seed, for any settings with a `recipe` and a `width`; each goes on from the last."""
-    names = [f"seed {seed}/round {number}" for number in range(settings.recipe.rounds + 1)]
+def rounds_of(settings: Any, seed: int, last: int) -> list[Piece]:
+    """Rounds 0 to `last` of pruning of one seed, for any settings with a `recipe` and a `width`; each goes on from the
+    one before."""
+    names = [f"seed {seed}/round {number}" for number in range(last + 1)]
     return [
         Piece(name, train_round, (seed, number), tuple(names[max(0, number - 1) : number]), seed=seed)
         for number, name in enumerate(names)
@@ -44,7 +45,7 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
     work = []
     for seed in range(seeds):
         here = partial(Piece, seed=seed)
-        rounds = rounds_of(settings, seed)
+        rounds = rounds_of(settings, seed, settings.recipe.rounds)
         last = rounds[-1].name
         thresholds = f"seed {seed}/thresholds"
         work += [*rounds, here(thresholds, find_thresholds, (seed,), (last,))]

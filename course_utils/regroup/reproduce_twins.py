@@ -36,7 +36,7 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
     work = []
     for seed in range(seeds):
         here = partial(Piece, seed=seed)
-        training = rounds_of(settings, seed)
+        training = rounds_of(settings, seed, settings.recipe.rounds)
         work += training
         rounds = [piece.name for piece in training]
         blocks = f"seed {seed}/blocks"

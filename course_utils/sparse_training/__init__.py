@@ -201,9 +201,9 @@ def n_of_m_mask(weight: Tensor, n: int, m: int) -> Tensor:
     """Of every m neighbours along the last axis keep the n largest (Zhou 2021, eq. 6).
 
     weight: [..., in], any float dtype; neighbours are the entries 0 to m − 1 of the last
-    axis, m to 2m − 1, and so on. 0 ≤ n ≤ m. Returns a bool mask of the weight's shape with
-    exactly n entries True in every m: those of the largest |w|, of equals the first.
-    ValueError if m does not divide the last axis.
+    axis, m to 2m − 1, and so on; any axis may be empty. 0 ≤ n ≤ m. Returns a bool mask of
+    the weight's shape with exactly n entries True in every m: those of the largest |w|, of
+    equals the first. ValueError if m does not divide the last axis.
     """
     if weight.shape[-1] % m:
         raise ValueError(f"A last axis of {weight.shape[-1]} has no groups of {m}: pad it.")

@@ -546,11 +546,10 @@ def race_table(race: Results) -> plots.Table:
     rows = []
     for row in race["rows"]:
         ms = row["ms"]
-        others = [f"{ms[name][0] / ms['ours'][0]:.1f}×" for name in ms if name != "ours"]
-        rows.append([row["network"], f"{100 * row['sparsity']:g}%", f"{ms['ours'][0]:.2f} ms", *others])
-    return plots.Table(
-        ["network", "sparsity", "ours", *(f"of {n}" for n in race["rows"][0]["ms"] if n != "ours")], rows
-    )
+        times = [f"{ms[name][0] / ms['ours'][0]:.1f}×" for name in ms if name != "ours"]
+        rows.append([row["network"], f"{100 * row['sparsity']:g}%", f"{ms['ours'][0]:.2f} ms", *times])
+    others = [f"as fast as {name}" for name in race["rows"][0]["ms"] if name != "ours"]
+    return plots.Table(["network", "sparsity", "ours", *others], rows)
 
 
 # --- lecture: claims --------------------------------------------------------------------------------------------------

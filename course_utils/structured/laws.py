@@ -1,5 +1,6 @@
 """Laws of unit 04, structured sparsity."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -215,7 +216,7 @@ def shrink_example(function, draw):
 @shrink_groups.law(
     "each group keeps its direction and loses t of its length; what is shorter than t is exactly 0; along every axis",
     hint="One factor for a whole group. The group is the slice at one index of `dim`; −1 is the last axis.",
-    trials=4,
+    trials=3,
 )
 def shrink_length(function, draw):
     dtype = (torch.float32, DOUBLE)[draw.trial % 2]
@@ -408,7 +409,7 @@ def two_layers(draw: Draw, linear: bool, filters: int, dtype: torch.dtype = DOUB
 @remove_filters.law(
     "two layers compute the same with and without the dead and the unread, with pooling between, ReLU or not",
     hint="The next bias takes over the constant of what goes times the sum of all next weights for it.",
-    trials=4,
+    trials=2,
 )
 def cut_same(function, draw):
     for linear in (False, True):
@@ -445,7 +446,11 @@ def cut_refuses(function, draw):
                 read[:, n], read[-1, n, -2:] = 0, torch.tensor(reads, dtype=DOUBLE)
                 what, changed = f"filter {n}, which is alive, removed,", (weight, bias, after, after_bias)
                 text = expect_value_error(function, what, *changed, alive)
-                expect.true(str(n) in text, "the message does not name the filter", str(n), text)
+                named = {int(number) for number in re.findall(r"\d+", text)}
+                expect.true(n in named, "the message does not name the filter", str(n), text)
+                others = set((~alive).nonzero().flatten().tolist()) - {0, n}  # a message may say 'is not 0'
+                listed = bool(others) and others <= named
+                expect.true(not listed, "the message names those that may go as well", str(n), text)
     nothing = [torch.zeros(2, 3), torch.ones(2), torch.ones(1, 2), torch.ones(1)]
     expect_value_error(function, "a layer without filters", *nothing, torch.zeros(2, dtype=torch.bool))
 
@@ -505,7 +510,7 @@ def push_example(function, draw):
 @concatenate_nonzero.law(
     "put back at its rows and columns, dense is the matrix again; every row and column of it has a non-zero",
     hint="Ascending numbers, of rows for rows and of columns for columns; look at the entries, not at the diagonal.",
-    trials=4,
+    trials=2,
 )
 def push_rebuild(function, draw):
     rows, columns = draw.size(1, 60), draw.size(2, 400)
@@ -563,7 +568,7 @@ def product_example(function, draw):
 @concatenated_matmul.law(
     "it is inputs @ matrix.T, and what is not in `columns` is not read: NaN or infinity may stand there",
     hint="No full matrix, no product with a mask: 0 · NaN is NaN.",
-    trials=4,
+    trials=2,
 )
 def product_full(function, draw):
     batch, ins, outs = draw.size(1, 7), draw.size(3, 300), draw.size(2, 300)
@@ -577,7 +582,7 @@ def product_full(function, draw):
         wanted = inputs.double() @ matrix.T
         unread = torch.ones(ins, dtype=torch.bool)
         unread[columns] = False
-        for value in (0.0, torch.nan, torch.inf):
+        for value in (torch.nan, torch.inf):
             inputs[:, unread] = value
             got = function(scattered(inputs), scattered(dense), rows, columns, outs)
             expect.same_kind(got, inputs.new_zeros(batch, outs))
@@ -711,15 +716,18 @@ def network_ends(function, draw):
 
 
 @shrink_network.law(
-    "slices with a norm of at most the threshold count as 0, all judged on the state as it is given",
-    hint="First all norms, then all zeros, then the removals; a norm equal to the threshold is at most it.",
+    "slices with a norm of at most the threshold count as 0, all judged on the state as it is given; not the image's",
+    hint="First all norms, then all zeros, then the removals; a norm equal to the threshold is at most it. What reads "
+    "a channel of the image, or makes a class, is not judged.",
     trials=2,
     share=0.25,
 )
 def network_threshold(function, draw):
-    state, t = lenet_state(draw, 4, 5, 6), 0.5
+    state, t = lenet_state(draw, 4, 5, 6, channels=2), 0.5
     for name in NAMES[::2]:  # nothing is short but what follows
         state[name] = state[name] + 9 * state[name].sign()
+    state["z.weight"][:, 1], state["out.weight"][0] = 0, 0  # short, and stay as they are
+    state["z.weight"][0, 1, 0, 0], state["out.weight"][0, 0] = 0.4, 0.4
     state["z.weight"][1] = 0
     state["z.weight"][1, 0, 0, :2] = torch.tensor([0.3, 0.4], dtype=DOUBLE)  # a norm of 0.5
     state["conv.w"][:, 2] = 0
@@ -734,7 +742,7 @@ def network_threshold(function, draw):
     zeroed["z.weight"][1], zeroed["conv.w"][:, 2], zeroed["hidden"][2] = 0, 0, 0
     zeroed["hidden"][:, 4], zeroed["out.weight"][:, 5] = 0, 0
     got = shrunk(function, state, t, (2, 4, 4))
-    same_logits(got, zeroed, draw.normal(3, 1, 16, 16, dtype=DOUBLE))
+    same_logits(got, zeroed, draw.normal(3, 2, 16, 16, dtype=DOUBLE))
 
 
 @shrink_network.law(
@@ -744,7 +752,7 @@ def network_threshold(function, draw):
     share=0.25,
 )
 def network_random(function, draw):
-    for _ in range(4):
+    for _ in range(2):
         state = wide_columns(draw, lenet_state(draw, draw.integer(4, 7), draw.integer(5, 8), draw.integer(6, 9)), 16)
         first, second, units = sizes_of(state)
         # Units are joined here and there; what is not joined to image and logits is dead

@@ -1,7 +1,7 @@
-"""A LeNet of any widths, and training it with the group lasso: it gets faster while it trains."""
+"""A LeNet of any widths, and training it while it is cut: it gets faster meanwhile."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,37 @@ def widths(state: State) -> list[int]:
     return [len(state[name]) for name in CONVOLUTIONS]
 
 
+def train_in_parts(
+    state: State,
+    split: Split,
+    after_step: Callable[[nn.Module], None],
+    *,
+    parts: int,
+    images: int,
+    lr: float = LR,
+    seed: int = 0,
+) -> tuple[State, list[dict[str, Any]]]:
+    """SGD on a LeNet, out of which after each part of the training is cut what is dead: it gets faster meanwhile.
+
+    after_step: brings filters to 0. parts: how many, of so many images each, in whole batches of `BATCH`: a last one of
+    few images would pull hard, and at random, right before the cut. Returns the smaller state, and for each part the
+    filters that are left and the processor's seconds.
+    """
+    if images % BATCH:
+        raise ValueError(f"A part of {images} images ends with a small batch: choose a multiple of {BATCH}.")
+    generator = torch.Generator().manual_seed(seed)
+    seen = []
+    for part in range(parts):
+        model, index = lenet_of(state), torch.randperm(len(split), generator=generator)[:images]
+        common = {"batch_size": BATCH, "optimizer": SGD, "jitter": 1, "progress": False}
+        start = time.process_time()
+        train(model, split.subset(index), epochs=1, lr=lr, seed=1000 * seed + part, after_step=after_step, **common)
+        seconds = time.process_time() - start
+        state = shrink_network(model.state_dict(), 0)
+        seen.append({"filters": widths(state), "seconds": round(seconds, 2)})
+    return state, seen
+
+
 def train_group_lasso(
     state: State,
     split: Split,
@@ -55,12 +86,10 @@ def train_group_lasso(
     lr: float = LR,
     seed: int = 0,
 ) -> tuple[State, list[dict[str, Any]]]:
-    """SGD on a LeNet with the group lasso, which is cut after each part of the training: it gets faster meanwhile.
+    """`train_in_parts` with the group lasso.
 
     strengths: λ of the first convolution's filters and of the second's channels, which read them; and λ of the second's
-    filters. Each is lowered where it would leave fewer filters than its target, down to 0. parts: how many, of so many
-    images each. Returns the smaller state, and for each part the filters that are left and the processor's
-    seconds.
+    filters. Each is lowered where it would leave fewer filters than its target, down to 0.
     """
 
     def lowered(strength: float, norms: Tensor, target: int) -> float:
@@ -80,14 +109,31 @@ def train_group_lasso(
         first.copy_(proximal_step(first, still[0], lr, λ1, 0))
         second.copy_(proximal_step(second, still[1], lr, 0, λ1))
 
-    generator = torch.Generator().manual_seed(seed)
-    seen = []
-    for part in range(parts):
-        model, index = lenet_of(state), torch.randperm(len(split), generator=generator)[:images]
-        common = {"batch_size": BATCH, "optimizer": SGD, "jitter": 1, "progress": False}
-        start = time.process_time()
-        train(model, split.subset(index), epochs=1, lr=lr, seed=1000 * seed + part, after_step=shrink, **common)
-        seconds = time.process_time() - start
-        state = shrink_network(model.state_dict(), 0)
-        seen.append({"filters": widths(state), "seconds": round(seconds, 2)})
-    return state, seen
+    return train_in_parts(state, split, shrink, parts=parts, images=images, lr=lr, seed=seed)
+
+
+def train_random_cuts(
+    state: State, split: Split, schedule: Sequence[Sequence[int]], *, images: int, seed: int = 0
+) -> tuple[State, list[dict[str, Any]]]:
+    """`train_in_parts` without a penalty: the filters that go are drawn at random, and fade to 0 during a part.
+
+    schedule: how many filters both convolutions keep after each part. Cut at once a network may diverge.
+    """
+    draws = torch.Generator().manual_seed(10_000 + seed)  # not the digits' generator, which the lasso has as well
+    steps, done, dying = images // BATCH, 0, []
+
+    @torch.no_grad()
+    def fade(model: nn.Module) -> None:
+        nonlocal done, dying
+        part, step = divmod(done, steps)
+        weights = model[0].weight, model[2].weight
+        if step == 0:
+            dying = [
+                torch.randperm(len(weight), generator=draws)[kept:]
+                for weight, kept in zip(weights, schedule[part], strict=True)
+            ]
+        for weight, filters in zip(weights, dying, strict=True):
+            weight[filters] *= (steps - step - 1) / (steps - step)
+        done += 1
+
+    return train_in_parts(state, split, fade, parts=len(schedule), images=images, seed=seed)

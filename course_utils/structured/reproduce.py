@@ -6,7 +6,6 @@ step; here the proximal step reaches 0 by itself.
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from course_utils import structured
 from course_utils.budget import conv2d_macs, linear_macs
 from course_utils.data import Digits, full_mnist
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
-from course_utils.structured.lenet import BATCH, LR, SGD, lenet_of, narrow_lenet, train_group_lasso, widths
+from course_utils.structured.lenet import BATCH, LR, SGD, State, lenet_of, narrow_lenet, train_group_lasso, widths
 from course_utils.structured.timing import FULL, LAYERS, layer_times, regular_shape, zeros_times
 from course_utils.training import cosine, cross_entropy, errors, train
 
@@ -38,7 +37,7 @@ class Settings:
     controls: tuple[tuple[int, int], ...] = ((3, 9), (2, 8))  # trained from scratch too
     strengths: tuple[float, float] = (0.15, 0.6)  # λ of conv1's filters and conv2's channels; of conv2's filters
     parts: int = 11  # of the training with the lasso, of so many images each: one epoch in all
-    images: int = 5000
+    images: int = 4992  # whole batches
     epochs: int = 10  # after the lasso, cosine
     at_most: float = 0.8  # % validation errors, mean over seeds: the narrowest that does it is chosen
     path: tuple[float, ...] = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2)
@@ -126,7 +125,7 @@ def macs(filters: tuple[int, int]) -> dict[str, int]:
 
 
 def finish(model: nn.Sequential, epochs: int, digits: Digits, seed: int) -> Values:
-    """Train without the lasso, and count errors."""
+    """Train without the lasso, at a rate that falls along a cosine, and count errors."""
     common = {"batch_size": BATCH, "optimizer": SGD, "schedule": cosine, "jitter": 1, "progress": False}
     train(model, digits.train, epochs=epochs, lr=LR, seed=seed, **common)
     return {
@@ -136,19 +135,23 @@ def finish(model: nn.Sequential, epochs: int, digits: Digits, seed: int) -> Valu
     }
 
 
-def with_lasso(digits: Digits, settings: Settings, seed: int, first: int, second: int) -> dict[str, Any]:
+def with_lasso(digits: Digits, settings: Settings, seed: int, first: int, second: int) -> Values:
     """A wide network that is narrowed to so many filters and trained on; its errors and how it went."""
     state, parts = train_group_lasso(
         narrow_lenet(FULL, seed).state_dict(), digits.train, settings.strengths, (first, second),
         parts=settings.parts, images=settings.images, seed=seed,
     )  # fmt: skip
+    return go_on(state, parts, settings.epochs, digits, seed)
+
+
+def go_on(state: State, parts: list[Values], epochs: int, digits: Digits, seed: int) -> Values:
+    """Train a network that has been narrowed; also how that went, and its errors then."""
     model = lenet_of(state)
-    after_lasso = errors(model, digits.validation)
-    found = finish(model, settings.epochs, digits, seed)
-    return found | {"validation_errors_after_lasso": after_lasso, "parts": parts}
+    before = errors(model, digits.validation)
+    return finish(model, epochs, digits, seed) | {"validation_errors_when_narrow": before, "parts": parts}
 
 
-def from_scratch(digits: Digits, settings: Settings, seed: int, first: int, second: int) -> dict[str, Any]:
+def from_scratch(digits: Digits, settings: Settings, seed: int, first: int, second: int) -> Values:
     """A network of these widths from the start, trained on at least as many images as with the lasso."""
     with_it = settings.parts * settings.images / len(digits.train)
     epochs = settings.epochs + max(1, round(with_it))
@@ -177,8 +180,7 @@ def descend(digits: Digits, settings: Settings, seed: int, way: str) -> Values:
 
     extra = {"after_step": shrink} if way == "proximal" else {"loss": penalised}
     # Whole batches: a last one of few digits pulls at random, and dead filters wake just where we look
-    whole = settings.images // BATCH * BATCH
-    for part, index in enumerate(order.split(whole)[: settings.parts]):
+    for part, index in enumerate(order.split(settings.images)[: settings.parts]):
         common = {"batch_size": BATCH, "optimizer": SGD, "jitter": 1, "progress": False}
         train(model, digits.train.subset(index), epochs=1, lr=LR, seed=1000 * seed + part, **common, **extra)
         norms.append([round(norm, 5) for norm in structured.filter_norms(second.detach()).tolist()])

@@ -40,7 +40,7 @@ def lasso_explorer(results: Mapping[str, Any]) -> ipywidgets.Widget:
             axis.grid(visible=False)
         bars = {
             "validation errors (%)": [100 * each["validation_errors"] / validation for each in runs],
-            "MACs (% of dense)": [100 * each["macs"] / full for each in runs],
+            "network's MACs (% of dense)": [100 * each["macs"] / full for each in runs],
             "conv2, batch 100 (% of dense)": [100 * each["conv2_ms"][-1] / each["conv2_ms"][0] for each in runs],
         }
         means = [float(np.mean(values)) for values in bars.values()]

@@ -43,6 +43,12 @@ def entropy_clamped(logits):
     return -(p * p.log()).sum(-1)
 
 
+@mutant("6.1", "probabilities cut off at 1e-12")
+def entropy_barely_clamped(logits):
+    p = logits.softmax(-1).clamp(min=1e-12)
+    return -(p * p.log()).sum(-1)
+
+
 @mutant("6.1", "softmax over the batch")
 def entropy_first_axis(logits):
     return torch.special.entr(logits.softmax(0)).sum(-1)
@@ -360,7 +366,7 @@ def joint_gathered(logits_per_exit, labels, weights):
 
 def screen(
     entropies, correct, macs_per_exit, budget, candidates, *, strict=True, ties="first", within=True, key=None,
-    combinations=None, count_in=torch.int64, refuse=True,
+    combinations=None, count_in=torch.int64, refuse=True, cost=lambda macs: macs,
 ):  # fmt: skip
     """A screening that goes wrong where an argument says so."""
     exits, count = correct.shape
@@ -369,7 +375,7 @@ def screen(
         rows = [(e < t) if strict else (e <= t) for e, t in zip(entropies, thresholds, strict=True)]
         left = first_of(torch.stack([*rows, torch.ones(count, dtype=torch.bool)]))
         right_answers = correct.gather(0, left.unsqueeze(0)).to(count_in).sum(dtype=count_in).item()
-        macs = sum(macs_per_exit[e] for e in left.tolist()) / count
+        macs = cost(sum(macs_per_exit[e] for e in left.tolist()) / count)
         if within and macs > budget:
             continue
         now = (right_answers, -macs) if key is None else key(right_answers, macs)
@@ -452,6 +458,32 @@ def choose_none(*arguments):
 def choose_anyway(entropies, correct, macs_per_exit, budget, candidates):
     found = screen(entropies, correct, macs_per_exit, budget, candidates, refuse=False)
     return found or choose_cheapest(entropies, correct, macs_per_exit, math.inf, candidates)
+
+
+@mutant("6.4", "costs in float32")
+def choose_costs_in_single(*arguments):
+    return screen(*arguments, cost=lambda macs: float(np.float32(macs)))
+
+
+@mutant("6.4", "costs of whole MACs")
+def choose_whole_costs(*arguments):
+    return screen(*arguments, cost=int)
+
+
+@mutant("6.4", "costs rounded to a tenth")
+def choose_rounded_costs(*arguments):
+    return screen(*arguments, key=lambda right, macs: (right, -round(macs, 1)))
+
+
+@mutant("6.4", "a hundredth over the budget is let pass")
+def choose_tolerant(entropies, correct, macs_per_exit, budget, candidates):
+    return screen(entropies, correct, macs_per_exit, 1.01 * budget, candidates)
+
+
+@mutant("6.4", "the share that is right, rounded to four digits")
+def choose_rounded_share(entropies, correct, *arguments):
+    n = correct.shape[1]
+    return screen(entropies, correct, *arguments, key=lambda right, macs: (round(right / n, 4), -macs))
 
 
 @mutant("6.4", "counted in half precision")

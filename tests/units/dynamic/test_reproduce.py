@@ -147,9 +147,13 @@ def test_exit_that_nobody_takes_proves_nothing(stored):
 
 @pytest.mark.parametrize(
     ("without", "counted", "extra", "said"),
-    [(600.0, 200.0, 0, "not testable here"), (1200.0, 200.0, 0, "confirmed"), (1200.0, 600.0, 0, "not confirmed"),
-     (1200.0, 200.0, 1, "not confirmed")],
-)  # fmt: skip
+    [
+        (600.0, 200.0, 0, "not testable here"),
+        (1200.0, 200.0, 0, "reached by other means"),
+        (1200.0, 600.0, 0, "not confirmed"),
+        (1200.0, 200.0, 1, "not confirmed"),
+    ],
+)
 def test_exit_in_the_trunk_is_judged_where_its_trunk_lets_it_reach_the_claim(stored, without, counted, extra, said):
     results, *_ = files = of_three_seeds(stored)
     for run in results["exits"]:
@@ -158,6 +162,19 @@ def test_exit_in_the_trunk_is_judged_where_its_trunk_lets_it_reach_the_claim(sto
         run["race"][figures.TRUNK] |= {"processor": [counted] * 3, "errors": 50 + extra, "leave": [0.75, 0.25]}
     assert figures.trunk_alone(run) == 200 + (without - 200) / 4
     assert verdicts(files)[0] == said
+
+
+def test_exits_beat_a_static_network_only_in_about_the_same_time(stored):
+    results, *_ = files = of_three_seeds(stored)
+    for run in results["exits"]:
+        for name, count, spent in ((figures.CASCADE, 50, 12.0), (figures.BOTH, 60, 10.0), (figures.SECOND, 60, 1.0)):
+            run["race"][name] |= {"errors": count, "processor": [spent] * 3}
+    assert verdicts(files)[5] == "reached by other means"
+    run["race"][figures.CASCADE]["processor"] = [13.0] * 3
+    assert verdicts(files)[5] == "in some seeds only"
+    for run in results["exits"]:
+        run["race"][figures.CASCADE]["errors"] = 60
+    assert verdicts(files)[5] == "not confirmed"
 
 
 @pytest.mark.parametrize(
@@ -210,9 +227,13 @@ def test_words_count_seeds():
 
 @pytest.mark.parametrize(
     ("holds", "said"),
-    [([True] * 3, "confirmed"), ([False] * 3, "not confirmed"), ([True, False, True], "in some seeds only"),
-     ([True] * 2, "too few seeds to tell")],
-)  # fmt: skip
+    [
+        ([True] * 3, "reached by other means"),
+        ([False] * 3, "not confirmed"),
+        ([True, False, True], "in some seeds only"),
+        ([True] * 2, "too few seeds to tell"),
+    ],
+)
 def test_verdict_can_say_no(holds, said):
     assert figures.verdict(holds) == said
 

@@ -577,6 +577,7 @@ pass_with("more than t2 kept", select=lambda counts, t2: counts > t2)
 pass_with("b1 is ignored", enough=lambda r, c, b1, b2: len(c) >= b2)
 pass_with("b2 is ignored", enough=lambda r, c, b1, b2: len(r) >= b1 and len(c) > 0)
 pass_with("b1 and b2 are swapped", enough=lambda r, c, b1, b2: len(r) >= b2 and len(c) >= b1)
+pass_with("b1 times b2 places are enough", enough=lambda r, c, b1, b2: len(r) * len(c) >= b1 * b2)
 pass_with("rows as the group has them", order=list)
 pass_with("blocks stay in the rest", clear=False)
 pass_with("counted in 8 bits", select=lambda counts, t2: counts.to(torch.uint8) >= t2)
@@ -873,6 +874,16 @@ def product_in_place(x, weight, blocks):
 @mutant("8.4", "NaN is 0 inside of the blocks too")
 def product_no_nan(x, weight, blocks):
     return regroup.block_matmul(x.nan_to_num(), weight.nan_to_num(), blocks)
+
+
+@mutant("8.4", "a NaN or an infinity among the inputs counts for nothing, where it is read too")
+def product_finite_inputs(x, weight, blocks):
+    return regroup.block_matmul(torch.where(x.isfinite(), x, 0), weight, blocks)
+
+
+@mutant("8.4", "inputs without NaN, times a masked weight")
+def product_nan_to_num(x, weight, blocks):
+    return x.nan_to_num() @ torch.where(covered_by(blocks, weight), weight, 0).T
 
 
 @mutant("8.4", "without blocks always float32")

@@ -5,6 +5,7 @@ from matplotlib.colors import to_hex
 
 from course_utils import plots
 from course_utils.regroup import figures
+from course_utils.regroup import rounds as when
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,51 @@ def test_the_blocks_are_compared_with_what_was_trained_as_long():
     ]
     small = figures.twins_table(found, twins).rows[-1]
     assert small[2:] == ["6.00 (6.00–6.00)", "2.10 (2.10–2.10)", "4", "88%"]
+
+
+def rounds_of(every: int, winning: int) -> dict:
+    """Three equal seeds of `course reproduce regroup-rounds`, with so many test errors of 1,000."""
+    wrong = {"round 0": 40, "round 1": 41, "round 2": 39, "winning ticket/0.2": winning}
+    wrong |= {"every round/0.25/round 1": 50, "every round/0.25": every, "small dense/0.1": 70, "small dense/0.5": 45}
+    run = {what: {"test_errors": n, "validation_errors": n, "weights": 10} for what, n in wrong.items()}
+    run |= {f"{what}/longer": run["round 1"] for what in wrong if what.startswith("small")}
+    run["winning ticket/0.2"]["layers"] = [{"covers": 0.75}, {"covers": 0.5}]
+    ms = {"dense": 9.0, "dense, [batch, features]": 8.0, "CSR": 3.5, "SciPy's CSR": 3.0}
+    ms |= {"winning ticket/0.2": 4.0, "every round/0.25": 2.0, "small dense/0.1": 1.0, "small dense/0.5": 4.0}
+    run["times"] = {"milliseconds": {"64": ms, "256": ms}}
+    recipe = {"rounds": 2, "epochs": 6, "batches": [1, 64, 256]}
+    settings = {"recipe": recipe, "winning": 2, "areas": [0.2], "every": [0.25], "parts": [0.1, 0.5]}
+    return {
+        "runs": [run] * 3,
+        "settings": settings,
+        "data": {"test": 1000, "validation": 1000},
+        "weights": 100,
+        "longer": 18,
+    }
+
+
+def test_what_is_regrouped_meets_the_ticket_the_dense_network_and_a_small_one_that_is_as_fast():
+    once = results({0.2: [55, 55, 55], 0.25: [55, 55, 55]})
+    twins = {"settings": {"area": 0.25}, "data": {"test": 1000}}
+    twins["runs"] = [
+        {"dense": {"test_errors": 35}, "scattered": {"test_errors": 36}, "regrouped": {"test_errors": 39}}
+    ] * 3
+    for run in once["networks"][0]["runs"]:
+        run["times"]["milliseconds"]["256"] = run["times"]["milliseconds"]["64"]
+    claims = when.when_claims(once, rounds_of(every=60, winning=39), twins).rows
+    yes, no = "holds in every seed", "not: in 0 of 3 seeds"
+    assert [row[3] for row in claims] == [yes, yes, yes, yes, no, no, no, no, yes, yes, yes, yes]
+    assert [row[1] for row in claims if "no slower" in row[1]] == [
+        f"no more than small dense, {part} of the weights, no slower" for part in ("50%", "10%", "10%", "10%")
+    ]
+    assert claims[-3][0] == "every round regrouped, round 2, area ≤ 25%"
+    rows = when.when_table(rounds_of(60, 39), twins).rows
+    assert [row[0] for row in rows][3:5] == [
+        "every round regrouped, round 1, area ≤ 50%",
+        "every round regrouped, round 2, area ≤ 25%",
+    ]
+    assert [row[1] for row in rows[1:4]] == ["—", "75%, 50%", "—"]
+    assert rows[1][5:] == ["3.60 (3.60–3.60)", "62%", "62%"] and rows[3][5:] == ["—", "—", "—"]
 
 
 def test_a_block_keeps_its_colour_from_pass_to_pass(monkeypatch):

@@ -9,6 +9,7 @@ from course_utils import regroup
 from course_utils.models import mlp_forward
 from course_utils.regroup import grouping, packing, tickets
 from course_utils.regroup import reproduce as experiment
+from course_utils.regroup import reproduce_regroup_rounds as every_round
 from course_utils.regroup import reproduce_twins as twins
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -56,6 +57,26 @@ def test_twins_are_trained_as_long_as_each_other_and_as_many_weights_as_they_sho
     assert run[twins.DENSE]["weights"] == total and run[twins.SCATTERED]["weights"] == total // 2
     regrouped = run[experiment.PARTITIONED]["weights"]
     assert 0 < regrouped <= 0.3 * total and abs(run[experiment.SMALL]["weights"] - regrouped) < 900
+
+
+def test_every_round_prunes_the_blocks_of_the_one_before_and_small_networks_are_raced_in_the_same_run(
+    few_digits, tmp_path
+):
+    pytest.importorskip("mtkahypar")
+    settings = every_round.Settings(
+        TINY, width=(48, 40), winning=1, areas=(0.3, 0.5), every=(0.3,), parts=(0.2,), repeats=(2, 2)
+    )
+    (run,) = every_round.run(1, tmp_path, few_digits, settings)["runs"]
+    first, last = run["every round/0.3/round 1"], run["every round/0.3"]
+    total = run["round 0"]["weights"]
+    assert first["pruned"] == total // 2 and last["pruned"] == first["weights"] - round(first["weights"] / 2)
+    for found, area in ((first, 0.3**0.5), (last, 0.3), (run["winning ticket/0.5"], 0.5)):
+        assert 0 < found["weights"] <= area * total
+    assert {len(run[name]["validation_by_epoch"]) for name in run if name.endswith("/longer")} == {2}
+    times = run["times"]
+    assert times["same_logits"] and {"dense", "CSR", "every round/0.3", "small dense/0.2"} <= set(
+        times["milliseconds"]["2"]
+    )
 
 
 @pytest.fixture

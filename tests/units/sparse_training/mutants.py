@@ -241,6 +241,14 @@ def mask_block(shape, density, seed):
     return (torch.arange(n) < round(density * n)).roll(start).view(tuple(shape))
 
 
+@mutant("9.1b", "every fifth position on from a random one, round and round")
+def mask_stride(shape, density, seed):
+    n = math.prod(shape)
+    start = int(torch.randint(max(1, n), (), generator=generator_of(seed)))
+    step = next(step for step in range(5, n + 6) if math.gcd(step, n) == 1)
+    return mask_of(n, round(density * n), (start + step * torch.arange(n)) % max(1, n)).view(tuple(shape))
+
+
 @mutant("9.1b", "as many in each row, the rest in the first")
 def mask_rows(shape, density, seed):
     rng, n = np.random.default_rng(seed), math.prod(shape)
@@ -522,6 +530,15 @@ def neighbours(stays, k, seed):
 
 
 mutant("9.3", "a run of neighbours grows")(set_with(neighbours))
+
+
+def empty_neighbours(stays, k, seed):
+    free = (~stays).nonzero().flatten()
+    start = int(torch.randint(max(1, len(free)), (), generator=generator_of(seed)))
+    return mask_of(len(stays), k, free.roll(start))
+
+
+mutant("9.3", "a run of neighbours among the empty ones grows")(set_with(empty_neighbours))
 mutant("9.3", "the seed is ignored")(set_with(lambda s, k, seed: chosen(s, k, torch.seed() % 2**31)))
 mutant("9.3", "always the same seed")(set_with(lambda s, k, seed: chosen(s, k, 0)))
 mutant("9.3", "a seed of 0 is taken for missing")(

@@ -1,5 +1,6 @@
 """Mutants and right variants of unit 04."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -509,6 +510,23 @@ def cut_silent(weight, bias, next_weight, next_bias, keep, relu=False):
         raise ValueError("a filter is alive") from error
 
 
+@mutant("4.4", "the message names all that go")
+def cut_names_all(weight, bias, next_weight, next_bias, keep, relu=False):
+    try:
+        return structured.remove_filters(weight, bias, next_weight, next_bias, keep, relu)
+    except ValueError as error:
+        raise ValueError(f"one of {(~keep).nonzero().flatten().tolist()} is alive") from error
+
+
+@mutant("4.4", "the message counts from 1")
+def cut_counts_from_one(weight, bias, next_weight, next_bias, keep, relu=False):
+    try:
+        return structured.remove_filters(weight, bias, next_weight, next_bias, keep, relu)
+    except ValueError as error:
+        text = re.sub(r"Filter (\d+)", lambda found: f"Filter {int(found[1]) + 1}", str(error))
+        raise ValueError(text) from error
+
+
 @mutant("4.4", "the message counts among those that go")
 def cut_counts_from_there(weight, bias, next_weight, next_bias, keep, relu=False):
     gone = ~keep
@@ -853,6 +871,21 @@ def network_classes(state, threshold):
     *_, weight, bias = got
     alive = (got[weight] != 0).any(1)
     return got | {weight: got[weight][alive], bias: got[bias][alive]}
+
+
+@mutant("4.6", "the image's channels are judged by the threshold too")
+def network_images(state, threshold):
+    weight = next(iter(state.values()))
+    short = structured.channel_norms(weight) <= threshold
+    judged = weight.masked_fill(short[None, :, None, None], 0)
+    return structured.shrink_network(state | {next(iter(state)): judged}, threshold)
+
+
+@mutant("4.6", "the classes are judged by the threshold too")
+def network_short_classes(state, threshold):
+    name, last = list(state.items())[-2]
+    judged = last.masked_fill((structured.filter_norms(last) <= threshold)[:, None], 0)
+    return structured.shrink_network(state | {name: judged}, threshold)
 
 
 @mutant("4.6", "one unit is kept in silence where none is left")

@@ -9,16 +9,27 @@ from torch import nn
 
 from course_utils.data import Split
 from course_utils.models import lenet5
-from course_utils.structured import filter_norms, timing
+from course_utils.structured import filter_norms, lenet, reproduce_filters, timing
 from course_utils.structured import reproduce as experiment
-from course_utils.structured.lenet import lenet_of, narrow_lenet, train_group_lasso, widths
+from course_utils.structured.lenet import (
+    BATCH,
+    lenet_of,
+    narrow_lenet,
+    train_group_lasso,
+    train_in_parts,
+    train_random_cuts,
+    widths,
+)
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 TINY = experiment.Settings(
-    narrow=((4, 9),), controls=((4, 9),), strengths=(0.5, 2.0), parts=2, images=200, epochs=1, path=(0.05,),
+    narrow=((4, 9),), controls=((4, 9),), strengths=(0.5, 2.0), parts=2, images=BATCH, epochs=1, path=(0.05,),
     compared=3.0, batches=(1, 2), rounds=(2, 2), zeros_rounds=(2, 2), threads=(1,), kept=(0.1, 0.05, 0.04, 0.02),
 )  # fmt: skip
+TINY_FILTERS = reproduce_filters.Settings(
+    narrowed=((4, 9),), scratch=((4, 9), (3, 5)), strengths=(2.0, 8.0), parts=2, images=BATCH, epochs=1
+)
 
 
 def test_a_tiny_run_stores_networks_path_and_times(few_digits, tmp_path):
@@ -38,6 +49,17 @@ def test_a_tiny_run_stores_networks_path_and_times(few_digits, tmp_path):
     }  # fmt: skip
 
 
+def test_a_tiny_run_cuts_at_random_when_the_lasso_cuts(few_digits, tmp_path):
+    results = reproduce_filters.run(1, tmp_path, few_digits, TINY_FILTERS)
+    assert json.loads((tmp_path / "filters.json").read_text()) == json.loads(json.dumps(results))
+    assert results["seeds"] == {"asked": 1, "has": 1}
+    (run,) = results["runs"]
+    lasso, drawn = run["lasso"]["4—9"], run["random"]["4—9"]
+    assert [part["filters"] for part in lasso["parts"]] == [part["filters"] for part in drawn["parts"]]
+    assert lasso["filters"] == drawn["filters"] == lasso["parts"][-1]["filters"] != [20, 50]
+    assert run["scratch"]["4—9"]["filters"] == [4, 9] and run["scratch"]["3—5"]["filters"] == [3, 5]
+
+
 def some_digits(count: int) -> Split:
     generator = torch.Generator().manual_seed(0)
     return Split(torch.rand(count, 1, 28, 28, generator=generator), torch.arange(count) % 10)
@@ -46,7 +68,7 @@ def some_digits(count: int) -> Split:
 def test_the_lasso_stops_at_the_filters_that_are_asked_for():
     """λ is so large that all would die at once."""
     state, parts = train_group_lasso(
-        lenet5().state_dict(), some_digits(300), (5.0, 5.0), (3, 7), parts=3, images=256, seed=1
+        lenet5().state_dict(), some_digits(300), (5.0, 5.0), (3, 7), parts=3, images=2 * BATCH, seed=1
     )
     assert widths(state) == [3, 7] == parts[-1]["filters"]
     assert state["5.weight"].shape == (500, 16 * 7) and state["2.weight"].shape[1] == 3
@@ -55,8 +77,36 @@ def test_the_lasso_stops_at_the_filters_that_are_asked_for():
 
 
 def test_without_strength_nothing_dies():
-    state, _ = train_group_lasso(lenet5().state_dict(), some_digits(100), (0.0, 0.0), parts=1, images=100)
+    state, _ = train_group_lasso(lenet5().state_dict(), some_digits(BATCH), (0.0, 0.0), parts=1, images=BATCH)
     assert widths(state) == [20, 50] and (filter_norms(state["2.weight"]) > 0).all()
+
+
+def test_a_part_that_would_end_with_a_small_batch_is_refused():
+    with pytest.raises(ValueError, match=f"multiple of {BATCH}"):
+        train_in_parts(lenet5().state_dict(), some_digits(1), lambda model: None, parts=1, images=BATCH + 8)
+
+
+def test_drawn_filters_fade_within_a_part_and_the_seed_says_which(monkeypatch):
+    lengths = []
+
+    def train(model, split, after_step, **kwargs):
+        for _ in range(len(split) // BATCH):
+            after_step(model)
+            lengths.append(filter_norms(model[0].weight.detach()))
+
+    monkeypatch.setattr(lenet, "train", train)
+    first, kept = lenet5().state_dict(), []
+    before = filter_norms(first["0.weight"])
+    for seed in (0, 1):
+        lengths.clear()
+        state, parts = train_random_cuts(first, some_digits(4 * BATCH), [(6, 9), (5, 9)], images=4 * BATCH, seed=seed)
+        assert widths(state) == [5, 9] == parts[1]["filters"] and parts[0]["filters"] == [6, 9]
+        stay = lengths[3] > 0
+        assert int(stay.sum()) == 6 and torch.equal(lengths[2][stay], before[stay])
+        left = torch.stack(lengths[:3])[:, ~stay] / before[~stay]
+        torch.testing.assert_close(left, torch.tensor([[0.75], [0.5], [0.25]]).expand(3, 14))
+        kept.append(stay)
+    assert not torch.equal(*kept)
 
 
 def test_a_narrow_lenet_is_one_and_first_weights_come_from_the_seed():
