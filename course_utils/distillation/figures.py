@@ -219,12 +219,12 @@ def hinton(stored: Mapping[str, Any]) -> None:
     )
 
 
-def fair(stored: Mapping[str, Any], contest: Mapping[str, Any]) -> dict[str, list[int]]:
+def fair(stored: Mapping[str, Any], contest: Mapping[str, Any], count: str = "errors") -> dict[str, list[int]]:
     """Errors over seeds of the fair contest's students and of their rivals. `distillation.json`, `contest.json`."""
     ours = {"its student, digits as they are": "distilled", "its student, moved digits": "distilled_moved"}
     theirs = {"labels, digits as they are": "student", "labels, moved digits": "jittered"}
-    return {row: [run["errors"] for run in _column(stored, name)] for row, name in theirs.items()} | {
-        row: [run["errors"] for run in _column(contest, name)] for row, name in ours.items()
+    return {row: [run[count] for run in _column(stored, name)] for row, name in theirs.items()} | {
+        row: [run[count] for run in _column(contest, name)] for row, name in ours.items()
     }
 
 
@@ -249,16 +249,15 @@ def fair_contest(stored: Mapping[str, Any], contest: Mapping[str, Any]) -> None:
 
 def fair_verdicts(stored: Mapping[str, Any], contest: Mapping[str, Any]) -> plots.Table:
     """Each student of the better teacher against the student that saw the same digits with labels; the paper's part."""
-    found, teacher = fair(stored, contest), contest["teacher"]["errors"]
-    rows = []
-    for how in ("digits as they are", "moved digits"):
+    still, moved, rows = "digits as they are", "moved digits", []
+    for how, tested, count in ((still, still, "errors"), (moved, still, "errors"), (moved, moved, "moved_errors")):
+        found = fair(stored, contest, count)
         ours, theirs = found[f"its student, {how}"], found[f"labels, {how}"]
-        base = sum(found["labels, digits as they are"]) / len(theirs)
-        closed = gap_closed(teacher, base, sum(ours) / len(ours))
-        rows.append(
-            [how, plots.mean_and_range(theirs), plots.mean_and_range(ours), verdict(ours, theirs), f"{closed:.0%}"]
-        )
-    columns = ["the student's digits", "with labels", "with the teacher", "the teacher's is", "part of the gap closed"]
+        row = [how, tested, plots.mean_and_range(theirs), plots.mean_and_range(ours), verdict(ours, theirs)]
+        base = sum(found[f"labels, {still}"]) / len(theirs)
+        closed = gap_closed(contest["teacher"][count], base, sum(ours) / len(ours))
+        rows.append([*row, f"{closed:.0%}" if tested == still else "—"])
+    columns = ["trained on", "tested on", "labels", "the teacher's remarks", "the teacher's student is", "gap closed"]
     return plots.Table(columns, rows, seeds=[len(contest["runs"])] * len(rows))
 
 

@@ -33,11 +33,16 @@ def test_the_gap_that_is_closed_is_the_papers():
 
 
 def test_the_fair_contest_is_judged_on_the_same_digits_seed_by_seed():
-    stored = {"runs": [{"seed": s, "student": {"errors": 150}, "jittered": {"errors": 100 + s}} for s in range(3)]}
-    runs = [{"seed": s, "distilled": {"errors": 120}, "distilled_moved": {"errors": 101}} for s in (2, 1, 0)]
-    table = figures.fair_verdicts(stored, {"teacher": {"errors": 50}, "runs": runs})
-    assert [row[3] for row in table.rows] == ["better with every seed", "neither: seeds disagree"]
-    assert [row[4] for row in table.rows] == ["30%", "49%"]
+    def run(seed, errors, **moved):
+        return {"seed": seed} | {name: {"errors": n, "moved_errors": moved.get(name, 0)} for name, n in errors.items()}
+
+    theirs = [run(s, {"student": 150, "jittered": 100 + s}, jittered=130) for s in range(3)]
+    ours = [run(s, {"distilled": 120, "distilled_moved": 101}, distilled_moved=140) for s in (2, 1, 0)]
+    contest = {"teacher": {"errors": 50, "moved_errors": 60}, "runs": ours}
+    table = figures.fair_verdicts({"runs": theirs}, contest)
+    verdicts = ["better with every seed", "neither: seeds disagree", "worse with every seed"]
+    assert [row[4] for row in table.rows] == verdicts
+    assert [row[5] for row in table.rows] == ["30%", "49%", "—"]
 
 
 def test_errors_on_threes_are_those_of_true_threes():
