@@ -222,7 +222,8 @@ def rewinding_table(results: Mapping[str, Any]) -> plots.Table:
 
 def barrier(errors: Sequence[float]) -> float:
     """How much worse the worst point of a line is than the mean of its ends (Frankle 2020, section 2)."""
-    return max(errors) - (errors[0] + errors[-1]) / 2
+    ends = (errors[0] + errors[-1]) / 2
+    return max(errors) - ends
 
 
 def _connected(results: Mapping[str, Any], network: str, k: str) -> list[dict[str, Any]]:
