@@ -24,7 +24,9 @@ RIVALS = {
     "shuffled mask": "shuffled mask",
     "magnitude": "magnitude of the pre-trained weights",
     "the task's own mask": "the task's own mask",
+    "weights from scratch": "pre-training's mask, weights from scratch",
 }
+MARGIN = 1.0  # points of accuracy within which two networks count as equal
 
 
 # --- lecture: tickets -------------------------------------------------------------------------------------------------
@@ -496,15 +498,72 @@ def transfer_gains(results: Mapping[str, Any]) -> Gains:
     return gains
 
 
+def gains_over_rivals(gains: Gains) -> None:
+    """Draw the gains, a panel for each pre-training and a row for each rival: a point for each task and seed, by the
+    fraction of the body that is kept."""
+    names = list(dict.fromkeys(source for source, _, _ in gains))
+    sizes = list(dict.fromkeys(remaining for _, _, remaining in gains))
+    figure, axes = plots.new_figure(1, len(names), width=8.6, height=2.9)
+    for axis, name in zip(axes, names, strict=True):
+        axis.axvline(0, color="black", linewidth=1)
+        for number, remaining in enumerate(sizes):
+            cases = [by_rival for (source, _, r), by_rival in gains.items() if (source, r) == (name, remaining)]
+            points = [(g, row) for case in cases for row, rival in enumerate(RIVALS) for g in case[rival]]
+            if points:
+                values, rows = np.array(points).T
+                style = {"color": plots.COLOURS[number + 1], "marker": plots.MARKERS[number], "linestyle": ""}
+                at = rows + 0.3 * (number - (len(sizes) - 1) / 2)
+                axis.plot(values, at, markersize=5, label=f"{remaining:.0%} of the body kept", **style)
+        axis.set(xlabel="mask − rival (points)", ylim=(len(RIVALS) - 0.5, -0.5))
+        axis.set_yticks(range(len(RIVALS)), RIVALS if axis is axes[0] else [""] * len(RIVALS))
+        axis.set_title(name, fontsize=10)
+    figure.legend(*axes[0].get_legend_handles_labels(), ncols=2, fontsize=9, loc="outside lower center")
+    plots.show(
+        figure,
+        "A panel for each pre-training, a row for each rival of its mask: points of test accuracy by which the mask is "
+        "ahead, one for each task and seed, circles and squares by the fraction of the body that is kept. Right of the "
+        "line at zero the mask is better, left of it the rival. Where a row lies on one side in every seed, the table "
+        "of claims says.",
+    )
+
+
 def gains_table(gains: Gains) -> plots.Table:
     """Mean and range of the gains, a row for each case."""
     rows = [
         [source, task, f"{remaining:.0%}", *(plots.mean_and_range(values, 1) for values in by_rival.values())]
         for (source, task, remaining), by_rival in gains.items()
     ]
-    columns = ["pre-training", "task", "body kept", "mask − dense (points)", "− shuffled mask", "− magnitude"]
+    first, *others = RIVALS
+    columns = ["pre-training", "task", "body kept", f"mask − {first} (points)", *(f"− {rival}" for rival in others)]
     seeds = [min(map(len, by_rival.values())) for by_rival in gains.values()]
-    return plots.Table([*columns, "− the task's own mask"], rows, seeds=seeds)
+    return plots.Table(columns, rows, seeds=seeds)
+
+
+def transfer_claims(gains: Gains) -> plots.Table:
+    """What is claimed of pre-training's masks, by pre-training and fraction kept: in how many tasks it holds in every
+    seed."""
+    claims: list[tuple[str, str, Callable[[float], bool]]] = [
+        ("no more than a point below dense", "dense", lambda points: points >= -MARGIN),
+        ("above its own shuffle", "shuffled mask", lambda points: points > 0),
+        ("above the same mask, weights from scratch", "weights from scratch", lambda points: points > 0),
+        ("no more than a point below the task's own", "the task's own mask", lambda points: points >= -MARGIN),
+        ("above magnitude alone", "magnitude", lambda points: points > 0),
+        ("magnitude: no more than a point below it", "magnitude", lambda points: points <= MARGIN),
+    ]
+    rows = []
+    for source, remaining in dict.fromkeys((source, remaining) for source, _, remaining in gains):
+        cases = [by_rival for (s, _, r), by_rival in gains.items() if (s, r) == (source, remaining)]
+        said = [in_every_task([list(map(holds, case[rival])) for case in cases]) for _, rival, holds in claims]
+        rows.append([source, f"{remaining:.0%}", *said])
+    return plots.Table(["pre-training", "body kept", *(claim for claim, _, _ in claims)], rows)
+
+
+def in_every_task(holds: Sequence[Sequence[bool]]) -> str:
+    """Whether a claim holds for all tasks in every seed; of fewer than three seeds nothing is said. holds: by task."""
+    if min(map(len, holds)) < 3:
+        return "not testable with so few seeds"
+    true = sum(map(all, holds))
+    return f"{'confirmed' if true == len(holds) else 'not confirmed'} ({true} of {len(holds)} tasks)"
 
 
 # --- lab --------------------------------------------------------------------------------------------------------------

@@ -56,10 +56,7 @@ def test_gains_are_taken_seed_by_seed():
         return {"task": "parity", "condition": condition, "accuracy": accuracy, "remaining": remaining}
 
     def run(seed: int, mask: float, dense: float) -> dict:
-        rivals = [
-            row(name, 0.5, 0.25)
-            for name in ("shuffled mask", "magnitude of the pre-trained weights", "the task's own mask")
-        ]
+        rivals = [row(name, 0.5, 0.25) for name in figures.MASKED[1:]]
         return {
             "seed": seed,
             "rows": [row("pre-training's mask", mask, 0.25), row("dense, pre-trained", dense, 1.0), *rivals],
@@ -68,6 +65,47 @@ def test_gains_are_taken_seed_by_seed():
     gains = figures.transfer_gains({"runs": {"digits": [run(0, 0.75, 0.5), run(1, 0.5, 0.75)]}})
     assert gains["digits", "parity", 0.25]["dense"] == [25, -25]
     assert gains["digits", "parity", 0.25]["shuffled mask"] == [25, 0]
+    assert set(gains["digits", "parity", 0.25]) == set(figures.RIVALS)
+
+
+@pytest.mark.parametrize(
+    ("holds", "said"),
+    [
+        ([[True] * 3, [True] * 3], "confirmed (2 of 2 tasks)"),
+        ([[True] * 3, [True, False, True]], "not confirmed (1 of 2 tasks)"),
+        ([[True] * 3, [True] * 2], "not testable with so few seeds"),
+    ],
+)
+def test_a_claim_of_masks_holds_for_all_tasks_in_every_seed(holds, said):
+    assert figures.in_every_task(holds) == said
+
+
+def test_claims_of_masks_are_judged_by_their_own_rival():
+    rivals = {rival: [0.5, 0.5, 0.5] for rival in figures.RIVALS}
+    gains = {
+        ("text", "which", 0.25): rivals | {"dense": [-0.5, 0, 2], "magnitude": [0.5, 1.5, 0.5]},
+        ("text", "whole", 0.25): rivals | {"dense": [-0.5, -1.5, 2], "shuffled mask": [0.5, 0, 0.5]},
+        ("text", "which", 0.5): rivals | {"the task's own mask": [-3, 3, 3], "weights from scratch": [1, 1, -1]},
+    }
+    yes, no = "confirmed", "not confirmed"
+    quarter, half = figures.transfer_claims(gains).rows
+    assert quarter[:2] == ["text", "25%"]
+    assert [cell.split(" (")[0] for cell in quarter[2:]] == [no, no, yes, yes, yes, no]
+    assert [cell.split(" (")[0] for cell in half[2:]] == [yes, yes, no, no, yes, yes]
+
+
+def test_every_gain_is_drawn_in_the_panel_of_its_pretraining(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures.plots, "show", lambda figure, alt: drawn.append(figure))
+    three, one = ({rival: gains for rival in figures.RIVALS} for gains in ([-2, 0.5, 1], [3]))
+    figures.gains_over_rivals({("digits", "a", 0.5): three, ("digits", "a", 0.25): one, ("text", "b", 0.5): one})
+    digits, text = drawn[0].axes
+
+    def points(axis):
+        return sorted(value for line in axis.lines[1:] for value in line.get_xdata())
+
+    assert points(digits) == sorted(len(figures.RIVALS) * [-2, 0.5, 1, 3])
+    assert points(text) == len(figures.RIVALS) * [3]
 
 
 def test_a_run_that_was_ended_has_a_lower_bound():
