@@ -185,7 +185,7 @@ def when_claims(results: Results, rounds: Results, twins: Results) -> plots.Tabl
     few, more = rounds["settings"]["recipe"]["epochs"], rounds["longer"]
     for epochs, mine, longer in ((few, percent(results, once), ""), (more, twin_percent(twins, "regrouped"), LONGER)):
         name = f"last ticket regrouped, area ≤ {area:.0%}, {epochs} epochs"
-        compared(name, f"no more than {name_of(rounds, small)}, no slower", mine, errors(rounds, small + longer))
+        compared(name, f"no more than {name_of(rounds, small)}, about as fast", mine, errors(rounds, small + longer))
     return plots.Table(["network", "claim", "mean (lowest–highest)", "verdict"], rows)
 
 

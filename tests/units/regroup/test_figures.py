@@ -130,7 +130,7 @@ def test_what_is_regrouped_meets_the_ticket_the_dense_network_and_a_small_one_th
     yes, no = "holds in every seed", "not: in 0 of 3 seeds"
     assert [row[3] for row in claims] == [yes, yes, yes, yes, no, no, no, no, yes, yes, yes, yes]
     assert [row[1] for row in claims if "no slower" in row[1]] == [
-        f"no more than small dense, {part} of the weights, no slower" for part in ("50%", "10%", "10%", "10%")
+        f"no more than small dense, {part} of the weights, no slower" for part in ("50%", "10%")
     ]
     assert claims[-3][0] == "every round regrouped, round 2, area ≤ 25%"
     rows = when.when_table(rounds_of(60, 39), twins).rows
