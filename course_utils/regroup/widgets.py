@@ -43,8 +43,8 @@ def block_explorer(drawn: Mapping[str, Any]) -> ipywidgets.Widget:
         draw,
         {
             "groups": ipywidgets.Dropdown(options=["partitioned", "random"], description="groups", layout=wide),
-            "b1": ipywidgets.IntSlider(4, 1, largest + 1, description="b₁", layout=wide),
             "t2": ipywidgets.IntSlider(2, 1, 6, description="t₂", layout=wide),
+            "b1": ipywidgets.IntSlider(4, 1, largest + 1, description="b₁", layout=wide),
         },
         "The explorer for the partitioner's groups and a threshold of two. Left, a part of a mask as dots, its rows by "
         "group, with the columns of each block as bands of colour behind them. Right, five bars: the weights kept in a "
