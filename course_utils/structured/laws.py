@@ -726,8 +726,8 @@ def network_threshold(function, draw):
     state, t = lenet_state(draw, 4, 5, 6, channels=2), 0.5
     for name in NAMES[::2]:  # nothing is short but what follows
         state[name] = state[name] + 9 * state[name].sign()
-    state["z.weight"][:, 1], state["out.weight"][0] = 0, 0  # short, and stay as they are
-    state["z.weight"][0, 1, 0, 0], state["out.weight"][0, 0] = 0.4, 0.4
+    state["z.weight"][:, 1], state["out.weight"][0] = 0, 0.15  # short, and stay as they are
+    state["z.weight"][0, 1, 0, 0] = 0.4
     state["z.weight"][1] = 0
     state["z.weight"][1, 0, 0, :2] = torch.tensor([0.3, 0.4], dtype=DOUBLE)  # a norm of 0.5
     state["conv.w"][:, 2] = 0
