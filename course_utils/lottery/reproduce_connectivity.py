@@ -174,8 +174,8 @@ def collect(data: Data, settings: Settings, done: Done) -> Values:
         "settings": asdict(settings),
         "remaining": (1 - settings.rate) ** settings.rounds,
         "stable": STABLE,
-        "choices": "rate and iterations of the convolutional network on validation images; the test images were read "
-        "once, for the figure and the table",
+        "choices": "the convolutional network's rate on validation images; its iterations by what they cost; the test "
+        "images were read once, for the figure and the table",
         "runs": {
             name: [
                 {"seed": seed, "from": {str(k): done[name_of(name, seed, k)] for k in settings.rewound_to}}

@@ -3,9 +3,9 @@
 from functools import partial
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from course_utils.budget.ledger import Entry, file_bytes, joules_of
+from course_utils.flops import product_flops
 from course_utils.models import parameter_count
 from course_utils.moe.model import VOCABULARY, CharTransformer
 from course_utils.moe.reproduce import Settings, networks
@@ -35,9 +35,7 @@ def entries() -> list[Entry]:
     for name, shown in SHOWN.items():
         torch.manual_seed(0)
         model = CharTransformer(networks(shape)[name], VOCABULARY, width, context=length).eval()
-        with FlopCounterMode(display=False) as counter:
-            model(ids)
-        macs = counter.get_total_flops() // 2
+        macs = product_flops(partial(model, ids)) // 2
         inner = hidden * settings["experts"] if name == "dense, wide" else hidden
         outputs = length * (len(model.blocks) * (5 * width + inner) + VOCABULARY)
         found.append(

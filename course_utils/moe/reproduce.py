@@ -5,7 +5,7 @@ alone. Hyperparameters were fixed before the test texts were read; they are the 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -151,13 +151,19 @@ def load(digits: None, s: Settings) -> tuple[Corpus, Corpus]:
     return build_corpus(s.characters), build_corpus(s.characters, images=True)
 
 
+def every_network(train: Callable[..., Values], names: Iterable[str], seeds: int) -> list[Piece]:
+    """Pieces that train every network with every seed: train(data, settings, name, seed)."""
+    names = tuple(names)
+    return [
+        Piece(f"{name}/seed {seed}", train, (name, seed), group=name, seed=seed)
+        for seed in range(seeds)
+        for name in names
+    ]
+
+
 def pieces(data: tuple[Corpus, Corpus], s: Settings, seeds: int) -> list[Piece]:
     """Every network with every seed."""
-    return [
-        Piece(f"{name}/seed {seed}", train_and_measure, (name, seed), group=name, seed=seed)
-        for seed in range(seeds)
-        for name in (*networks(s), MULTIMODAL)
-    ]
+    return every_network(train_and_measure, (*networks(s), MULTIMODAL), seeds)
 
 
 def collect(data: tuple[Corpus, Corpus], s: Settings, done: Done) -> Values:

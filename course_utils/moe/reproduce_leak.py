@@ -124,11 +124,7 @@ def load(digits: None, s: Settings) -> Corpus:
 
 def pieces(corpus: Corpus, s: Settings, seeds: int) -> list[Piece]:
     """Every network with every seed."""
-    return [
-        Piece(f"{name}/seed {seed}", train_one, (name, seed), group=name, seed=seed)
-        for seed in range(seeds)
-        for name in NETWORKS
-    ]
+    return reproduce.every_network(train_one, NETWORKS, seeds)
 
 
 def collect(corpus: Corpus, s: Settings, done: Done) -> Values:

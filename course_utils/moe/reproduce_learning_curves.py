@@ -13,8 +13,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from course_utils.flops import product_flops
 from course_utils.models import parameter_count
 from course_utils.moe import reproduce
 from course_utils.moe.model import (
@@ -49,14 +49,17 @@ def networks(s: Settings) -> dict[str, Callable[[], nn.Module]]:
 
 
 def training_flops(model: CharTransformer, corpus: Corpus, s: Settings) -> int:
-    """Floating-point operations of one step's products, forward and backward, counted by torch as they are made."""
+    """Floating-point operations of one step's products, forward and backward."""
     model.train()
     ids = batch_of(corpus.train, s.count, s.length, torch.Generator().manual_seed(0))
-    with FlopCounterMode(display=False) as counter:
+
+    def step() -> None:
         logits, _ = model(ids[:, :-1])
         F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).backward()
+
+    flops = product_flops(step)
     model.zero_grad()
-    return counter.get_total_flops()
+    return flops
 
 
 def train_one(corpus: Corpus, s: Settings, name: str, seed: int) -> Values:
@@ -92,11 +95,7 @@ def load(digits: None, s: Settings) -> Corpus:
 
 def pieces(corpus: Corpus, s: Settings, seeds: int) -> list[Piece]:
     """Every network with every seed."""
-    return [
-        Piece(f"{name}/seed {seed}", train_one, (name, seed), group=name, seed=seed)
-        for seed in range(seeds)
-        for name in NETWORKS
-    ]
+    return reproduce.every_network(train_one, NETWORKS, seeds)
 
 
 def collect(corpus: Corpus, s: Settings, done: Done) -> Values:

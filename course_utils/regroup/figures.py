@@ -19,6 +19,7 @@ KEPT = "#333333"
 GOAL = 0.65  # of the dense network's time saved
 PICOJOULES = {"mac": 0.9 + 3.7, "sram": 5.0, "dram": 640.0}  # fp32, Horowitz's 45 nm
 WIDE = 0  # the place of the wide network in the results
+MEDIAN, LOWER = 0, 1  # places in what is stored of a time: median, lower and upper quartile
 
 # Rows 1, 4, 7 keep columns 0, 3, 5, 8; rows 0, 3, 6 columns 1, 4, 9; rows 2, 5 columns 2, 6, 7; with holes and strays
 TOY = [
@@ -304,21 +305,21 @@ def percent(results: Results, what: str, split: str = "test", place: int = WIDE)
     return [100 * wrong / results["data"][split] for wrong in values(results, what, f"{split}_errors", place)]
 
 
-def milliseconds(results: Results, what: str, batch: int, place: int = WIDE) -> list[float]:
-    """Median milliseconds of a network, one for each seed."""
-    return [run["times"]["milliseconds"][str(batch)][what][0] for run in network(results, place)["runs"]]
+def milliseconds(results: Results, what: str, batch: int, place: int = WIDE, which: int = MEDIAN) -> list[float]:
+    """Milliseconds of a network, one for each seed: the median, or the quartile that is asked for."""
+    return [run["times"]["milliseconds"][str(batch)][what][which] for run in network(results, place)["runs"]]
 
 
-def fastest_dense(results: Results, batch: int, place: int = WIDE) -> list[float]:
+def fastest_dense(results: Results, batch: int, place: int = WIDE, which: int = MEDIAN) -> list[float]:
     """Of the dense network in the better of both layouts."""
-    both = [milliseconds(results, name, batch, place) for name in ("dense", "dense, [batch, features]")]
+    both = [milliseconds(results, name, batch, place, which) for name in ("dense", "dense, [batch, features]")]
     return [min(pair) for pair in zip(*both, strict=True)]
 
 
-def saved(results: Results, what: str, batch: int, place: int = WIDE) -> list[float]:
+def saved(results: Results, what: str, batch: int, place: int = WIDE, which: int = MEDIAN) -> list[float]:
     """Share of the dense network's time that is saved, one for each seed."""
-    pairs = zip(milliseconds(results, what, batch, place), fastest_dense(results, batch, place), strict=True)
-    return [1 - ms / dense for ms, dense in pairs]
+    times = milliseconds(results, what, batch, place, which), fastest_dense(results, batch, place, which)
+    return [1 - ms / dense for ms, dense in zip(*times, strict=True)]
 
 
 def last_round(results: Results) -> str:

@@ -407,6 +407,8 @@ def pass_order(function, draw):
     single[3, 3] = True
     wanted = [(list(range(12)), [3])], torch.zeros_like(single)
     expect.equal(split(function, single, [list(range(12))], 12, 1, 1), wanted, "the result of twelve rows, one weight")
+    few = split(function, single, [list(range(12))], 13, 1, 1)
+    expect.equal(few, ([], single), "the result of twelve rows, where thirteen are needed")
     nothing = full[:, :0]
     expect.equal(split(function, nothing, [[0, 1]], 1, 1, 1), ([], nothing), "the result of a mask without columns")
 

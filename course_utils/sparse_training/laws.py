@@ -878,6 +878,9 @@ def train_sgd(function, draw):
         expect.equal(got[1], masks, "the masks")
         wanted = by_torch(state, masks, inputs, labels, 0.2, momentum, 8)
         expect.close(got[0], wanted, "the state", rtol=1e-7, atol=1e-10)
+    steep = 100 * inputs  # gradients far above 1 are gradients like any other
+    got = expect_training(function(state, masks, steep, labels, 1e-4, 0.5, 2, 9, 9, 0.5), state, masks)
+    expect.close(got[0], by_torch(state, masks, steep, labels, 1e-4, 0.5, 2), "the state on inputs of 100", 1e-7, 1e-10)
 
 
 def without_exchange(function: Callable[..., Any], draw: Draw) -> None:

@@ -4,9 +4,9 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from course_utils.budget.ledger import Entry, file_bytes, joules_of
+from course_utils.flops import product_flops
 from course_utils.reproduce import stored_results
 from course_utils.transfer import transformer
 from course_utils.transfer.figures import bleus, row_of
@@ -23,12 +23,10 @@ def entries() -> list[Entry]:
     settings = results["settings"]
     state = transformer.pretrained()
     tokens = torch.zeros(1, transformer.LONGEST, dtype=torch.long)
-    with FlopCounterMode(display=False) as counter:
-        transformer.forward(state, tokens)
-    macs = counter.get_total_flops() // 2
+    run = partial(transformer.forward, state, tokens)
+    macs = product_flops(run) // 2
     numbers = sum(value.numel() for value in state.values())
     outputs = transformer.LONGEST * (transformer.BLOCKS * 9 * transformer.WIDTH + len(state["embedding"]))
-    run = partial(transformer.forward, state, tokens)
     training = f"{settings['size']} texts, {settings['steps']} steps"
 
     def entry(method: str, shown: str, score: list[float], size: float) -> Entry:

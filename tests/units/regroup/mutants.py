@@ -574,6 +574,7 @@ def pass_with(error, **changed):
 pass_with("more than b1 rows", enough=lambda r, c, b1, b2: len(r) > b1 and len(c) >= b2)
 pass_with("more than b2 columns", enough=lambda r, c, b1, b2: len(r) >= b1 and len(c) > b2)
 pass_with("more than t2 kept", select=lambda counts, t2: counts > t2)
+pass_with("a large group needs no b1", enough=lambda r, c, b1, b2: (len(r) >= b1 or len(r) > 8) and len(c) >= b2)
 pass_with("b1 is ignored", enough=lambda r, c, b1, b2: len(c) >= b2)
 pass_with("b2 is ignored", enough=lambda r, c, b1, b2: len(r) >= b1 and len(c) > 0)
 pass_with("b1 and b2 are swapped", enough=lambda r, c, b1, b2: len(r) >= b2 and len(c) >= b1)

@@ -128,11 +128,12 @@ def test_what_is_regrouped_meets_the_ticket_the_dense_network_and_a_small_one_th
         run["times"]["milliseconds"]["256"] = run["times"]["milliseconds"]["64"]
     claims = when.when_claims(once, rounds_of(every=60, winning=39), twins).rows
     yes, no = "holds in every seed", "not: in 0 of 3 seeds"
-    assert [row[3] for row in claims] == [yes, yes, yes, yes, no, no, no, no, yes, yes, yes, yes]
+    assert [row[3] for row in claims] == [yes, yes, yes, yes, no, no, no, no, yes, yes, *4 * [yes]]
     assert [row[1] for row in claims if "no slower" in row[1]] == [
         f"no more than small dense, {part} of the weights, no slower" for part in ("50%", "10%")
     ]
-    assert claims[-3][0] == "every round regrouped, round 2, area ≤ 25%"
+    assert claims[-5][0] == "every round regrouped, round 2, area ≤ 25%"
+    assert [row[1][-3:] for row in claims[-4:]] == ["256", "256", " 64", " 64"]
     rows = when.when_table(rounds_of(60, 39), twins).rows
     assert [row[0] for row in rows][3:5] == [
         "every round regrouped, round 1, area ≤ 50%",
@@ -168,3 +169,20 @@ def test_drawings_have_a_description(name, monkeypatch):
     getattr(figures, name)()
     ((figure, alt),) = shown
     assert len(alt) > 100 and all(axis.get_title() for axis in figure.axes)
+
+
+def test_a_share_of_time_is_told_by_every_clock():
+    first, later = results({0.25: [55, 55, 55]}), rounds_of(60, 39)
+    for run in first["networks"][0]["runs"]:
+        dense, blocks = [10.0, 8.0, 12.0], [4.0, 2.0, 6.0]
+        ms = {"dense": dense, "dense, [batch, features]": [11.0, 9.0, 13.0], "CSR/2": blocks, "SciPy's CSR/2": dense}
+        run["times"]["milliseconds"] = {str(batch): ms | {"regrouped/0.25": blocks} for batch in (1, 256)}
+    for run in later["runs"]:
+        run["times"]["milliseconds"]["1"] = run["times"]["milliseconds"]["256"]
+    rows = when.clocks_table(first, later, {"settings": {"area": 0.25}}).rows
+    assert [row[:3] for row in rows[:2]] == [
+        ["the last ticket's blocks", 256, "60.0 (60.0–60.0)"],
+        ["the winning ticket in PyTorch's CSR", 256, "60.0 (60.0–60.0)"],
+    ]
+    assert [row[3] for row in rows[:2]] == ["75.0 (75.0–75.0)"] * 2
+    assert [row[4] for row in rows] == ["—", *2 * ["56.2 (56.2–56.2)", "62.5 (62.5–62.5)"]]

@@ -1105,6 +1105,8 @@ train_mutant("annealed over another step", fraction=lambda s, e, a: unit.drop_fr
 train_mutant("an update at the end, too", when=lambda s, every, end: s % every == 0 and s <= end)
 train_mutant("updates after the end as well, of nothing", when=lambda s, every, end: s % every == 0)
 train_mutant("steps from 0", first=0)
+train_mutant("a gradient clipped at 1", descend=lambda v, m, g: m * v + g.clamp(-1, 1))
+train_mutant("a gradient whose norm is clipped", descend=lambda v, m, g: m * v + g / max(1, float(g.norm())))
 train_mutant("never rewires", update=unwired)
 train_mutant("grows at random", update=by_set)
 train_mutant("grows by the masked gradient", gradient=lambda m, g: torch.where(m, g, 0))
