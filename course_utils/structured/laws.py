@@ -716,7 +716,7 @@ def network_ends(function, draw):
 
 
 @shrink_network.law(
-    "slices with a norm of at most the threshold count as 0, judged on the given state; image channels and classes stay",
+    "slices of a norm up to the threshold count as 0, judged on the given state; channels of images and classes stay",
     hint="First all norms, then all zeros, then the removals; a norm equal to the threshold is at most it. What reads "
     "a channel of the image, or makes a class, is not judged.",
     trials=2,
