@@ -1,6 +1,7 @@
 """The experiment of unit 04 in small, and what it trains and times with."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from course_utils.data import Split
 from course_utils.models import lenet5
-from course_utils.structured import filter_norms, lenet, timing
+from course_utils.structured import filter_norms, lenet, reproduce_layer_times, timing
 from course_utils.structured import reproduce as experiment
 from course_utils.structured.lenet import (
     BATCH,
@@ -146,3 +147,17 @@ def test_calls_are_timed_in_turn():
     assert order == ["a", "b"] * 3
     assert all(lower <= median <= upper for median, lower, upper in times.values())
     assert timing.best({"a x": [2.0], "a y": [1.0], "b": [0.5]}, "a") == [1.0]
+
+
+def test_the_clock_alone_reads_in_processes_of_its_own(tmp_path):
+    results = reproduce_layer_times.run(1, tmp_path, None, TINY)
+    assert json.loads((tmp_path / "layer_times.json").read_text()) == json.loads(json.dumps(results))
+    (times,) = results["times"]
+    assert times["layers"]["1"].keys() == {"conv1", "conv2", "network"}
+    assert set(times["zeros"]) == {"1", "2"}
+    found = reproduce_layer_times.apart(process_of)
+    assert found["process"] != os.getpid() and found["threads"] == 1
+
+
+def process_of() -> dict:
+    return {"process": os.getpid(), "threads": torch.get_num_threads()}
