@@ -358,7 +358,7 @@ def error_curves(results: Results) -> None:
     figure, axes = plots.new_figure(height=1 + 0.37 * len(values))
     plots.points_over_seeds(axes, values, "test error (%)")
     axes.axvline(0.8, color="#999999", linestyle=":", marker="")
-    axes.set_title(f"{len(results['runs'])} seeds each, and their mean; dotted: the deck's 0.8%")
+    axes.set_title(f"{len(results['runs'])} seeds and their mean; dotted: 0.8%")
     plots.show(
         figure,
         "Dots of the test error in percent, one for each seed; mean, lowest and highest: "
