@@ -578,11 +578,12 @@ def claims_table(results: Results) -> plots.Table:
     for batch in (100, 1):
         times = speedups(results, "conv2", batch)[width]
         verdict = holds(times, lambda t: t >= 20, "reached")
-        claim(f"goal: conv2 of {width}, batch {batch}", "≥ 20×", times, "×", verdict)
+        claim(f"goal: conv2 of {width}, batch {batch}, in a new process", "≥ 20×", times, "×", verdict)
 
     def fewer(of: str, lasso: Sequence[float], than: Sequence[float]) -> None:
         points = [b - a for a, b in zip(lasso, than, strict=True)]
-        claim(f"fewer errors than {of}, by", "not tested", points, " points", holds(points, lambda d: d > 0, "fewer"))
+        verdict = holds(points, lambda d: round(d, 2) > 0, "fewer")  # as printed
+        claim(f"fewer errors than {of}, by", "not tested", points, " points", verdict)
 
     for name in narrow_widths(results):
         lasso, *others = (percent(results, way, name, "test") for way in ORIGINS)
@@ -594,7 +595,7 @@ def claims_table(results: Results) -> plots.Table:
     claim("filters at 0 along the subgradient, of 50", "needs a threshold", dead, "", "by construction")
     as_numbers = gains(results, "convolution, scattered zeros", "convolution, dense")
     times = [value for runs in as_numbers.values() for value in runs]
-    claim("scattered zeros as numbers", "no practical speed-up", times, "×", "by construction")
+    claim("scattered zeros as numbers, batch 100", "no practical speed-up", times, "×", "by construction")
     least = results["paper"]["concatenation"]
     practical = "no practical speed-up", lambda t: t > 1, "faster"
     pushed = f"{least:g}×", lambda t: t >= least, "reached"

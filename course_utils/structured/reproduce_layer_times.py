@@ -1,4 +1,4 @@
-"""The clock of reproduce.py once more, each reading of the layers in a process of its own.
+"""The clock of reproduce.py once more, each run and number of threads in a process of its own.
 
 Small layers take a fifth of a millisecond, and more in a process that has trained for an hour than in a new one: the
 state of its memory counts, too. A network in use runs in a process that has not trained.
