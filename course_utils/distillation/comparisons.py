@@ -57,12 +57,12 @@ def three_percent_curves(stored: Mapping[str, Any]) -> None:
         axis.minorticks_off()
     plots.show(
         figure,
-        "Three panels against steps, on a logarithmic axis: five seeds, faint, and their mean. Hard targets: errors on "
-        "the few digits fall to none within thirty steps, those on validation digits fall to about a quarter and stay. "
-        "Soft targets: errors on the few digits fall to almost none, those on validation digits fall later, but further, "
-        "and still a little at the end. Cross-entropy on validation digits: with hard targets it falls until about step "
-        "25 and rises again; with label smoothing and with a teacher of the 3% it rises, too, and then stays; with soft "
-        "targets it falls the furthest and stays there.",
+        "Three panels against steps, on a logarithmic axis: five seeds, faint, and their mean. Hard targets: errors "
+        "on the few digits fall to none within thirty steps, those on validation digits fall to about a quarter and "
+        "stay. Soft targets: errors on the few digits fall to almost none, those on validation digits fall later, but "
+        "further, and still a little at the end. Cross-entropy on validation digits: with hard targets it falls until "
+        "about step 25 and rises again; with label smoothing and with a teacher of the 3% it rises, too, and then "
+        "stays; with soft targets it falls the furthest and stays there.",
     )
 
 
@@ -169,10 +169,10 @@ def matching(stored: Mapping[str, Any]) -> None:
     axis.axvline(stored["teacher"]["test"], color="#999999", linestyle=":", marker="")
     axis.set_xlim(left=0)
     axis.set_title("What is matched beside the labels (dotted: the teacher)")
-    plots.show(figure, MATCHING_ALT)
-
-
-MATCHING_ALT = "TODO"
+    words = "; ".join(f"{row} {plots.mean_and_range(wrong)}" for row, wrong in found.items())
+    plots.show(
+        figure, f"Test errors, a dot for each seed, of the students of what is matched; a bar at the mean: {words}."
+    )
 
 
 def matching_verdicts(stored: Mapping[str, Any]) -> plots.Table:

@@ -40,7 +40,7 @@ def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def relations(features: Tensor) -> Tensor:
     """How far the examples of a batch are from each other, in units of the mean distance.
 
-    Park 2019, eqs. 4 and 5. features: [batch, units], batch at least 2. Returns
+    Park 2019, section 3.2. features: [batch, units], batch at least 2. Returns
     [batch · (batch − 1) / 2].
     """
     distances = F.pdist(features)
@@ -48,7 +48,7 @@ def relations(features: Tensor) -> Tensor:
 
 
 def relation_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Huber's loss between two batches' `relations`, mean over pairs (Park 2019, eqs. 6 and 7).
+    """Huber's loss between two batches' `relations`, mean over pairs (Park 2019, section 3.2).
 
     student: [batch, units]; teacher: [batch, any other number of units]. Returns a scalar.
     """
