@@ -202,7 +202,7 @@ def rounds_points(results: Results) -> None:
         plots.points_over_seeds(axis, errors, "test errors (%)")
         axis.axvline(dense, color="grey", linewidth=1, linestyle="-", marker="")
         epochs = results["runs"][0]["in_rounds"]["OBD"][parts.index(part)]["epochs"]
-        axis.set(title=f"{part:.0%} deleted, {epochs} epochs", xlim=(0, None))
+        axis.set(title=f"{part:.0%} deleted, {epochs} epochs\n(rounds, trained on: {2 * epochs})", xlim=(0, None))
     axes[1].set_yticklabels([])
     plots.show(
         figure,
@@ -240,6 +240,8 @@ def rounds_words(results: Results) -> str:
         lines.append(f"  at once, magnitude against OBD: {behind}")
     idle = [100 * row["idle"] for run in results["runs"] for row in run["in_rounds"]["magnitude"]]
     lines.append(f"of magnitude's weights left by rounds {min(idle):.1f} to {max(idle):.1f}% do nothing")
+    idle = [100 * row["idle"] for run in results["runs"] for row in run["in_rounds"]["magnitude, layer by layer"]]
+    lines.append(f"  layer by layer, {min(idle):.1f} to {max(idle):.1f}%")
     return "\n".join(lines)
 
 
