@@ -65,7 +65,7 @@ def ours(router_weight: Tensor, w1: Tensor, w2: Tensor, activation=torch.relu) -
 
 
 def candidates(experts: int, tokens: Tensor) -> dict:
-    """Functions without arguments that give the layer's output [batch, length, width]."""
+    """Functions without arguments that give the layer's output [batch, length, width], and one that only routes."""
     made = {}
     for implementation in ("eager", "grouped_mm"):
         config = MixtralConfig(
@@ -94,6 +94,7 @@ def candidates(experts: int, tokens: Tensor) -> dict:
         **made,
         "ours, ReLU experts": lambda: plain(tokens.flatten(0, 1), ids)[0].view_as(tokens),
         "control: one expert's weights for all": lambda: alike(tokens.flatten(0, 1), ids)[0].view_as(tokens),
+        "part of ours: the router": lambda: plain.router(tokens.flatten(0, 1), ids),
         "st-moe-pytorch, ReLU experts": lambda: theirs(tokens).outputs,
         "dense ReLU layer of two experts' size": lambda: (
             torch.relu(tokens @ first[0].repeat(1, K)) @ first[1].repeat(K, 1)
