@@ -61,8 +61,8 @@ def three_percent_curves(stored: Mapping[str, Any]) -> None:
         "on the few digits fall to none within thirty steps, those on validation digits fall to about a quarter and "
         "stay. Soft targets: errors on the few digits fall to almost none, those on validation digits fall later, but "
         "further, and still a little at the end. Cross-entropy on validation digits: with hard targets it falls until "
-        "about step 25 and rises again; with label smoothing and with a teacher of the 3% it rises, too, and then "
-        "stays; with soft targets it falls the furthest and stays there.",
+        "about step 25 and rises again; with label smoothing it rises, too, and then stays; with a teacher of the 3% "
+        "it rises until about step 60 and then falls back a little; with soft targets it falls the furthest and stays.",
     )
 
 
