@@ -12,7 +12,7 @@ import math
 import struct
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -33,27 +33,28 @@ class Recipe:
     """How a network is trained.
 
     widths: of all layers but the last, at the start. steps: of each layer's grid, in standard deviations of its weights
-    after the dense epochs. epochs: priced ones. prices: each λ is a training of its own, and the price of a bit in
-    units of the loss. ramp: the part of the priced epochs in which it rises from 0.
+    after the dense epochs. epochs: priced ones. ramp: the part of the priced epochs in which λ rises from 0.
     """
 
     widths: tuple[int, ...]
     steps: tuple[float, ...]
     dense_epochs: int
     epochs: int
-    prices: tuple[float, ...]
     ramp: float = 0.5
-    cut_every: int = 10  # epochs: dead units
+    cut_every: int = 6  # epochs: dead units
+    batch_size: int = 100
 
 
 RECIPES = {
-    "lenet5": Recipe((10, 24, 120), (1, 1, 1, 1), 3, 40, (1e-6, 2e-6)),
-    "lenet_300_100": Recipe((300, 100), (1, 1, 1), 3, 40, (1e-6, 2e-6)),
+    "lenet5": Recipe((8, 24, 100), (1, 1, 1, 1), 2, 18),
+    "lenet_300_100": Recipe((200, 80), (2, 1, 1), 2, 18),
 }
+PRICES = {"lenet5": (1.5e-5, 3e-5), "lenet_300_100": (2.5e-5, 5e-5)}  # λ: of a bit, in units of the loss
 GOALS = {"lenet5": {"bytes": 3000, "error": 0.69}, "lenet_300_100": {"bytes": 4300, "error": 1.58}}
 BIAS_STEP = 2**-4
 REPRICE = 20  # steps of training between two price lists
 LARGEST = 15  # of the sizes that have a price of their own
+FLOOR = 0.1  # bits that a step away from 0 costs at least
 SHOWN = 4  # of the sizes that a stored histogram tells apart
 
 
@@ -68,7 +69,7 @@ def network(widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(1, one, 5), nn.MaxPool2d(2), nn.Conv2d(one, two, 5), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(16 * two, three), nn.ReLU(), nn.Linear(three, 10),
-    ).to(memory_format=torch.channels_last)  # fmt: skip
+    )  # fmt: skip
 
 
 def shapes(model: nn.Sequential) -> list[Shape]:
@@ -174,10 +175,14 @@ class PriceList:
         self.first = torch.stack([kept + is_negative.bits[1][signs], kept + is_negative.bits[0][signs]]).float()
 
     def slope(self, place: Tensor) -> Tensor:
-        """Bits by the place of a weight on its grid, if the price is linear between two integers."""
+        """Bits for a step away from 0, by the place of a weight on its grid: the price is linear between integers.
+
+        Where a larger index is the cheaper one, as all its neighbours have it, the list would push weights away from 0
+        that the network does not need, and these are then each other's reason to stay: so no slope is below `FLOOR`.
+        """
         level = place.abs().long().clamp(max=LARGEST - 1)
         first = torch.where(place < 0, self.first[0], self.first[1])
-        return place.sign() * torch.where(level == 0, first, self.up[self.largest, level])
+        return torch.where(level == 0, first, self.up[self.largest, level]).clamp(min=FLOOR)
 
 
 def _count(contexts: Tensor, most: int) -> Tensor:
@@ -223,12 +228,13 @@ class Priced:
     def gradients(self) -> None:
         """Of the loss by the rounded weights, and of λ · bits by the latent ones."""
         if self.taken % REPRICE == 0:
-            self.lists = [PriceList(index) for index in rounded(self.latents, self.steps)]
+            indices = rounded(self.latents, self.steps)
+            triples = zip(indices, self.latents, self.steps, strict=True)
+            self.slopes = [PriceList(index).slope(latent / step) / step for index, latent, step in triples]
         self.taken += 1
         price = self.price(self.epoch)
-        parts = zip(self.model.parameters(), self.latents, self.steps, self.lists, strict=True)
-        for parameter, latent, step, prices in parts:
-            latent.grad = parameter.grad.reshape(latent.shape) + price / step * prices.slope(latent / step)
+        for parameter, latent, slope in zip(self.model.parameters(), self.latents, self.slopes, strict=True):
+            latent.grad = parameter.grad.reshape(latent.shape) + price * slope * latent.sign()
 
 
 @torch.no_grad()
@@ -288,6 +294,7 @@ def train(
     teacher: logits [9, n, classes], for each of the shifts; the labels alone if left out.
     """
     set_seed(seed)
+    settings = replace(settings, batch_size=recipe.batch_size)
     epochs = recipe.dense_epochs + recipe.epochs
     model = network(recipe.widths)
     fit(
@@ -365,7 +372,7 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
         )
         for name, recipe in RECIPES.items()
         for seed in range(seeds)
-        for price in recipe.prices
+        for price in PRICES[name]
     ]  # fmt: skip
 
 
@@ -383,9 +390,9 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
         "runs": {
             name: {
                 f"{price:g}": [done[f"{name}/price {price:g}/seed {seed}"] for seed in done.seeds(f"{name}, {price:g}")]
-                for price in recipe.prices
+                for price in prices
             }
-            for name, recipe in RECIPES.items()
+            for name, prices in PRICES.items()
         },
     }
 
