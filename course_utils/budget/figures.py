@@ -78,8 +78,8 @@ def memory_ladder(bandwidth: Mapping[int, float]) -> None:
         figure,
         "Left: horizontal bars of picojoules for a float32 multiply-add and for a word from SRAMs of 8 kB, 32 kB and "
         "1 MB and from DRAM, on a logarithmic axis; each is longer than the one before. Right: gigabytes a second of a "
-        "copy on this machine against the bytes of its two arrays: high while they fit into the caches, and lower by "
-        "a factor of several where they do not.",
+        "copy on this machine against the bytes of its two arrays: lower for the smallest, highest for larger ones "
+        "that still fit into the caches, and lower by a factor of several where they do not.",
     )
 
 

@@ -111,13 +111,14 @@ def paper_table(results: Results) -> plots.Table:
                 rows.append(
                     [f"{name}, {recipe}, dense ({_seeds(runs)})", "100%", _percent(runs, "dense"), f"{size:,.0f}", "1"]
                 )
-            part, size = _median(runs, "kept") / runs[0]["parameters"], _median(runs, "arithmetic", "bytes")
-            ratio = f"{_median(runs, 'arithmetic', 'ratio'):.0f}"
+            coder = "huffman" if recipe == FROM_DENSE else "arithmetic"
+            part, size = _median(runs, "kept") / runs[0]["parameters"], _median(runs, coder, "bytes")
+            ratio = f"{_median(runs, coder, 'ratio'):.0f}"
             rows.append(
                 [
                     f"{name}, {recipe} ({_seeds(runs)})",
                     f"{part:.1%}",
-                    _percent(runs, "arithmetic"),
+                    _percent(runs, coder),
                     f"{size:,.0f}",
                     ratio,
                 ]
@@ -178,8 +179,8 @@ def dense_twins(stored: Results) -> None:
     plots.show(
         figure,
         "Test errors of three seeds for two recipes, each pruned and dense. By either recipe the dense network's dots "
-        "are to the left of the pruned one's, that is better; those of the recipe with shifted digits are less than "
-        "half as many.",
+        "are to the left of the pruned one's, that is better; with shifted digits its mean is less than half of "
+        "the pruned one's.",
     )
 
 
@@ -197,7 +198,7 @@ def retraining(stored: Results) -> None:
         figure,
         "Test errors against the percentage of weights that are kept, from half of them down to one in a hundred, both "
         "axes logarithmic. Cut and not retrained, the network is as good as dense at first and then falls apart; "
-        "retrained, it stays near the dense level ten times longer, and then loses too.",
+        "retrained, it stays near the dense level down to a tenth of the weights, and then loses too.",
     )
 
 
@@ -269,10 +270,11 @@ def code_lengths(weights: Tensor, index_bits: int) -> None:
 
     kept = weights != 0
     _, indices = weights[kept].unique(return_inverse=True)
-    gaps, _ = encode_relative_index(kept, index_bits)
+    gaps, fillers = encode_relative_index(kept, index_bits)
+    gaps = gaps.masked_fill(fillers, 0)  # a symbol of their own, as in the file
     figure, axes = plots.new_figure(2, 1, width=9, height=5)
     for axis, symbols, what in zip(
-        axes, (indices, gaps), ("index of the weight", "gap to the weight before"), strict=True
+        axes, (indices, gaps), ("index of the weight", "gap to the weight before (0: a filler)"), strict=True
     ):
         counts = Counter(sorted(symbols.tolist()))
         lengths = {symbol: len(word) for symbol, word in huffman_code(counts).items()}
@@ -285,8 +287,8 @@ def code_lengths(weights: Tensor, index_bits: int) -> None:
     plots.show(
         figure,
         "Two bar charts of a shared layer, with the bits of each Huffman word above its bar. The indices of weights "
-        "have two humps, so the middle and the ends are rare and get long words. Of the gaps the longest is by far the "
-        "most frequent, as fillers have it, and gets a word of one bit; the shortest is next, and all others are rare.",
+        "have two humps, so the middle and the ends are rare and get long words. Of the gaps' symbols the filler's, 0, "
+        "is by far the most frequent and gets the shortest word; the gap of 1 is next, and all others are rare.",
     )
 
 

@@ -114,9 +114,9 @@ def contests(stored: Mapping[str, Any]) -> None:
         figure,
         "Four panels, test errors against steps of training: 500 digits and 3,500, each still and moved; five lines in "
         "each, with a dot for each of three seeds. After the fewest steps the students of teachers are the worst, but "
-        "for two of the teachers in the panel of 500 still digits; theirs are the lines that fall furthest. After the "
-        "most steps the convolutional teacher's student is the lowest with 500 moved and with 3,500 still digits, and "
-        "level with the labels' with 3,500 moved digits, where those of the other teachers stay above.",
+        "for two of the teachers in the panel of 500 still digits; the convolutional teacher's falls furthest in each. "
+        "After the most steps the convolutional teacher's student is the lowest with 500 moved and with 3,500 still "
+        "digits, and level with the labels' with 3,500 moved digits, where those of the other teachers stay above.",
     )
 
 
@@ -128,8 +128,8 @@ def verdicts(stored: Mapping[str, Any]) -> plots.Table:
             scores = _contest(stored, size, how, settings["steps"][-1])
             rival, theirs = chosen(scores, *RIVALS)
             for family in [family for family in FAMILIES if family not in RIVALS]:
-                _, ours = chosen(scores, family)
-                row = [f"{size:,}, {how}", family, plots.mean_and_range(ours)]
+                way, ours = chosen(scores, family)
+                row = [f"{size:,}, {how}", f"{family}, T = {way.rpartition(' = ')[2]}", plots.mean_and_range(ours)]
                 rows.append([*row, rival, plots.mean_and_range(theirs), verdict(ours, theirs)])
     columns = ["digits", "taught by", "wrong of 1,000", "best rival", "wrong of 1,000", "the teacher's student is"]
     return plots.Table(columns, rows)
@@ -163,7 +163,8 @@ def by_size(stored: Mapping[str, Any]) -> None:
         figure,
         "Three panels, test errors against the temperature, for students of 8, 32 and 128 hidden units, a dot for each "
         "of three seeds and a dotted line for labels alone. With 8 units errors are fewest at 1 and 2, and rise "
-        "above the dotted line from 4 on; with 32 they are fewest at 4 and 8; with 128 they fall until 4 and stay.",
+        "above the dotted line from 4 on; with 32 they are fewest at 4 and 8; with 128 they fall until 4, and at 20 "
+        "they hardly rise.",
     )
 
 
@@ -175,9 +176,9 @@ def best_temperatures(stored: Mapping[str, Any]) -> plots.Table:
         best = min(temperatures, key=lambda t: sum(run[hidden][t]["validation"] for run in stored["runs"]))
         highest = temperatures[-1]
         row = [hidden, plots.mean_and_range(test["labels"]), best, plots.mean_and_range(test[best])]
-        said = "the best" if best == highest else verdict(test[highest], test[best])
+        said = "the chosen one" if best == highest else verdict(test[highest], test[best])
         rows.append([*row, plots.mean_and_range(test[highest]), said])
-    columns = ["hidden units", "labels", "best T", "wrong of 1,000", f"at T = {highest}", f"T = {highest} is"]
+    columns = ["hidden units", "labels", "chosen T", "wrong of 1,000", f"at T = {highest}", f"T = {highest} is"]
     return plots.Table(columns, rows)
 
 

@@ -215,7 +215,8 @@ def rewinding_table(results: Mapping[str, Any]) -> plots.Table:
     rows = []
     for name in ("ticket", "rewound to a later iteration", "reinitialized"):
         stops, wrong = (by_seed(results, name, 15, key) for key in ("early_stop", "test_errors"))
-        rows.append([name, len(stops), _written(stops), _written(wrong, 2, 0.01)])
+        least = "≥ " if any(censored(results["settings"], stop) for stop in stops.values()) else ""
+        rows.append([name, len(stops), least + _written(stops), _written(wrong, 2, 0.01)])
     columns = ["at 3.6% of the weights", "seeds", "early stop (iteration after the start)", "test error (%)"]
     return plots.Table(columns, rows, seeds=[row[1] for row in rows])
 

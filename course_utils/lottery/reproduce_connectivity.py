@@ -174,8 +174,9 @@ def collect(data: Data, settings: Settings, done: Done) -> Values:
         "settings": asdict(settings),
         "remaining": (1 - settings.rate) ** settings.rounds,
         "stable": STABLE,
-        "choices": "the convolutional network's rate on validation images; its iterations by what they cost; the test "
-        "images were read once, for the figure and the table",
+        "choices": "the convolutional network's rate and iterations on validation images, by the dense network's "
+        "errors, by what they cost and by whether there is a barrier; the test images were read once, for the figure "
+        "and the table",
         "runs": {
             name: [
                 {"seed": seed, "from": {str(k): done[name_of(name, seed, k)] for k in settings.rewound_to}}

@@ -432,8 +432,8 @@ def drift_words(results: Mapping[str, Any]) -> list[str]:
 
 
 def drift_claims(results: Mapping[str, Any]) -> plots.Table:
-    """Chi's argument, claim by claim, for each layer, at first and at last: percent of the variance, and Chi's trace,
-    which begins at the first look in training."""
+    """Chi's argument, claim by claim, for each layer, at first and at last: percent of the variance,
+    and Chi's trace."""
     switch, frozen = (_shares(results, name, "router") for name in ("switch", "switch, its router frozen"))
     dense, stayed = _shares(results, "dense", "first router"), _shares(results, "switch", "first router")
     clusters = _shares(results, "switch", "clustering")
@@ -452,7 +452,7 @@ def drift_claims(results: Mapping[str, Any]) -> plots.Table:
             ("… in that of a router that does not move", percent, b[:, 0], b[:, -1], b[:, -1] > b[:, 0]),
             ("… more than a dense network's in drawn directions", percent, c[:, -1], b[:, -1], b[:, -1] > c[:, -1]),
             ("more in the router's span than in its first one's", percent, d[:, -1], a[:, -1], a[:, -1] > d[:, -1]),
-            ("states of an expert draw together: Tr(Σ_W Σ_B⁺) falls", count, e[:, 1], e[:, -1], e[:, -1] < e[:, 1]),
+            ("states of an expert draw together: Tr(Σ_W Σ_B⁺) falls", count, e[:, 0], e[:, -1], e[:, -1] < e[:, 0]),
         ]
         for claim, written, before, after, holds in claims:
             rows.append([layer + 1, claim, written(before), written(after), verdict(holds.tolist())])
@@ -490,15 +490,18 @@ def serving_claims(results: Mapping[str, Any]) -> plots.Table:
     """Whether experts are chosen by language, or by symbol, and what of it is learned: for each layer."""
     rows = []
     for layer in range(len(results["runs"]["switch"][0]["experts"]["trained"])):
-        language, symbol, both = (_explained(results, "trained", cause, layer) for cause in CAUSES)
+        language, symbol = (_explained(results, "trained", cause, layer) for cause in CAUSES[:2])
         before = _explained(results, "untrained network", "language", layer)
         first = _explained(results, "untrained router", "language", layer)
-        added = [a - b for a, b in zip(both, symbol, strict=True)]
+        added, added_before = (
+            [a - b for a, b in zip(*(_explained(results, stage, cause, layer) for cause in CAUSES[:0:-1]), strict=True)]
+            for stage in ("trained", "untrained network")
+        )
         rows += [
             [layer + 1, "the symbol explains more than the language", symbol, language],
             [layer + 1, "training made the language explain more", language, before],
             [layer + 1, "… and it is the router that did: more than by its first columns", language, first],
-            [layer + 1, "once the symbol is known, the language adds at least five points", added, [5.0] * len(added)],
+            [layer + 1, "once the symbol is known, the language adds more than before training", added, added_before],
         ]
     table = []
     for layer, claim, more, less in rows:

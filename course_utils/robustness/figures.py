@@ -762,8 +762,10 @@ def claims_table(robust: Results, backdoors: Results, certified: Results, few: R
         "control",
         gains(robust, "random", "dense", "stopped", "stopped"),
     )
-    claim("the largest weights do better than random ones", "control", gains(robust, "bird", "random"))
-    claim("sparse does better than a dense network as small", "control", gains(robust, "bird", "small dense"))
+    stopped = gains(robust, "random", "small dense", "stopped", "stopped")
+    claim("… than a dense network as small, both stopped", "control", stopped)
+    claim("last epoch: the largest weights do better than random ones", "control", gains(robust, "bird", "random"))
+    claim("last epoch: the largest do better than dense as small", "control", gains(robust, "bird", "small dense"))
 
     # Backdoor
     runs = backdoors["runs"]
@@ -790,8 +792,10 @@ def claims_table(robust: Results, backdoors: Results, certified: Results, few: R
             ]
         )
     rows.append(["the Trojan score peaks higher for the poisoned network", "asked here", *peaks(runs)])
-    obeyed = [100 * at_peak(r["rounds"]["MLP, corner"])["asr"] for r in runs]
-    claim("the ticket of the highest Trojan score has ASR ≥ 90%", "Chen 2022b: it finds the ticket", obeyed, "%", 90)
+    poisoned = [r["rounds"]["MLP, corner"] for r in runs]
+    obeyed = [at_peak(rounds)["asr"] / max(row["asr"] for row in rounds) for rounds in poisoned]
+    found = "the ticket of the highest Trojan score has 90% of the highest ASR"
+    claim(found, "Chen 2022b: it finds the ticket", [100 * share for share in obeyed], "%", 90)
     for what, whose, rival, ours in (
         ("fine-pruning, stopped in time, lowers its success more than training", "Liu 2018", "trained", "stopped"),
         ("80 idle units and training, more than 80 random ones", "control", "many, random units, trained", "many"),

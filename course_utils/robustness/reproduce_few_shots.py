@@ -27,7 +27,7 @@ TASKS = ("other writers", "clothes")
 
 @dataclass(frozen=True)
 class Settings:
-    """What the experiment fixes beforehand; the steps of tuning so that accuracy on other examples is flat."""
+    """What the experiment fixes beforehand; the steps of tuning so that accuracy rises little more."""
 
     epochs: int = 16
     lr: float = 1e-3  # of Adam

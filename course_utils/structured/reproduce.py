@@ -2,6 +2,10 @@
 
 SSL's own code (Caffe) descends along the subgradient of the group lasso and sets weights below 0.0001 to 0 after each
 step; here the proximal step reaches 0 by itself.
+
+Each network that the lasso narrows has two controls, trained on as many digits and in the end alike: one with as many
+filters from the start, and a twin that at the same moments has the same numbers of filters, drawn at random. Z. Liu et
+al., Rethinking the Value of Network Pruning, ICLR 2019 (arXiv:1810.05270), asks the same of larger networks.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,7 +18,17 @@ from course_utils import structured
 from course_utils.budget import conv2d_macs, linear_macs
 from course_utils.data import Digits, full_mnist
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
-from course_utils.structured.lenet import BATCH, LR, SGD, State, lenet_of, narrow_lenet, train_group_lasso, widths
+from course_utils.structured.lenet import (
+    BATCH,
+    LR,
+    SGD,
+    State,
+    lenet_of,
+    narrow_lenet,
+    train_group_lasso,
+    train_random_cuts,
+    widths,
+)
 from course_utils.structured.timing import FULL, LAYERS, layer_times, regular_shape, zeros_times
 from course_utils.training import cosine, cross_entropy, errors, train
 
@@ -28,13 +42,14 @@ PAPER = {
     "concatenation": 5.0,  # times, the figure's
 }
 
+WAYS = ("lasso", "random", "scratch")  # to a narrow network
+
 
 @dataclass(frozen=True)
 class Settings:
     """What the experiment fixes beforehand. λ was tuned until all widths were reached within an epoch."""
 
     narrow: tuple[tuple[int, int], ...] = ((5, 19), (3, 12), (3, 9), (2, 8))  # filters of conv1 and conv2
-    controls: tuple[tuple[int, int], ...] = ((3, 9), (2, 8))  # trained from scratch too
     strengths: tuple[float, float] = (0.15, 0.6)  # λ of conv1's filters and conv2's channels; of conv2's filters
     parts: int = 11  # of the training with the lasso, of so many images each: one epoch in all
     images: int = 4992  # whole batches
@@ -55,14 +70,18 @@ def load(digits: Digits | None, settings: Settings) -> Digits:
 
 
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
-    """For each seed the networks, both ways to descend, and the path of λ; the clock last."""
+    """The networks and both ways to descend; then the path of λ and the clock, which want a quiet machine."""
     work = []
     for seed in range(seeds):
         here = partial(Piece, group="networks", seed=seed)
-        work += [here(f"seed {seed}/lasso/{a}—{b}", with_lasso, (seed, a, b)) for a, b in settings.narrow]
-        work += [here(f"seed {seed}/scratch/{a}—{b}", from_scratch, (seed, a, b)) for a, b in settings.controls]
+        for a, b in settings.narrow:
+            lasso = f"seed {seed}/lasso/{a}—{b}"
+            work.append(here(lasso, with_lasso, (seed, a, b)))
+            work.append(here(f"seed {seed}/random/{a}—{b}", at_random, (seed,), needs=(lasso,)))
+            work.append(here(f"seed {seed}/scratch/{a}—{b}", from_scratch, (seed, a, b)))
         work.append(here(f"seed {seed}/dense", from_scratch, (seed, *FULL)))
         work += [here(f"seed {seed}/{way}", descend, (seed, way)) for way in ("proximal", "subgradient")]
+    for seed in range(seeds):
         path = partial(Piece, group="path", seed=seed)
         work += [path(f"seed {seed}/path/{strength}", at_strength, (seed, strength)) for strength in settings.path]
     for run in range(seeds):
@@ -87,8 +106,7 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
             {
                 "seed": seed,
                 "dense": done[f"seed {seed}/dense"],
-                "lasso": {name: done[f"seed {seed}/lasso/{name}"] for name in narrow},
-                "scratch": {f"{a}—{b}": done[f"seed {seed}/scratch/{a}—{b}"] for a, b in settings.controls},
+                **{way: {name: done[f"seed {seed}/{way}/{name}"] for name in narrow} for way in WAYS},
                 "proximal": done[f"seed {seed}/proximal"],
                 "subgradient": done[f"seed {seed}/subgradient"],
             }
@@ -141,6 +159,14 @@ def with_lasso(digits: Digits, settings: Settings, seed: int, first: int, second
         narrow_lenet(FULL, seed).state_dict(), digits.train, settings.strengths, (first, second),
         parts=settings.parts, images=settings.images, seed=seed,
     )  # fmt: skip
+    return go_on(state, parts, settings.epochs, digits, seed)
+
+
+def at_random(digits: Digits, settings: Settings, seed: int, lasso: Values) -> Values:
+    """The same wide network without a penalty; as many filters go in each part as the lasso's, but drawn at random."""
+    schedule = [part["filters"] for part in lasso["parts"]]
+    first = narrow_lenet(FULL, seed).state_dict()
+    state, parts = train_random_cuts(first, digits.train, schedule, images=settings.images, seed=seed)
     return go_on(state, parts, settings.epochs, digits, seed)
 
 

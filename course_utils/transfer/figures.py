@@ -532,7 +532,8 @@ def claims_table(results: Results, shift: Results, longer: Results) -> plots.Tab
                 claim = f"{counted(planes)}, {shots} of each class: {rank} is 5 points above {rival}"
                 found = f"{spread(margins)} points"
                 add(claim, "goal" if shots == 5 else "asked here", found, [margin - 5 for margin in margins])
-    compare("LoRA is better than full tuning", "Hu 2021, table 3: +2.2", "LoRA", "full")
+    compare("LoRA on q and v is better than full tuning", "Hu 2021, table 3: +2.2", "LoRA on q and v", "full")
+    compare("LoRA is better than full tuning", "asked here: in all matrices", "LoRA", "full")
     compare(
         "in all matrices better than in q and v, as many numbers",
         "asked here; Hu 2021, table 5: by its caption q and v are best in attention, "
@@ -540,7 +541,12 @@ def claims_table(results: Results, shift: Results, longer: Results) -> plots.Tab
         "LoRA",
         "LoRA on q and v",
     )
-    compare("LoRA is better than adapters, as many numbers", "Hu 2021, table 3", "LoRA", "adapters")
+    claim = "LoRA on q and v is better than adapters, as many numbers"
+    compare(claim, "Hu 2021, table 3", "LoRA on q and v", "adapters")
+    compare("LoRA is better than adapters, as many numbers", "asked here: in all matrices", "LoRA", "adapters")
+    leads = [a - b for a, b in zip(bleus(longer, "LoRA on q and v"), bleus(longer, "full"), strict=True)]
+    claim = f"LoRA on q and v is better than full tuning, after {longer['settings']['steps']} steps"
+    add(claim, "asked here", f"{spread(leads)} BLEU", leads)
     for rival, label in (("full", "full tuning"), ("LoRA on q and v", "on q and v alone"), ("adapters", "adapters")):
         leads = [a - b for a, b in zip(bleus(longer, "LoRA"), bleus(longer, rival), strict=True)]
         claim = f"LoRA is better than {label}, after {longer['settings']['steps']} steps"

@@ -68,11 +68,10 @@ def test_the_narrowest_with_few_validation_errors_is_chosen_whatever_the_test_sa
     assert figures.chosen_width(results({"5—19": [9, 9, 9], "2—8": [7, 8, 10]})) == "20—50"
 
 
-def test_errors_are_percent_and_missing_controls_are_told():
+def test_errors_and_operations_are_percent():
     found = results({"5—19": [7, 7, 7]})
     assert figures.percent(found, "lasso", "5—19", "validation") == pytest.approx([0.7] * 3)
     assert figures.percent(found, "dense", "20—50", "test") == pytest.approx([0.6] * 3)
-    assert figures.written(figures.percent(found, "scratch", "5—19", "test")) == "—"
     assert figures.share_of_macs(found, "conv2") == {"20—50": 1, "5—19": 0.5}
 
 
@@ -131,22 +130,12 @@ def of_seeds(**ways: dict[str, list[int]]) -> dict:
     return {"runs": runs, "data": {"validation": 1000, "test": 1000}}
 
 
-def test_networks_from_scratch_of_two_runs_are_put_together_seed_by_seed():
-    results = of_seeds(scratch={"2—8": [1, 2, 3]})
-    filters = of_seeds(scratch={"5—19": [4, 5, 6]})
-    filters["runs"].reverse()
-    both = figures.with_controls(results, filters)
-    assert figures.percent(both, "scratch", "5—19", "test") == pytest.approx([0.4, 0.5, 0.6])
-    assert figures.percent(both, "scratch", "2—8", "test") == pytest.approx([0.1, 0.2, 0.3])
-    assert figures.percent(results, "scratch", "5—19", "test") == []
-
-
 def test_the_lassos_filters_are_held_against_random_ones_of_the_same_seed():
-    results = of_seeds(lasso={"2—8": [8, 9, 7]}, scratch={"2—8": [8, 9, 9]})
-    filters = of_seeds(lasso={"2—8": [8, 8, 8]}, random={"2—8": [9, 7, 8]})
-    assert [row[-1] for row in figures.twins_table(results, filters).rows] == [
-        "0.80 (0.80–0.80)", "0.80 (0.70–0.90)", "0.87 (0.80–0.90)", "0.80 (0.70–0.90)"
+    ways = {"lasso": [8, 8, 8], "random": [9, 7, 8], "scratch": [8, 9, 9]}
+    results = of_seeds(**{way: {"2—8": errors} for way, errors in ways.items()}) | {"macs": {"20—50": {}, "2—8": {}}}
+    assert [row[-1] for row in figures.origins_table(results).rows] == [
+        "0.80 (0.80–0.80)", "0.80 (0.70–0.90)", "0.87 (0.80–0.90)"
     ]  # fmt: skip
-    said = " ".join(figures.twins_words(results, filters).split())
-    assert "test digits: the lasso's filters make fewer errors than random ones in 1 of 3 seeds" in said
-    assert "than a network narrow from the start in 2. The lasso's two runs differ by up to 0.10 points." in said
+    said = " ".join(figures.origins_words(results).split())
+    assert "2—8, test digits: the lasso's make fewer errors than those drawn at random in 1 of 3 seeds, " in said
+    assert said.endswith("than those narrow from the start in 2.")

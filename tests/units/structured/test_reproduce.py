@@ -1,6 +1,7 @@
 """The experiment of unit 04 in small, and what it trains and times with."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from course_utils.data import Split
 from course_utils.models import lenet5
-from course_utils.structured import filter_norms, lenet, reproduce_filters, timing
+from course_utils.structured import filter_norms, lenet, reproduce_layer_times, timing
 from course_utils.structured import reproduce as experiment
 from course_utils.structured.lenet import (
     BATCH,
@@ -24,12 +25,9 @@ from course_utils.structured.lenet import (
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 TINY = experiment.Settings(
-    narrow=((4, 9),), controls=((4, 9),), strengths=(0.5, 2.0), parts=2, images=BATCH, epochs=1, path=(0.05,),
+    narrow=((4, 9),), strengths=(2.0, 8.0), parts=2, images=BATCH, epochs=1, path=(0.05,),
     compared=3.0, batches=(1, 2), rounds=(2, 2), zeros_rounds=(2, 2), threads=(1,), kept=(0.1, 0.05, 0.04, 0.02),
 )  # fmt: skip
-TINY_FILTERS = reproduce_filters.Settings(
-    narrowed=((4, 9),), scratch=((4, 9), (3, 5)), strengths=(2.0, 8.0), parts=2, images=BATCH, epochs=1
-)
 
 
 def test_a_tiny_run_stores_networks_path_and_times(few_digits, tmp_path):
@@ -39,7 +37,10 @@ def test_a_tiny_run_stores_networks_path_and_times(few_digits, tmp_path):
     (run,), (path,), (times,) = results["runs"], results["path"], results["times"]
     assert run["dense"]["filters"] == [20, 50] and run["scratch"]["4—9"]["filters"] == [4, 9]
     found = run["lasso"]["4—9"]
-    assert found["filters"] == found["parts"][-1]["filters"] and min(found["filters"]) >= 4
+    assert found["filters"] == found["parts"][-1]["filters"] != [20, 50] and min(found["filters"]) >= 4
+    drawn = run["random"]["4—9"]
+    assert drawn["filters"] == found["filters"]
+    assert [part["filters"] for part in drawn["parts"]] == [part["filters"] for part in found["parts"]]
     assert run["subgradient"]["dead"] == 0 < run["proximal"]["dead"]
     assert len(path["kernels"]) == path["filters"][0] and len(path["norms"]) == path["filters"][1]
     assert times["layers"]["1"].keys() == {"conv1", "conv2", "network"}
@@ -47,17 +48,6 @@ def test_a_tiny_run_stores_networks_path_and_times(few_digits, tmp_path):
     assert results["macs"]["20—50"] == {
         "conv1": 288_000, "conv2": 1_600_000, "fc1": 400_000, "fc2": 5_000, "network": 2_293_000
     }  # fmt: skip
-
-
-def test_a_tiny_run_cuts_at_random_when_the_lasso_cuts(few_digits, tmp_path):
-    results = reproduce_filters.run(1, tmp_path, few_digits, TINY_FILTERS)
-    assert json.loads((tmp_path / "filters.json").read_text()) == json.loads(json.dumps(results))
-    assert results["seeds"] == {"asked": 1, "has": 1}
-    (run,) = results["runs"]
-    lasso, drawn = run["lasso"]["4—9"], run["random"]["4—9"]
-    assert [part["filters"] for part in lasso["parts"]] == [part["filters"] for part in drawn["parts"]]
-    assert lasso["filters"] == drawn["filters"] == lasso["parts"][-1]["filters"] != [20, 50]
-    assert run["scratch"]["4—9"]["filters"] == [4, 9] and run["scratch"]["3—5"]["filters"] == [3, 5]
 
 
 def some_digits(count: int) -> Split:
@@ -157,3 +147,16 @@ def test_calls_are_timed_in_turn():
     assert order == ["a", "b"] * 3
     assert all(lower <= median <= upper for median, lower, upper in times.values())
     assert timing.best({"a x": [2.0], "a y": [1.0], "b": [0.5]}, "a") == [1.0]
+
+
+def test_the_clock_alone_reads_in_processes_of_its_own(tmp_path, monkeypatch):
+    results = reproduce_layer_times.run(1, tmp_path, None, TINY)
+    assert json.loads((tmp_path / "layer_times.json").read_text()) == json.loads(json.dumps(results))
+    (times,) = results["times"]
+    assert times["layers"]["1"].keys() == {"conv1", "conv2", "network"}
+    monkeypatch.setattr(reproduce_layer_times, "time_layers", process_of)
+    assert reproduce_layer_times.apart(None, TINY, 0, 1)["process"] != os.getpid()
+
+
+def process_of(*arguments: object) -> dict[str, int]:
+    return {"process": os.getpid()}
