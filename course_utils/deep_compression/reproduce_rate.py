@@ -49,7 +49,8 @@ RECIPES = {
     "lenet5": Recipe((8, 24, 100), (1, 1, 1, 1), 2, 18),
     "lenet_300_100": Recipe((200, 80), (2, 1, 1), 2, 18),
 }
-PRICES = {"lenet5": (1.5e-5, 3e-5), "lenet_300_100": (2.5e-5, 5e-5)}  # λ: of a bit, in units of the loss
+PRICES = {"lenet5": (1.5e-5, 3e-5), "lenet_300_100": (2e-5, 4e-5)}  # λ: of a bit, in units of the loss
+LONGER = {"lenet5": (3e-5, 40), "lenet_300_100": (4e-5, 40)}  # one λ also with so many priced epochs
 GOALS = {"lenet5": {"bytes": 3000, "error": 0.69}, "lenet_300_100": {"bytes": 4300, "error": 1.58}}
 BIAS_STEP = 2**-4
 REPRICE = 20  # steps of training between two price lists
@@ -107,7 +108,7 @@ def code_indices(coder: Encoder | Decoder, shape: Shape, indices: np.ndarray | N
             beyond = row[c - side + 1] if down and right < side - 1 else 0
             near = (left != 0) + (above != 0) + (beyond != 0)
             context = (near, (32 * in_column[c] // (r + 1)).bit_length(), (64 * in_row // (c + 8)).bit_length())
-            known = None if indices is None else row[c]
+            known = None if indices is None else row[c]  # None, for a decoder, stays None below
             if not is_kept.code(coder, context, known and 1):
                 continue
             signs = ((left > 0) - (left < 0), (above > 0) - (above < 0))
@@ -122,7 +123,7 @@ def code_indices(coder: Encoder | Decoder, shape: Shape, indices: np.ndarray | N
     return result
 
 
-_BIT_LENGTHS = torch.tensor([number.bit_length() for number in range(65)])
+_BIT_LENGTHS = torch.tensor([number.bit_length() for number in range(64)])
 
 
 def contexts(indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -185,8 +186,8 @@ class PriceList:
         return torch.where(level == 0, first, self.up[self.largest, level]).clamp(min=FLOOR)
 
 
-def _count(contexts: Tensor, most: int) -> Tensor:
-    return torch.bincount(contexts.flatten(), minlength=most)
+def _count(numbers: Tensor, most: int) -> Tensor:
+    return torch.bincount(numbers.flatten(), minlength=most)
 
 
 class _Counts:
@@ -362,22 +363,29 @@ def load(digits: Digits | None, settings: Settings) -> Digits:
     return digits or full_mnist()
 
 
+def trainings() -> list[tuple[str, str, Recipe, float]]:
+    """Network, name, recipe and λ of all trainings."""
+    found = [(name, f"{price:g}", recipe, price) for name, recipe in RECIPES.items() for price in PRICES[name]]
+    for name, (price, epochs) in LONGER.items():
+        found.append((name, f"{price:g}, {epochs} epochs", replace(RECIPES[name], epochs=epochs), price))
+    return found
+
+
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
-    """The teacher; then for each seed, network and λ a training."""
+    """The teacher; then for each seed the trainings."""
     teacher = Piece("teacher", train_teacher)
     return [teacher] + [
         Piece(
-            f"{name}/price {price:g}/seed {seed}", compress, (name, recipe, price, seed), (teacher.name,),
-            group=f"{name}, {price:g}", seed=seed,
+            f"{network}/price {name}/seed {seed}", compress, (network, recipe, price, seed), (teacher.name,),
+            group=f"{network}, {name}", seed=seed,
         )
-        for name, recipe in RECIPES.items()
         for seed in range(seeds)
-        for price in PRICES[name]
+        for network, name, recipe, price in trainings()
     ]  # fmt: skip
 
 
 def collect(digits: Digits, settings: Settings, done: Done) -> Values:
-    """Bytes and errors of each network by λ, seed by seed."""
+    """Bytes and errors of each network by its trainings, seed by seed."""
     return {
         "experiment": "LeNets on MNIST, trained for the price of their bits",
         "data": digits.summary(),
@@ -387,12 +395,14 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
         "goals": GOALS,
         "teacher": done.get("teacher"),
         "recipes": {name: asdict(recipe) for name, recipe in RECIPES.items()},
+        "longer": LONGER,
         "runs": {
-            name: {
-                f"{price:g}": [done[f"{name}/price {price:g}/seed {seed}"] for seed in done.seeds(f"{name}, {price:g}")]
-                for price in prices
+            network: {
+                name: [done[f"{network}/price {name}/seed {seed}"] for seed in done.seeds(f"{network}, {name}")]
+                for which, name, *_ in trainings()
+                if which == network
             }
-            for name, prices in PRICES.items()
+            for network in RECIPES
         },
     }
 
