@@ -475,17 +475,6 @@ def _cases(results: Mapping[str, Any]) -> list[tuple[str, str, float]]:
     return list(dict.fromkeys(found))
 
 
-def transfer_table(results: Mapping[str, Any]) -> plots.Table:
-    """Mean test accuracy by pre-training, task and mask, from `course reproduce mask-transfer`."""
-    rows = []
-    for source, task, remaining in _cases(results):
-        found = [_accuracy(results, source, task, condition, remaining) for condition in (*WHOLE, *MASKED)]
-        means = [f"{np.mean(list(values.values())):.1f}" for values in found]
-        rows.append([source, task, f"{remaining:.0%}", min(map(len, found)), *means])
-    columns = ["pre-training", "task", "body kept", "seeds", *WHOLE, *MASKED]
-    return plots.Table(columns, rows, seeds=[row[3] for row in rows])
-
-
 def transfer_gains(results: Mapping[str, Any]) -> Gains:
     """Points by which the pre-training's mask is ahead of each rival, one for each seed, by case and rival."""
     gains: dict[tuple[str, str, float], dict[str, list[float]]] = {}
@@ -499,45 +488,69 @@ def transfer_gains(results: Mapping[str, Any]) -> Gains:
     return gains
 
 
-def gains_over_rivals(gains: Gains) -> None:
-    """Draw the gains, a panel for each pre-training and a row for each rival: a point for each task and seed, by the
-    fraction of the body that is kept."""
-    names = list(dict.fromkeys(source for source, _, _ in gains))
-    sizes = list(dict.fromkeys(remaining for _, _, remaining in gains))
-    figure, axes = plots.new_figure(1, len(names), width=8.6, height=2.9)
-    for axis, name in zip(axes, names, strict=True):
-        axis.axvline(0, color="black", linewidth=1)
-        for number, remaining in enumerate(sizes):
-            cases = [by_rival for (source, _, r), by_rival in gains.items() if (source, r) == (name, remaining)]
-            points = [(g, row) for case in cases for row, rival in enumerate(RIVALS) for g in case[rival]]
-            if points:
-                values, rows = np.array(points).T
-                style = {"color": plots.COLOURS[number + 1], "marker": plots.MARKERS[number], "linestyle": ""}
-                at = rows + 0.3 * (number - (len(sizes) - 1) / 2)
-                axis.plot(values, at, markersize=5, label=f"{remaining:.0%} of the body kept", **style)
-        axis.set(xlabel="mask − rival (points)", ylim=(len(RIVALS) - 0.5, -0.5))
-        axis.set_yticks(range(len(RIVALS)), RIVALS if axis is axes[0] else [""] * len(RIVALS))
-        axis.set_title(name, fontsize=10)
-    figure.legend(*axes[0].get_legend_handles_labels(), ncols=2, fontsize=9, loc="outside lower center")
+def transfer_curves(results: Mapping[str, Any]) -> None:
+    """Draw the test accuracy by the fraction of the body that is kept: a row for each pre-training, a panel for each of
+    its tasks, a line for each mask; mean and range over seeds."""
+    panels: dict[str, dict[str, list[float]]] = {}
+    for source, task, remaining in _cases(results):
+        panels.setdefault(source, {}).setdefault(task, []).append(remaining)
+    figure, grid = plots.new_figure(len(panels), max(map(len, panels.values())), width=9.6, height=8.8)
+    for row, (source, by_task) in zip(grid.reshape(len(panels), -1), panels.items(), strict=True):
+        for axis in row[len(by_task) :]:
+            axis.set_axis_off()
+        for axis, (task, sizes) in zip(row, by_task.items(), strict=False):
+            kept = [100 * size for size in sizes]
+            for condition in MASKED:
+                found = [list(_accuracy(results, source, task, condition, size).values()) for size in sizes]
+                (line,) = axis.plot(kept, [np.mean(values) for values in found], label=condition)
+                axis.vlines(kept, list(map(min, found)), list(map(max, found)), color=line.get_color(), alpha=0.5)
+            for condition, style in zip(WHOLE, ("-", ":"), strict=True):
+                whole = np.mean(list(_accuracy(results, source, task, condition, 1.0).values()))
+                axis.axhline(whole, color="#777777", linewidth=1, linestyle=style, marker="", label=condition)
+            axis.set(xscale="log", xlim=(45, 0.8), xlabel="weights of the body kept (%)")
+            axis.set_xticks([30, 10, 3, 1], ["30", "10", "3", "1"])
+            axis.minorticks_off()
+            axis.set_title(f"{source}:\n{task}", fontsize=10)
+        row[0].set_ylabel("test accuracy (%)")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), ncols=3, fontsize=9, loc="outside lower center")
     plots.show(
         figure,
-        "A panel for each pre-training, a row for each rival of its mask: points of test accuracy by which the mask is "
-        "ahead, one for each task and seed, circles and squares by the fraction of the body that is kept. Right of the "
-        "line at zero the mask is better, left of it the rival. Where a row lies on one side in every seed, the table "
-        "of claims says.",
+        "A row of panels for each pre-training, a panel for each task: test accuracy against the weights of the body "
+        "kept, from a third on the left to a hundredth on the right, with a line for each of five masks and two level "
+        "lines for the dense networks. Mask and magnitude part at: "
+        + "; ".join(f"{source}, {task}: {at}" for source, task, *_, at in parting_table(results).rows)
+        + ".",
     )
 
 
-def gains_table(gains: Gains) -> plots.Table:
-    """Mean and range of the gains, a row for each case."""
-    rows = [
-        [source, task, f"{remaining:.0%}", *(plots.mean_and_range(values, 1) for values in by_rival.values())]
-        for (source, task, remaining), by_rival in gains.items()
-    ]
-    first, *others = RIVALS
-    columns = ["pre-training", "task", "body kept", f"mask − {first} (points)", *(f"− {rival}" for rival in others)]
-    seeds = [min(map(len, by_rival.values())) for by_rival in gains.values()]
-    return plots.Table(columns, rows, seeds=seeds)
+def parting_table(results: Mapping[str, Any]) -> plots.Table:
+    """What pre-training gives to the dense network; by how much its mask is ahead of magnitude alone, by the fraction
+    of the body kept; and where the two part."""
+    gains = transfer_gains(results)
+    sizes = list(dict.fromkeys(remaining for _, _, remaining in gains))
+    rows, seeds = [], []
+    for source, task in dict.fromkeys((source, task) for source, task, _ in gains):
+        pairs = _pairs(*(_accuracy(results, source, task, condition, 1.0) for condition in WHOLE))
+        ahead = {size: gains[source, task, size]["magnitude"] for size in sizes if (source, task, size) in gains}
+        shown = [plots.mean_and_range(ahead[size], 1) if size in ahead else "—" for size in sizes]
+        rows.append([source, task, plots.mean_and_range([a - b for a, b in pairs], 1), *shown, parts_at(ahead)])
+        seeds.append(len(pairs))
+    columns = ["pre-training", "task", "dense: pre-trained − from scratch (points)"]
+    columns += [f"mask − magnitude, {size:.1%} kept" for size in sizes]
+    return plots.Table([*columns, "they part at"], rows, seeds=seeds)
+
+
+def parts_at(ahead: Mapping[float, Sequence[float]]) -> str:
+    """The largest part of the body at which, and at all smaller ones, one mask is more than a point ahead in every
+    seed. ahead: points, one for each seed, by the part kept."""
+    if min(map(len, ahead.values())) < 3:
+        return "not testable with so few seeds"
+    found = "no size"
+    for size in sorted(ahead):
+        if min(ahead[size]) <= MARGIN:
+            break
+        found = f"{size:.1%}"
+    return found
 
 
 def transfer_claims(gains: Gains) -> plots.Table:
@@ -555,7 +568,7 @@ def transfer_claims(gains: Gains) -> plots.Table:
     for source, remaining in dict.fromkeys((source, remaining) for source, _, remaining in gains):
         cases = [by_rival for (s, _, r), by_rival in gains.items() if (s, r) == (source, remaining)]
         said = [in_every_task([list(map(holds, case[rival])) for case in cases]) for _, rival, holds in claims]
-        rows.append([source, f"{remaining:.0%}", *said])
+        rows.append([source, f"{remaining:.1%}", *said])
     return plots.Table(["pre-training", "body kept", *(claim for claim, _, _ in claims)], rows)
 
 

@@ -10,6 +10,7 @@ from course_utils import plots
 from course_utils.moe.model import Measurement
 
 BOTH, NONE = "noisy top-2: importance and load", "noisy top-2: none"
+CONTROL, ROUTER = "control: one expert's weights for all", "part of ours: the router"  # of the race's ReLU experts
 
 
 # --- lecture ----------------------------------------------------------------------------------------------------------
@@ -187,8 +188,10 @@ def race_panels(race: Mapping[str, Any]) -> None:
     for axes, part in zip(both, race["races"], strict=True):
         counts = [row["experts"] for row in part["rows"]]
         for name, (low, middle, high) in _microseconds(part).items():
+            if name == ROUTER:
+                continue
             axes.errorbar(counts, middle, yerr=[middle - low, high - middle], label=name, capsize=3)
-        axes.set(xscale="log", yscale="log", xlabel="experts", ylabel="microseconds for a token")
+        axes.set(xscale="log", yscale="log", xlabel="experts", ylabel="processor time for a token (µs)")
         title = f"k = {race['k']}, {part['tokens']:,} tokens, width {race['width']}, one thread"
         axes.set_title(title, fontsize=10)
         axes.set_xticks(counts, [str(n) for n in counts])
@@ -198,14 +201,15 @@ def race_panels(race: Mapping[str, Any]) -> None:
     plots.show(
         figure,
         "Microseconds for a token against 4 to 64 experts, both logarithmic, for a small and a large batch, with a "
-        "line for each implementation: ours with two kinds of experts, Hugging Face's Mixtral block in two "
-        "implementations, st-moe-pytorch, and a dense layer. The dense layer's line is level; the others rise to the "
-        "right, less in the large batch.",
+        "line for each implementation: ours with two kinds of experts, a control, Hugging Face's Mixtral block "
+        "in two implementations, st-moe-pytorch, and a dense layer. The dense layer's line is level; the others rise "
+        "to the right, less in the large batch.",
     )
 
 
 def race_report(race: Mapping[str, Any]) -> str:
-    """The medians of the stored race in words, and how often our layer was not slower than others."""
+    """The medians of the stored race in words, how often our layer was not slower than others, and what many experts
+    add to its time."""
     contests = {"ours, SwiGLU experts": ("eager", "grouped_mm"), "ours, ReLU experts": ("st-moe",)}
     lines = []
     for part in race["races"]:
@@ -219,6 +223,10 @@ def race_report(race: Mapping[str, Any]) -> str:
                 theirs = next(middle for name, middle in medians.items() if rival in name)
                 won = int((medians[ours] <= theirs).sum())
                 lines.append(f"  {ours} not slower than {rival}: {won} of {len(theirs)} numbers of experts")
+        first, last = (part["rows"][i]["experts"] for i in (0, -1))
+        total, unread, routed = (medians[n][-1] - medians[n][0] for n in ("ours, ReLU experts", CONTROL, ROUTER))
+        lines.append(f"  ours, ReLU experts, {last} against {first}: {total:.2f} more;")
+        lines.append(f"    to read weights {total - unread:.2f}, the router {routed:.2f}, others {unread - routed:.2f}")
     return "\n".join(lines)
 
 

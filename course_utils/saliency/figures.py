@@ -426,7 +426,10 @@ def surgeon_words(results: Results) -> str:
             at_cut(results, "OBS", least, "test_errors"), at_cut(results, "magnitude", None, "test_errors"), strict=True
         )
     ]
-    same_order = rises("OBD's order, survivors moved", chosen_damping(results, "OBD's order, survivors moved"))
+    moved = "OBD's order, survivors moved"
+    its_own = chosen_damping(results, moved)
+    same_order, same_damping = rises(moved, its_own), rises(moved, best)
+    with_its_own = rises("OBS", its_own)
     still = rises("OBS's order, survivors still", best)
 
     def seeds(holds: Sequence[bool]) -> str:
@@ -440,7 +443,11 @@ def surgeon_words(results: Results) -> str:
             f"  the surgeon's is less {seeds((surgeon < damage).tolist())}",
             f"with a damping of {least:g} the surgeon makes more errors than magnitude {seeds(ruined)}",
             f"OBD's order with survivors moved rises less than OBD {seeds((same_order < damage).tolist())},",
-            f"  and less than the surgeon {seeds((same_order < surgeon).tolist())}",
+            f"  and less than the surgeon {seeds((same_order < surgeon).tolist())};",
+            f"  with the surgeon's damping, {best:g}, by {1 - (same_damping / damage).mean():.0%} less than OBD,",
+            f"  and less than the surgeon {seeds((same_damping < surgeon).tolist())};",
+            f"  with its own, {its_own:g}, for both, less than the surgeon "
+            f"{seeds((same_order < with_its_own).tolist())}",
             f"the surgeon's order with survivors still rises less than OBD {seeds((still < damage).tolist())}",
         ]
     )

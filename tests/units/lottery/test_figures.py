@@ -89,23 +89,41 @@ def test_claims_of_masks_are_judged_by_their_own_rival():
     }
     yes, no = "confirmed", "not confirmed"
     quarter, half = figures.transfer_claims(gains).rows
-    assert quarter[:2] == ["text", "25%"]
+    assert quarter[:2] == ["text", "25.0%"]
     assert [cell.split(" (")[0] for cell in quarter[2:]] == [no, no, yes, yes, yes, no]
     assert [cell.split(" (")[0] for cell in half[2:]] == [yes, yes, no, no, yes, yes]
 
 
-def test_every_gain_is_drawn_in_the_panel_of_its_pretraining(monkeypatch):
+@pytest.mark.parametrize(
+    ("ahead", "said"),
+    [
+        ({0.3: [0, 0, 2], 0.1: [1.5, 2, 3], 0.01: [4, 4, 4]}, "10.0%"),
+        ({0.3: [2, 2, 2], 0.1: [1.5, 0.5, 3], 0.01: [4, 4, 4]}, "1.0%"),
+        ({0.3: [2, 2, 2], 0.1: [2, 2, 2], 0.01: [4, 1, 4]}, "no size"),
+        ({0.3: [2, 2, 2], 0.1: [2, 2]}, "not testable with so few seeds"),
+    ],
+)
+def test_masks_part_where_one_stays_ahead_in_every_seed(ahead, said):
+    assert figures.parts_at(ahead) == said
+
+
+def test_curves_have_a_panel_for_each_task_and_a_point_for_each_size(monkeypatch):
     drawn = []
-    monkeypatch.setattr(figures.plots, "show", lambda figure, alt: drawn.append(figure))
-    three, one = ({rival: gains for rival in figures.RIVALS} for gains in ([-2, 0.5, 1], [3]))
-    figures.gains_over_rivals({("digits", "a", 0.5): three, ("digits", "a", 0.25): one, ("text", "b", 0.5): one})
-    digits, text = drawn[0].axes
+    monkeypatch.setattr(figures.plots, "show", lambda figure, alt: drawn.append((figure, alt)))
 
-    def points(axis):
-        return sorted(value for line in axis.lines[1:] for value in line.get_xdata())
+    def run(seed: int, task: str, sizes: list[float]) -> dict:
+        rows = [(name, 1.0, 0.9) for name in figures.WHOLE]
+        rows += [(name, size, size) for name in figures.MASKED for size in sizes]
+        names = ("condition", "remaining", "accuracy")
+        return {"seed": seed, "rows": [{"task": task, **dict(zip(names, row, strict=True))} for row in rows]}
 
-    assert points(digits) == sorted(len(figures.RIVALS) * [-2, 0.5, 1, 3])
-    assert points(text) == len(figures.RIVALS) * [3]
+    runs = {name: [run(seed, name, sizes) for seed in range(3)] for name, sizes in (("a", [0.5, 0.25]), ("b", [0.5]))}
+    figures.transfer_curves({"runs": runs | {"c": [run(0, "c", [0.5])]}})
+    figure, alt = drawn[0]
+    lines = figure.axes[0].lines
+    assert len(figure.axes) == 3 and len(lines) == len(figures.MASKED) + len(figures.WHOLE)
+    assert list(lines[0].get_xdata()) == list(lines[0].get_ydata()) == [50, 25]
+    assert "a, a: no size; b, b: no size; c, c: not testable" in alt
 
 
 def test_a_run_that_was_ended_has_a_lower_bound():

@@ -39,6 +39,29 @@ def test_claims_compare_networks_of_the_same_seed():
     assert here["Time for a token is flat in the number of experts, within 1.3"].endswith("8 tokens: not confirmed")
 
 
+def test_the_report_counts_what_was_won_and_what_many_experts_add():
+    def row(experts: int, **medians: float) -> dict:
+        names = {
+            "swiglu": "ours, SwiGLU experts",
+            "relu": "ours, ReLU experts",
+            "control": figures.CONTROL,
+            "router": figures.ROUTER,
+        }
+        named = {names.get(name, name): [0.0, value / 1000, 9.0] for name, value in medians.items()}
+        return {"experts": experts, "milliseconds_per_token": named | {"st-moe": [0.0, 0.005, 9.0]}}
+
+    rows = [
+        row(4, swiglu=6, relu=4, control=4, router=0.5, eager=6, grouped_mm=5),
+        row(64, swiglu=8, relu=5.5, control=4.5, router=0.75, eager=9, grouped_mm=9),
+    ]
+    report = figures.race_report({"races": [{"tokens": 2048, "rows": rows}]})
+    assert "SwiGLU experts not slower than eager: 2 of 2" in report
+    assert "SwiGLU experts not slower than grouped_mm: 1 of 2" in report
+    assert "ReLU experts not slower than st-moe: 1 of 2" in report
+    assert "64 against 4: 1.50 more" in report and "slowest / fastest 1.38" in report
+    assert "to read weights 1.00, the router 0.25, others 0.25" in report
+
+
 def test_the_goal_is_one_for_every_seed():
     def curves(*perplexities: float) -> dict:
         switch = [{"seed": seed, "perplexity": value} for seed, value in enumerate(perplexities)]

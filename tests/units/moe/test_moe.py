@@ -154,8 +154,6 @@ def test_gates_and_experts_equal_hugging_faces_mixtral(k):
     outputs = run_experts(tokens[pairs[order]], counts, w1, w2, gated)
     got = torch.zeros_like(tokens).index_add(0, pairs[order], outputs * gates[pairs, experts][order].unsqueeze(1))
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
-    with torch.no_grad():  # the same without a graph, where products are written in place
-        torch.testing.assert_close(run_experts(tokens[pairs[order]], counts, w1, w2, gated), outputs)
 
 
 @pytest.mark.parametrize("k", [1, 2])
