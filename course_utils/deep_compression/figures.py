@@ -181,7 +181,7 @@ def _priced_files(axis: Axes, priced: Results, network: str) -> None:
     _medians(axis, [runs for name, runs in found.items() if "," not in name], "priced bits", "o", 6)
     for name in found:
         if "," in name:
-            _medians(axis, [found[name]], f"priced bits, λ = {name}", "*", 11)
+            _medians(axis, [found[name]], f"priced bits, {name.split(', ')[1]}", "*", 11)
 
 
 def _medians(axis: Axes, files: Sequence[Sequence[Mapping[str, Any]]], label: str, marker: str, size: int) -> None:
@@ -191,7 +191,7 @@ def _medians(axis: Axes, files: Sequence[Sequence[Mapping[str, Any]]], label: st
     )
     across, up = (np.abs(values[:, 1:] - values[:, :1]).T for values in (x, y))
     axis.errorbar(
-        x[:, 0], y[:, 0], up, across, label=f"{label} ({_seeds(files[0])})", color=plots.COLOURS[4], linestyle="-",
+        x[:, 0], y[:, 0], up, across, label=label, color=plots.COLOURS[4], linestyle="-",
         marker=marker, markersize=size, elinewidth=1, zorder=3,
     )  # fmt: skip
 
@@ -290,7 +290,7 @@ def _within(goal: Mapping[str, float], run: Mapping[str, Any]) -> bool:
 
 
 def verdicts(priced: Results) -> list[str]:
-    """For each network if a λ reaches the goal: of those whose files are small enough, the one with the best validation."""
+    """For each network, if a λ reaches the goal: of those with small enough files, the one with the best validation."""
     found = []
     for network, goal in reversed(priced["goals"].items()):
         aim = f"{NAMES[network]}, at most {goal['bytes']:,} bytes and {goal['error']}%:"
