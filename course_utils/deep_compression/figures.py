@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from course_utils import plots
@@ -129,8 +130,11 @@ def paper_table(results: Results) -> plots.Table:
     return plots.Table(["network, recipe", "kept", error, "bytes", "times smaller"], rows)
 
 
-def error_and_bytes(results: Results) -> None:
-    """Draw test error against bytes, stage by stage, for the recipes that have files, and the paper's two points."""
+def error_and_bytes(results: Results, priced: Results) -> None:
+    """Draw test error against bytes, stage by stage, for the recipes that have files, and the paper's two points.
+
+    priced: `rate.json`, whose files are drawn as a line over λ.
+    """
     figure, axes = plots.new_figure(1, 2, width=10.5, height=5.2)
     for axis, (network, by_recipe) in zip(axes, results["runs"].items(), strict=True):
         for recipe, runs in by_recipe.items():
@@ -142,13 +146,13 @@ def error_and_bytes(results: Results) -> None:
             (line,) = axis.plot(size, wrong, label=f"{recipe} ({_seeds(runs)})", markersize=5)
             low, high = ([f(run[s]["test_errors"] for run in runs) / 100 for s in stages] for f in (min, max))
             axis.vlines(size, low, high, color=line.get_color(), alpha=0.35)
+        _priced_files(axis, priced, network)
         paper = results["paper"][network]
         before, after = (paper["kilobytes_before"], paper["error_before"]), (paper["kilobytes"], paper["error"])
         axis.plot(
             *zip(before, after, strict=True), linestyle="", marker="*", markersize=12, color="black", label="Han 2016"
         )
-        for rival, (kilobytes, _, error, marker) in RIVALS[network].items():
-            axis.plot(kilobytes, error, linestyle="", marker=marker, markersize=8, color="#888888", label=rival)
+        _rivals(axis, network)
         axis.set(xscale="log", xlabel="bytes of the file (thousands)", ylabel="test error (%)", title=NAMES[network])
         axis.margins(y=0.2)
         axis.set_xticks([2, 5, 10, 30, 100, 300, 1000], ["2", "5", "10", "30", "100", "300", "1,000"])
@@ -160,9 +164,149 @@ def error_and_bytes(results: Results) -> None:
         "Test error against the size of the file on a logarithmic axis that falls to the right, for both networks. The "
         "paper's recipe, run by us, goes from the dense network to pruned, shared and coded along a nearly level line "
         "and ends close to the star of the published file, higher in error. Our recipes begin further right and end at "
-        "a fraction of its size; the smaller, the more errors. Grey marks of other published files: for LeNet-5 all of "
-        "them lie further right still, one of them as low as the middle one of our recipes.",
+        "a fraction of its size; the smaller, the more errors. Files trained for the price of their bits lie further "
+        "right than those. Grey marks of other published files: for LeNet-5 all of them lie further right than our "
+        "recipes, among the priced files, one of them as low as the middle one of our recipes.",
     )
+
+
+def _rivals(axis: Axes, network: str) -> None:
+    for rival, (kilobytes, _, error, marker) in RIVALS[network].items():
+        axis.plot(kilobytes, error, linestyle="", marker=marker, markersize=8, color="#888888", label=rival)
+
+
+def _priced_files(axis: Axes, priced: Results, network: str) -> None:
+    """Medians of files, and their ranges: a line over λ, and a star for each longer training."""
+    found = {name: runs for name, runs in priced["runs"][network].items() if runs}
+    _medians(axis, [runs for name, runs in found.items() if "," not in name], "priced bits", "o", 6)
+    for name in found:
+        if "," in name:
+            _medians(axis, [found[name]], f"priced bits, {name.split(', ')[1]}", "*", 11)
+
+
+def _medians(axis: Axes, files: Sequence[Sequence[Mapping[str, Any]]], label: str, marker: str, size: int) -> None:
+    x, y = (
+        np.array([[f([run[key] for run in runs]) for f in (np.median, np.min, np.max)] for runs in files]) / unit
+        for key, unit in (("bytes", 1000), ("test_errors", 100))
+    )
+    across, up = (np.abs(values[:, 1:] - values[:, :1]).T for values in (x, y))
+    axis.errorbar(
+        x[:, 0], y[:, 0], up, across, label=label, color=plots.COLOURS[4], linestyle="-",
+        marker=marker, markersize=size, elinewidth=1, zorder=3,
+    )  # fmt: skip
+
+
+def rate_and_distortion(results: Results, priced: Results) -> None:
+    """Draw test error against bytes: files that were pruned, shared and coded, and those trained for their price."""
+    figure, axes = plots.new_figure(1, 2, width=10.5, height=5)
+    for axis, (network, goal) in zip(axes, reversed(priced["goals"].items()), strict=True):
+        recipes = {name: runs for name, runs in results["runs"][network].items() if runs and "arithmetic" in runs[0]}
+        size = [_median(runs, "arithmetic", "bytes") / 1000 for runs in recipes.values()]
+        wrong = [_median(runs, "arithmetic", "test_errors") / 100 for runs in recipes.values()]
+        axis.plot(size, wrong, linestyle="", marker="s", color=plots.COLOURS[1], label="pruned, shared, then coded")
+        for name, x, y in zip(recipes, size, wrong, strict=True):
+            axis.annotate(name, (x, y), (0, 7), textcoords="offset points", ha="center", fontsize=8)
+        _priced_files(axis, priced, network)
+        _rivals(axis, network)
+        axis.axvline(goal["bytes"] / 1000, color="#999999", linestyle=":", label="the goal: below and to the right")
+        axis.axhline(goal["error"], color="#999999", linestyle=":")
+        axis.set(xscale="log", xlabel="bytes of the file (thousands)", ylabel="test error (%)", title=NAMES[network])
+        axis.margins(0.15)
+        axis.set_xticks([2, 3, 5, 10, 20, 30, 50], ["2", "3", "5", "10", "20", "30", "50"])
+        axis.minorticks_off()
+        axis.invert_xaxis()
+        axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.18), ncol=2)
+    plots.show(
+        figure,
+        "Test error against the size of the file on a logarithmic axis that falls to the right, for both networks. "
+        "Files that were pruned, shared and coded are squares on the left. The line of the files that were trained for "
+        "the price of their bits lies to the right of all of them: the smaller the file, the more errors. A star, the "
+        "longer training, lies further right still, below the line's right end. Grey marks "
+        "are published files: for LeNet-300-100 above and to the left of the line; for LeNet-5 three above it, and "
+        "Havasi's two beyond it. Dotted lines mark the goal's bytes and its error.",
+    )
+
+
+def price_of_indices(priced: Results, network: str) -> None:
+    """Draw how often each index occurs before λ rises and in the end, and the price list that belongs to it."""
+    price, (run, *_) = [(name, runs) for name, runs in priced["runs"][network].items() if "," not in name][-1]
+    stages = {"after the dense epochs": run["stages"][0], f"in the end, λ = {price}": run["stages"][-1]}
+    figure, axes = plots.new_figure(1, 3, width=10.5, height=3.2)
+    for axis, colour, (name, stage) in zip(axes[::2], plots.COLOURS[1:], stages.items(), strict=False):
+        counts = np.array(stage["histogram"])
+        places = np.arange(len(counts)) - len(counts) // 2
+        bits = -np.log2(np.maximum(counts, 1) / counts.sum())
+        drawn = axis.bar(places, counts, color=colour)
+        axis.bar_label(
+            drawn, [f"{each:.1f}" if count else "" for each, count in zip(bits, counts, strict=True)], fontsize=8
+        )
+        ends = [f"≤{places[0]}", *map(str, places[1:-1]), f"≥{places[-1]}"]
+        axis.set_xticks(places, ends, fontsize=8)
+        axis.set(yscale="log", xlabel="index", title=f"{name}\n{counts.sum():,} weights")
+        axis.title.set_fontsize(10)
+        axis.margins(y=0.15)
+        axes[1].plot(places[1:-1], bits[1:-1], color=colour, label=name)
+    axes[0].set_ylabel("how often (above: bits)")
+    axes[1].set(xlabel="a weight's place on the grid", ylabel="bits", title="the price, linear between integers")
+    axes[1].title.set_fontsize(10)
+    axes[1].legend(fontsize=8)
+    plots.show(
+        figure,
+        "Two bar charts of how often each index occurs, with its bits above the bar, and between them the two price "
+        "lists as lines over the weight's place on the grid. Before, the bars fall slowly on both sides of 0, and the "
+        "line is a shallow valley. In the end there are fewer weights, nearly all of them at 0, and the line is a "
+        "narrow gorge: 0 costs a fraction of a bit and its neighbours several.",
+    )
+
+
+def priced_table(priced: Results) -> plots.Table:
+    """Files trained for the price of their bits, by network and λ; how many of the seeds are within the goal."""
+    rows, seeds = [], []
+    for network, goal in reversed(priced["goals"].items()):
+        for price, runs in priced["runs"][network].items():
+            if not runs:
+                continue
+            sizes = [run["bytes"] for run in runs]
+            validation = 100 * _median(runs, "validation_errors") / priced["data"]["validation"]
+            test = [run["test_errors"] / 100 for run in runs]
+            rows.append(
+                [
+                    NAMES[network],
+                    price,
+                    f"{np.median(sizes):,.0f} ({min(sizes):,}–{max(sizes):,})",
+                    f"{_median(runs, 'ratio'):.0f}",
+                    f"{validation:.2f}",
+                    f"{np.median(test):.2f} ({min(test):.2f}–{max(test):.2f})",
+                    f"{sum(map(partial(_within, goal), runs))} of {len(runs)}",
+                ]
+            )
+            seeds.append(len(runs))
+    columns = ["network", "λ", "bytes: median (range)", "times smaller", "validation error in %"]
+    return plots.Table([*columns, "test error in %: median (range)", "seeds within the goal"], rows, seeds)
+
+
+def _within(goal: Mapping[str, float], run: Mapping[str, Any]) -> bool:
+    return run["bytes"] <= goal["bytes"] and run["test_errors"] <= 100 * goal["error"]
+
+
+def verdicts(priced: Results) -> list[str]:
+    """For each network, if a λ reaches the goal: of those with small enough files, the one with the best validation."""
+    found = []
+    for network, goal in reversed(priced["goals"].items()):
+        aim = f"{NAMES[network]}, at most {goal['bytes']:,} bytes and {goal['error']}%:"
+        files = {price: runs for price, runs in priced["runs"][network].items() if runs}
+        small = [price for price, runs in files.items() if _median(runs, "bytes") <= goal["bytes"]]
+        what = "validation_errors" if small else "bytes"
+        price = min(small or files, key=lambda price: _median(files[price], what))
+        runs = files[price]
+        size, error = _median(runs, "bytes"), _median(runs, "test_errors") / 100
+        verdict = "reached" if small and error <= goal["error"] else "not reached"
+        within = sum(_within(goal, run) for run in runs)
+        found.append(
+            f"{aim} {verdict}. λ = {price}: medians {size:,.0f} bytes, {error:.2f}%; "
+            f"both within the goal with {within} of {_seeds(runs)}"
+        )
+    return found
 
 
 def dense_twins(stored: Results) -> None:
@@ -222,12 +366,12 @@ def sensitivity(stored: Results) -> None:
     )
 
 
-def _over_seeds(axes: Any, x: Sequence[float], by_seed: Sequence[Sequence[float]], label: str) -> None:
+def _over_seeds(axes: Axes, x: Sequence[float], by_seed: Sequence[Sequence[float]], label: str) -> None:
     (line,) = axes.plot(x, np.mean(by_seed, axis=0), label=label)
     axes.fill_between(x, np.min(by_seed, axis=0), np.max(by_seed, axis=0), color=line.get_color(), alpha=0.15)
 
 
-def _kept_axis(axes: Any, parts: Sequence[float], stored: Results, title: str) -> None:
+def _kept_axis(axes: Axes, parts: Sequence[float], stored: Results, title: str) -> None:
     wrong = f"wrong of {stored['data']['test']:,} test digits"
     axes.set(xscale="log", yscale="log", xlabel="% of the weights kept", ylabel=wrong, title=title)
     axes.set_xticks(parts, [f"{part:g}" for part in parts])

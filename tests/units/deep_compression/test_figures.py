@@ -50,3 +50,30 @@ def test_the_sparse_product_is_timed_with_the_part_that_is_kept():
 def test_rivals_are_marked_and_have_rows():
     rows = {row[0]: row for row in figures.paper_table(stored_results("deep_compression")).rows}
     assert rows["LeNet-5, Havasi 2019, smallest"][2:] == ["0.96", "1,520", "1110"]
+
+
+def priced(**files):
+    """Results with a goal of 100 bytes and 1%. files: by λ, each seed's bytes, validation errors and test errors."""
+    keys = ("bytes", "validation_errors", "test_errors")
+    runs = {name: [dict(zip(keys, run, strict=True)) | {"ratio": 7.0} for run in by] for name, by in files.items()}
+    goal = {"bytes": 100, "error": 1.0}
+    return {"goals": {"lenet5": goal}, "data": {"validation": 5000}, "runs": {"lenet5": runs}}
+
+
+def test_the_verdict_can_say_no_and_chooses_by_validation_digits():
+    enough, larger, worse = [(90, 40, 90), (99, 41, 100), (120, 42, 95)], [(101, 9, 50)] * 3, [(80, 50, 101)] * 3
+    (line,) = figures.verdicts(priced(a=enough, b=larger))
+    assert "0%: reached. λ = a: medians 99 bytes, 0.95%" in line and "2 of 3 seeds" in line
+    (line,) = figures.verdicts(priced(a=worse))
+    assert "not reached" in line and "0 of 3 seeds" in line
+    (line,) = figures.verdicts(priced(b=larger))
+    assert "not reached. λ = b: medians 101 bytes" in line  # few errors, but no small file
+    lucky = [(90, 60, 10)] * 3  # few test errors must not choose it
+    (line,) = figures.verdicts(priced(c=lucky, a=worse))
+    assert "λ = a" in line and "not reached" in line
+
+
+def test_the_table_of_priced_files_has_a_row_for_each_price_with_files():
+    table = figures.priced_table(priced(a=[(90, 40, 90), (1200, 41, 110)], b=[], c=[(80, 50, 101)]))
+    assert [row[1] for row in table.rows] == ["a", "c"]
+    assert table.rows[0][2:] == ["645 (90–1,200)", "7", "0.81", "1.00 (0.90–1.10)", "1 of 2"]
