@@ -516,8 +516,9 @@ def transfer_curves(results: Mapping[str, Any]) -> None:
     plots.show(
         figure,
         "A row of panels for each pre-training, a panel for each task: test accuracy against the weights of the body "
-        "kept, from a third on the left to a hundredth on the right, with a line for each of five masks and two level "
-        "lines for the dense networks. Mask and magnitude part at: "
+        "kept, from a third on the left to the smallest on the right (for images a hundredth), with a line for each of "
+        "five conditions and two level lines for the dense networks. The largest size at which, and at all smaller "
+        "ones, the mask is more than a point ahead of magnitude in every seed: "
         + "; ".join(f"{source}, {task}: {at}" for source, task, *_, at in parting_table(results).rows)
         + ".",
     )
