@@ -225,8 +225,9 @@ def rate_and_distortion(results: Results, priced: Results) -> None:
         "the price of their bits lies to the right of all of them: the smaller the file, the more errors. A star, the "
         "longer training, lies further right still, below the line's right end. A triangle far to the left "
         "is LeNet-300-100 without a price, which has the fewest errors. Grey marks "
-        "are published files: for LeNet-300-100 above and to the left of the line; for LeNet-5 three above it, and "
-        "Havasi's two beyond it. Dotted lines mark the goal's bytes and its error.",
+        "are published files: for LeNet-300-100 above and to the left of the line; for LeNet-5 three above it, two of "
+        "them further right, and Havasi's two, one straight below the star and one above it, right of all others. "
+        "Dotted lines mark the goal's bytes and its error.",
     )
 
 
@@ -257,8 +258,8 @@ def price_of_indices(priced: Results, network: str) -> None:
         figure,
         "Two bar charts of how often each index occurs, with its bits above the bar, and between them the two price "
         "lists as lines over the weight's place on the grid. Before, the bars fall slowly on both sides of 0, and the "
-        "line is a shallow valley. In the end there are fewer weights, nearly all of them at 0, and the line is a "
-        "narrow gorge: 0 costs a fraction of a bit and its neighbours several.",
+        "line is a shallow valley. In the end there are fewer weights, most of them at 0 and about as many at ±2 as at "
+        "±1, and the line is a narrow gorge with a ledge: 0 costs a fraction of a bit, ±1 and ±2 about five each.",
     )
 
 
