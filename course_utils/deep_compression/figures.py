@@ -165,8 +165,9 @@ def error_and_bytes(results: Results, priced: Results) -> None:
         "paper's recipe, run by us, goes from the dense network to pruned, shared and coded along a nearly level line "
         "and ends close to the star of the published file, higher in error. Our recipes begin further right and end at "
         "a fraction of its size; the smaller, the more errors. Files trained for the price of their bits lie further "
-        "right than those. Grey marks of other published files: for LeNet-5 all of them lie further right than our "
-        "recipes, among the priced files, one of them as low as the middle one of our recipes.",
+        "right than those; a triangle, LeNet-300-100 trained so without a price, lies far left of them and lowest. "
+        "Grey marks of other published files: for LeNet-5 all of them lie further right than our recipes, one left of "
+        "the priced files, one among them, as low as the middle one of our recipes, and three to their right.",
     )
 
 
