@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
@@ -98,12 +98,11 @@ def browser() -> Iterator:
         yield chromium
 
 
-def examined(browser, folder: Path, *, whole: bool = False, **options) -> dict[str, list[str]]:
-    """What is amiss, for each page below a folder that has something. whole: axe-core looks at all of a page."""
+def examined(browser, folder: Path, names: Iterable[str], *, whole: bool = False, **options) -> dict[str, list[str]]:
+    """What is amiss, for each of a folder's pages that has something. whole: axe-core looks at all of a page."""
     found: dict[str, list[str]] = {}
     with served(folder) as address:
-        for path in sorted(folder.rglob("*.html")):
-            name = path.relative_to(folder).as_posix()
+        for name in names:
             context = browser.new_context(viewport=PHONE, **options)
             page = context.new_page()
             amiss: list[str] = []
@@ -127,9 +126,16 @@ def foreign(url: str, address: str) -> bool:
     return not url.startswith((f"{address}/", "data:", "blob:"))
 
 
+def pages(site: Path) -> list[str]:
+    return sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+
+
 @pytest.mark.slow
-def test_every_page_is_well_on_a_phone_without_a_network(site, browser):
-    assert examined(browser, site) == {}
+def test_every_page_is_well_on_a_phone_without_a_network(site, browser, depth):
+    """Of units, every third; under `make prove` all."""
+    others = [unit_name(topic) for place, topic in enumerate(available()) if place % 3]
+    quick = [page for page in pages(site) if Path(page).stem not in others]
+    assert examined(browser, site, depth(quick, pages(site))) == {}
 
 
 BAD = """<!doctype html><html lang="en"><head><title>A</title></head><body><article>
@@ -144,7 +150,7 @@ BAD = """<!doctype html><html lang="en"><head><title>A</title></head><body><arti
 @pytest.mark.slow
 def test_what_is_amiss_is_found(browser, tmp_path):
     (tmp_path / "bad.html").write_text(BAD)
-    said = "\n".join(examined(browser, tmp_path, whole=True)["bad.html"])
+    said = "\n".join(examined(browser, tmp_path, ["bad.html"], whole=True)["bad.html"])
     for words in (
         "scrolls sideways: 5",
         "no alternative text",
@@ -163,13 +169,10 @@ def test_what_is_amiss_is_found(browser, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_colors_are_well_apart(scheme, site, browser, depth, tmp_path):
+def test_colors_are_well_apart(scheme, site, browser, depth):
     """All that axe-core knows, on one page of each kind; under `make prove` on every page."""
-    pages = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
     kinds = ["index.html", "search.html", "labs/00_budget/00_budget.html", "api/experiments.html"]
-    for name in ("_static", "_images", "searchindex.js", *depth(kinds, pages)):
-        build.copy(site / name, tmp_path / name)
-    assert examined(browser, tmp_path, whole=True, color_scheme=scheme) == {}
+    assert examined(browser, site, depth(kinds, pages(site)), whole=True, color_scheme=scheme) == {}
 
 
 class Links(html.parser.HTMLParser):
@@ -246,12 +249,12 @@ def test_the_search_finds(words, page, site, browser):
 
 @pytest.mark.slow
 def test_a_widget_moves_and_its_still_picture_makes_way(site, browser):
-    pages = [path for path in sorted(site.glob("lectures/*.html")) if 'id="frames-' in path.read_text(encoding="utf-8")]
-    assert pages
+    moving = [path for path in site.glob("lectures/*.html") if 'id="frames-' in path.read_text(encoding="utf-8")]
+    assert moving
     with served(site) as address:
         context = browser.new_context(viewport=PHONE)
         shown = context.new_page()
-        shown.goto(f"{address}/lectures/{pages[-1].name}")
+        shown.goto(f"{address}/lectures/{max(moving).name}")
         cell = shown.locator(".cell_output", has=shown.locator('[id^="frames-"]')).first
         assert cell.locator("img:visible").count() == 1
         before = cell.locator("img:visible").get_attribute("src")
