@@ -416,7 +416,8 @@ def _points_by_way(
 def ways_points(results: Mapping[str, Any]) -> None:
     """Draw the test error of each way to a smaller network, a panel for each size."""
     sizes, percent = list(results["runs"][0]["ways"]), 100 / results["data"]["test"]
-    figure, axes = plots.new_figure(len(sizes), 1, width=8, height=7.2)
+    figure, axes = plots.new_figure(len(sizes), 1, width=8, height=7)
+    figure.axes[0].get_gridspec().set_height_ratios([1 + len(results["runs"][0]["ways"][size]) for size in sizes])
     for axis, size in zip(axes, sizes, strict=True):
         _points_by_way(axis, results, size, "test_errors", percent, "test error (%)" if size == sizes[-1] else "")
         axis.set_title(f"{size} of the channels kept", fontsize=10)
@@ -536,6 +537,8 @@ def few_images_table(results: Mapping[str, Any]) -> plots.Table:
 
 # --- lecture: early birds in transformers -----------------------------------------------------------------------------
 
+TEXT = "text"  # of the two tasks the one whose perplexity is compared in percent
+
 
 def coefficient_curves(results: Mapping[str, Any]) -> None:
     """Draw the distance of each look's masks of heads and neurons to the last ones, a panel for each task."""
@@ -575,12 +578,20 @@ def transformer_points(results: Mapping[str, Any]) -> None:
         figure,
         "Four panels: left the perplexity of text, right the errors on images; above the larger networks, below the "
         "smaller ones; a row for each way, with a dot for each seed and a bar at their mean, and a grey band at the "
-        "dense network's range. Below, the early bird with its first weights lies left of the random mask with the "
-        "same first weights, and the two that trained on from the early network lie furthest to the right.",
+        "dense network's range. " + " ".join(_best_transformers(results)),
     )
 
 
-TEXT, IMAGES = "text", "images"
+def _best_transformers(results: Mapping[str, Any]) -> list[str]:
+    """In words the smaller networks of each task and size, the best first."""
+    words = []
+    for task, runs in results["runs"].items():
+        for size, ways in runs[0]["ways"].items():
+            order = sorted(
+                ways, key=lambda way, runs=runs, size=size: np.mean(_ways({"runs": runs}, size, way, "test"))
+            )
+            words.append(f"{task}, {size}, the best first: {'; '.join(order)}.")
+    return words
 
 
 def transformer_table(results: Mapping[str, Any]) -> plots.Table:
