@@ -396,6 +396,25 @@ def settling_curves(results: Mapping[str, Any]) -> None:
     )
 
 
+def penalty_table(controls: Mapping[str, Any], results: Mapping[str, Any]) -> plots.Table:
+    """When the masks of channels had settled, by the penalty on their scales. controls: of `course reproduce
+    early-bird-controls`; results: of early-bird, whose own penalty comes last."""
+    settings, test = results["settings"], results["data"]["test"]
+    rows = []
+    for penalty, runs in [*controls["penalties"].items(), (f"{settings['gamma_decay']:g}", results["runs"])]:
+        for rule in RULES:
+            cells = []
+            for keep in settings["keep"]:
+                after = [run["settled"][f"channels, {keep:.0%}"][rule] for run in runs]
+                parts = [100 * a / settings["epochs"] for a in after if a is not None]
+                never = "" if len(parts) == len(after) else f", {len(after) - len(parts)} never"
+                cells.append((plots.mean_and_range(parts) + "%" if parts else "–") + never)
+            wrong = [100 * run["dense"]["test_errors"] / test for run in runs]
+            rows.append([penalty, RULES[rule], *cells, plots.mean_and_range(wrong, 1)])
+    columns = ["λ", "rule", *(f"settled, {keep:.0%} kept" for keep in settings["keep"]), "test error of dense (%)"]
+    return plots.Table(columns, rows)
+
+
 def _ways(results: Mapping[str, Any], size: str, way: str, key: str) -> list[float]:
     """A quantity of each seed's network: the dense one, or one of a size."""
     return [(run["dense"] if way == "dense" else run["ways"][size][way])[key] for run in results["runs"]]
@@ -457,24 +476,48 @@ def ways_table(results: Mapping[str, Any]) -> plots.Table:
     return plots.Table([*columns, "joules by the cost model"], rows)
 
 
+def widths_table(controls: Mapping[str, Any], results: Mapping[str, Any]) -> plots.Table:
+    """Networks from scratch with the widths that the ranking has found, and with the same part of each layer."""
+    percent, rows = 100 / results["data"]["test"], []
+    for size, even in controls["even"].items():
+        found = [run["ways"][size]["its widths from scratch"] for run in results["runs"]]
+        more = [percent * (f["test_errors"] - e["test_errors"]) for f, e in zip(found, even, strict=True)]
+        for name, each in (("found by |γ|", found), ("the same part of each layer", even)):
+            widths = " or ".join(dict.fromkeys("–".join(map(str, one["widths"])) for one in each))
+            wrong = plots.mean_and_range([percent * one["test_errors"] for one in each], 1)
+            macs = f"{np.mean([one['macs'] for one in each]) / 1e9:.0f}"
+            better = in_every_seed([m < 0 for m in more]) if each is found else "—"
+            rows.append([size, name, widths, macs, wrong, better])
+    columns = ["channels", "widths", "of the three layers", "training MACs (billions)", "test error (%)"]
+    return plots.Table([*columns, "fewer errors than even ones"], rows)
+
+
 def early_bird_claims(results: Mapping[str, Any]) -> plots.Table:
     """The claims of You 2020 against ours, seed by seed."""
     runs, settings, paper = results["runs"], results["settings"], results["paper"]
     epochs, allowed = settings["epochs"], settings["comparable"]
     percent, whole = 100 / results["data"]["test"], f"{settings['cut_to']:.0%}"
     rows: list[list[str]] = []
-    for size in runs[0]["ways"]:
-        for rule in (AUTHORS, OURS):
-            after = settled_at(runs, f"channels, {size}", rule)
-            earliest = (settings["window"] + 1) / epochs  # both compare with so many before the newest
-            early = [a <= paper["found_by"] * epochs for a in after] + [False] * (len(runs) - len(after))
-            verdict = (
-                f"not testable: with {epochs} epochs {earliest:.0%} is the earliest that the rule allows"
-                if earliest >= paper["found_by"]
-                else in_every_seed(early)
+    for rule, words in RULES.items():
+        earliest = (settings["window"] + (rule != CODE)) / epochs  # the first two others look back one epoch further
+        after = {size: settled_at(runs, f"channels, {size}", rule) for size in runs[0]["ways"]}
+        early = [
+            all(
+                (found := run["settled"][f"channels, {size}"][rule]) and found <= paper["found_by"] * epochs
+                for size in after
             )
-            ours = plots.mean_and_range([100 * a / epochs for a in after]) + "%" if after else "never"
-            rows.append([f"{size} kept: settled by 20% of the epochs ({RULES[rule]})", "15–20%", ours, verdict])
+            for run in runs
+        ]
+        ours = ", ".join(
+            f"{size}: {100 * np.mean(found) / epochs:.0f}%" if found else f"{size}: never"
+            for size, found in after.items()
+        )
+        verdict = (
+            f"not testable: with {epochs} epochs {earliest:.0%} is the earliest that the rule allows"
+            if earliest >= paper["found_by"]
+            else in_every_seed(early)
+        )
+        rows.append([f"settled by 20% of the epochs at each size ({words})", "15–20%", ours, verdict])
 
     def more(size: str, way: str, than: str) -> list[float]:
         pairs = zip(_ways(results, size, way, "test_errors"), _ways(results, size, than, "test_errors"), strict=True)

@@ -163,9 +163,9 @@ def test_a_rule_that_cannot_say_yes_is_told():
 @pytest.mark.parametrize(
     ("settled", "early", "control", "said"),
     [
-        (18, 40, 50, [True, True, True, True, True, True, True, False, False]),
-        (19, 41, 41, [True, False, False, True, False, False, False, False, False]),
-        (25, 30, 25, [False, False, True, True, False, False, False, False, False]),
+        (18, 40, 50, [True, True, True, True, True, True, True, True, False, False]),
+        (19, 41, 41, [True, True, False, False, True, False, False, False, False, False]),
+        (25, 30, 25, [False, False, False, True, True, False, False, False, False, False]),
     ],
 )
 def test_claims_on_early_birds_can_say_no(settled, early, control, said):
@@ -173,6 +173,21 @@ def test_claims_on_early_birds_can_say_no(settled, early, control, said):
     *rows, energy = figures.early_bird_claims(early_bird_results(settled, wrong)).rows
     assert [row[3].split(" (")[0] == "confirmed" for row in rows] == said
     assert energy[3] == "not testable here"
+
+
+def test_controls_stand_beside_what_they_control():
+    results = early_bird_results(8, {SCRATCH: 35})
+    results["settings"] |= {"keep": [0.5], "gamma_decay": 0.001}
+    results["runs"][0]["ways"]["50%"][SCRATCH]["widths"] = [2, 4]
+    even = {"test_errors": 36, "widths": [3, 3], "macs": 1}
+    never = {"consecutive": None, "newest against four": 9, "newest against five": None}
+    penalized = [run | {"settled": {"channels, 50%": never}} for run in results["runs"]]
+    controls = {"penalties": {"0": penalized}, "even": {"50%": [even, even, even | {"test_errors": 35}]}}
+    found, same = figures.widths_table(controls, results).rows
+    assert found[2] == "2–4" and same[2] == "3–3" and found[5] == "not confirmed (2 of 3 seeds)"
+    first, second, *_ = figures.penalty_table(controls, results).rows
+    assert first[:3] == ["0", figures.RULES["consecutive"], "–, 3 never"] and second[2] == "9 (9–9)%"
+    assert figures.penalty_table(controls, results).rows[3][:3] == ["0.001", first[1], "8 (8–8)%"]
 
 
 @pytest.mark.parametrize(("searched", "said"), [(45, [True, True]), (46, [False, True]), (50, [False, False])])

@@ -17,6 +17,7 @@ from course_utils.lottery import reproduce as experiment
 from course_utils.lottery import reproduce_connectivity as connectivity
 from course_utils.lottery import reproduce_early_bert as early_bert
 from course_utils.lottery import reproduce_early_bird as early_bird
+from course_utils.lottery import reproduce_early_bird_controls as controls
 from course_utils.lottery import reproduce_mask_transfer as mask_transfer
 from course_utils.lottery.widgets import ticket_explorer
 from course_utils.models import lenet_300_100
@@ -244,6 +245,16 @@ def test_early_bird_in_small(few_digits, tmp_path):
     assert all(distances[-1] == 0 for distances in run["distances_to_last"].values())
     with pytest.raises(ValueError, match="has not settled"):
         early_bird.run(1, tmp_path, few_digits, replace(tiny, window=9))
+
+
+def test_controls_of_early_birds_in_small(few_digits, tmp_path):
+    tiny = early_bird.Settings(widths=(3, 4, 5), train=40, epochs=3, batch_size=20, window=9)
+    results = controls.run(1, tmp_path, few_digits, controls.Settings(network=tiny))
+    assert json.loads((tmp_path / "early_bird_controls.json").read_text()) == json.loads(json.dumps(results))
+    for (run,) in results["penalties"].values():
+        assert run["settled"]["channels, 30%"][early_bird.CONSECUTIVE] is None
+        assert len(run["distances_to_last"]["channels, 30%"]) == 3
+    assert [list(even[0]["widths"]) for even in results["even"].values()] == [[1, 1, 2], [2, 2, 2], [2, 3, 4]]
 
 
 def test_rules_of_settling_part_where_masks_drift():
