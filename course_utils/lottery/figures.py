@@ -390,9 +390,10 @@ def settling_curves(results: Mapping[str, Any]) -> None:
     plots.show(
         figure,
         "Two panels against the epoch, a line for masks of 30, 50 and 70 percent of the channels and of the largest 20 "
-        "percent of the weights. Left, the distance to the mask before: it falls below a dotted line, ε, within the "
-        "first fifth or so and is near zero once the rate has fallen, which two vertical lines mark. Right, the "
-        "distance to the last mask: it falls slowly, and is above ε for long after the left one is below.",
+        "percent of the weights; vertical lines mark where the rate falls. Left, to the mask before: for 30 "
+        "percent and for the weights it is soon far below a dotted line, ε; for 50 percent a little below; for 70 "
+        "percent it goes up and down about it. From the first fall of the rate on all are near zero. Right, to "
+        "the last mask: all fall slowly, and reach zero after the rate has fallen.",
     )
 
 
@@ -654,48 +655,43 @@ def transformer_table(results: Mapping[str, Any]) -> plots.Table:
 
 
 def transformer_claims(results: Mapping[str, Any]) -> plots.Table:
-    """What is claimed of early birds in transformers, against ours, seed by seed."""
-    allowed, looks, rows = results["settings"]["comparable"], results["settings"]["looks"], []
-    ticket, shuffled, scratch = "early bird, first weights", "random mask, first weights", "its widths from scratch"
+    """What is claimed of early birds in transformers against ours, seed by seed: a column for each task and size."""
+    allowed, looks = results["settings"]["comparable"], results["settings"]["looks"]
+    ticket, shuffled = "early bird, first weights", "random mask, first weights"
+    rivals = [(shuffled, ticket), ("its widths from scratch", ticket), ("its widths from scratch", shuffled)]
+    rivals += [("random mask, trained on", "early bird, trained on"), ("early bird, trained on", ticket)]
+    columns: dict[str, dict[str, str]] = {}
     for task, runs in results["runs"].items():
-
-        def brings(size: str, way: str, runs: Sequence[Mapping[str, Any]] = runs) -> list[float]:
-            return _ways({"runs": runs}, size, way, "test")
-
-        def add(claim: str, ours: str, holds: Sequence[bool], task: str = task) -> None:
-            rows.append([task, claim, ours, in_every_seed(holds)])
-
         for size in runs[0]["ways"]:
-            for rule in (AUTHORS, OURS):
+            of = {
+                way: {key: _ways({"runs": runs}, size, way, key) for key in ("test", "seconds")}
+                for way in ("dense", *runs[0]["ways"][size])
+            }
+            cells = columns[f"{task}, {size}"] = {}
+            for rule, words in RULES.items():
                 after = settled_at(runs, size, rule)
                 early = [a <= 0.2 * looks for a in after] + [False] * (len(runs) - len(after))
                 written = plots.mean_and_range([100 * a / looks for a in after]) + "%" if after else "never"
-                add(f"{size}: settled by 20% ({RULES[rule]})", written, early)
-            pairs = list(zip(brings(size, ticket), brings(size, "dense"), strict=True))
+                cells[f"settled by 20% ({words})"] = f"{written}: {in_every_seed(early)}"
+            pairs = list(zip(of[ticket]["test"], of["dense"]["test"], strict=True))
             # Percent of a perplexity, points of an error
             more = [100 * (t / d - 1) for t, d in pairs] if task == TEXT else [t - d for t, d in pairs]
-            unit = "%" if task == TEXT else " points"
-            claim = f"{size}: first weights: at most {allowed:g}{unit} worse than dense"
-            add(claim, f"{plots.mean_and_range(more, 1)}{unit}", [m <= allowed for m in more])
-            for rival in (shuffled, scratch):
-                if rival in runs[0]["ways"][size]:
-                    ahead = [r - t for r, t in zip(brings(size, rival), brings(size, ticket), strict=True)]
-                    add(f"{size}: {rival}: worse", plots.mean_and_range(ahead, 2), [a > 0 for a in ahead])
-            for way, rival in (
-                ("early bird, trained on", "random mask, trained on"),
-                (ticket, "early bird, trained on"),
-            ):
-                if way in runs[0]["ways"][size] and rival in runs[0]["ways"][size]:
-                    ahead = [r - t for r, t in zip(brings(size, rival), brings(size, way), strict=True)]
-                    add(f"{size}: {rival}: worse than {way}", plots.mean_and_range(ahead, 2), [a > 0 for a in ahead])
-            seconds = [_ways({"runs": runs}, size, way, "seconds") for way in (ticket, "dense")]
-            saved = [100 * (1 - t / d) for t, d in zip(*seconds, strict=True)]
-            add(
-                f"{size}: first weights: less time than dense",
-                f"{plots.mean_and_range(saved)}%",
-                [s > 0 for s in saved],
-            )
-    return plots.Table(["task", "claim", "ours", "here"], rows)
+            written = plots.mean_and_range(more, 1) + ("%" if task == TEXT else " points")
+            claim = f"{ticket}: at most {allowed:g} (text: %, images: point) worse than dense"
+            cells[claim] = f"{written}: {in_every_seed([m <= allowed for m in more])}"
+            for worse, better in rivals:
+                if {worse, better} <= set(of):
+                    ahead = [w - b for w, b in zip(of[worse]["test"], of[better]["test"], strict=True)]
+                    verdict = in_every_seed([a > 0 for a in ahead])
+                    cells[f"{worse}: worse than {better}"] = f"{plots.mean_and_range(ahead, 2)}: {verdict}"
+            saved = [100 * (1 - t / d) for t, d in zip(of[ticket]["seconds"], of["dense"]["seconds"], strict=True)]
+            verdict = in_every_seed([s > 0 for s in saved])
+            cells[f"{ticket}: less time than dense"] = f"{plots.mean_and_range(saved)}%: {verdict}"
+    claims = max(columns.values(), key=len)
+    return plots.Table(
+        ["claim", *columns],
+        [[claim, *(cells.get(claim, "not tried") for cells in columns.values())] for claim in claims],
+    )
 
 
 # --- lecture: transfer ------------------------------------------------------------------------------------------------
