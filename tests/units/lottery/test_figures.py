@@ -137,7 +137,7 @@ def early_bird_results(settled: int, wrong: dict[str, int], epochs: int = 100) -
     run = {"settled": {"channels, 50%": found}, "dense": way(30), "ways": {"50%": ways}}
     run["few"] = {"settled": settled, "masks_apart": 0.25}
     return {
-        "settings": {"epochs": epochs, "window": 5, "cut_to": 0.5, "comparable": 1.0},
+        "settings": {"epochs": epochs, "window": 5, "cut_to": 0.5, "comparable": 1.0, "gamma_decay": 0.001},
         "data": {"test": 1000, "few": 350},
         "paper": {"found_by": 0.2, "energy": 4.7},
         "runs": [run] * 3,
@@ -177,7 +177,7 @@ def test_claims_on_early_birds_can_say_no(settled, early, control, said):
 
 def test_controls_stand_beside_what_they_control():
     results = early_bird_results(8, {SCRATCH: 35})
-    results["settings"] |= {"keep": [0.5], "gamma_decay": 0.001}
+    results["settings"] |= {"keep": [0.5]}
     results["runs"][0]["ways"]["50%"][SCRATCH]["widths"] = [2, 4]
     even = {"test_errors": 36, "widths": [3, 3], "macs": 1}
     never = {"consecutive": None, "newest against four": 9, "newest against five": None}
@@ -187,6 +187,7 @@ def test_controls_stand_beside_what_they_control():
     assert found[2] == "2–4" and same[2] == "3–3" and found[5] == "not confirmed (2 of 3 seeds)"
     first, second, *_ = figures.penalty_table(controls, results).rows
     assert first[:3] == ["0", figures.RULES["consecutive"], "–, 3 never"] and second[2] == "9 (9–9)%"
+    assert (first[3], second[3]) == ("not confirmed (0 of 3 seeds)", "confirmed (3 of 3 seeds)")
     assert figures.penalty_table(controls, results).rows[3][:3] == ["0.001", first[1], "8 (8–8)%"]
 
 
