@@ -140,7 +140,7 @@ def is_early_bird(
     epsilon: float = 0.1,
     window: int = 5,
 ) -> bool:
-    """Whether the mask has settled, and pruning may begin (after You 2020, a little stricter).
+    """Whether the mask has settled, and pruning may begin (You 2020, algorithm 1).
 
     history: masks, oldest first, one each time that it was looked at, at least one. True if
     the newest is nearer than epsilon to each of the `window` masks just before it (with a
