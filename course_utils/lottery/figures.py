@@ -338,115 +338,364 @@ def in_every_seed(holds: Sequence[bool]) -> str:
 # --- lecture: early birds ---------------------------------------------------------------------------------------------
 
 
+RULES = {
+    "consecutive": "five steps < ε",
+    "newest against four": "to the four before ≤ ε",
+    "newest against five": "to the five before < ε",
+}
+AUTHORS, CODE, OURS = RULES  # what the authors write, what their code does, and `lottery.is_early_bird`
+
+
+def settled_at(runs: Sequence[Mapping[str, Any]], name: str, rule: str) -> list[int]:
+    """When a mask had settled by a rule, in each seed in which it had."""
+    return [run["settled"][name][rule] for run in runs if run["settled"][name][rule] is not None]
+
+
 def settling_table(results: Mapping[str, Any]) -> plots.Table:
-    """When each kind of mask of `course reproduce early-bird` had settled, and how far it then was from the last."""
-    epochs, rows, seeds = results["settings"]["epochs"], [], []
-    for name in results["runs"][0]["settled"]:
+    """When each kind of mask of `course reproduce early-bird` had settled, by three rules, and how far it was from the
+    last one when it had by the authors' rule."""
+    runs, epochs, rows, seeds = results["runs"], results["settings"]["epochs"], [], []
+    for name in runs[0]["settled"]:
         keep = float(name.split(", ")[1].rstrip("%")) / 100
-        caught = [run for run in results["runs"] if run["settled"][name] is not None]
-        after = [run["settled"][name] for run in caught]
-        then = [run["distances_to_last"][name][epoch - 1] for run, epoch in zip(caught, after, strict=True)]
-        cells = ["never", "–", "–"]
-        if caught:
-            part = plots.mean_and_range([100 * epoch / epochs for epoch in after])
-            cells = [plots.mean_and_range(after), f"{part}%", plots.mean_and_range(then, 2)]
-        rows.append([f"{name} kept", *cells, f"{2 * keep * (1 - keep):.2f}"])
+        cells = []
+        for rule in RULES:
+            after = settled_at(runs, name, rule)
+            some = "" if len(after) == len(runs) else f" in {len(after)} of {len(runs)} seeds"
+            cells.append(plots.mean_and_range([100 * a / epochs for a in after]) + "%" + some if after else "never")
+        caught = [run for run in runs if run["settled"][name][AUTHORS] is not None]
+        then = [run["distances_to_last"][name][run["settled"][name][AUTHORS] - 1] for run in caught]
+        rows.append(
+            [f"{name} kept", *cells, plots.mean_and_range(then, 2) if then else "—", f"{2 * keep * (1 - keep):.2f}"]
+        )
         seeds.append(len(caught))
-    columns = ["mask", "settled after epoch", "of all epochs", "then from the last mask", "independent masks"]
-    return plots.Table(columns, rows, seeds=seeds)
+    columns = ["mask", *(f"settled: {words}" for words in RULES.values())]
+    return plots.Table([*columns, "then (first rule) from the last mask", "independent masks"], rows, seeds=seeds)
 
 
 def settling_curves(results: Mapping[str, Any]) -> None:
-    """Draw the distance of each epoch's mask to the last one, by kind of mask."""
+    """Draw the distance of each epoch's mask to the one before it and to the last one, by kind of mask."""
     epochs, runs = results["settings"]["epochs"], results["runs"]
-    figure, axes = plots.new_figure(height=3.6)
-    for name in runs[0]["settled"]:
-        mean = np.mean([run["distances_to_last"][name] for run in runs], axis=0)
-        axes.plot(range(1, epochs + 1), mean, label=name, markevery=3)
-    axes.axhline(0.1, color="#999999", linestyle=":", marker="", label="ε = 0.1")
-    axes.set(xlabel="epoch", ylabel="distance to the last mask", title=f"mean of {len(runs)} seeds")
-    axes.set_ylim(bottom=0)
-    axes.legend()
+    figure, axes = plots.new_figure(1, 2, width=10, height=3.8)
+    panels = (("distances", 2, "to the mask before"), ("distances_to_last", 1, "to the last mask"))
+    for axis, (key, first, words) in zip(axes, panels, strict=True):
+        for name in runs[0]["settled"]:
+            mean = np.mean([run[key][name] for run in runs], axis=0)
+            axis.plot(range(first, epochs + 1), mean, label=f"{name} kept", markevery=12)
+        axis.axhline(results["settings"]["epsilon"], color="#777777", linestyle=":", marker="", label="ε")
+        for part in (0.5, 0.75):
+            axis.axvline(part * epochs, color="#999999", linewidth=1, linestyle="--", marker="")
+        axis.set(xlabel="epoch", ylabel=f"distance {words}", title=f"mean of {len(runs)} seeds")
+        axis.set_ylim(bottom=0)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=9, ncols=5, loc="outside lower center")
     plots.show(
         figure,
-        "Distance of each epoch's mask to the last one, for masks of 30, 50 and 70 percent of the channels and of the "
-        "largest 20 percent of the weights: all fall to zero over the epochs, most of the way in the first third.",
+        "Two panels against the epoch, a line for masks of 30, 50 and 70 percent of the channels and of the largest 20 "
+        "percent of the weights; vertical lines mark where the rate falls. Left, to the mask before: for 30 "
+        "percent and for the weights it is soon far below a dotted line, ε; for 50 percent a little below; for 70 "
+        "percent it goes up and down about it. From the first fall of the rate on all are near zero. Right, to "
+        "the last mask: all fall slowly, and reach zero after the rate has fallen.",
     )
 
 
-def ways_table(results: Mapping[str, Any]) -> plots.Table:
-    """What each way to a network of half of the channels costs, and how many errors it makes."""
+def penalty_table(controls: Mapping[str, Any], results: Mapping[str, Any]) -> plots.Table:
+    """When the masks of channels had settled, by the penalty on their scales. controls: of `course reproduce
+    early-bird-controls`; results: of early-bird, whose own penalty comes last."""
+    settings, test = results["settings"], results["data"]["test"]
     rows = []
-    for way in results["runs"][0]["ways"]:
-        found = [run["ways"][way] for run in results["runs"]]
-        wrong = plots.mean_and_range([one["test_errors"] for one in found])
-        seconds = plots.mean_and_range([one["seconds"] for one in found], 1)
-        macs = np.mean([one["macs"] for one in found]) / 1e9
-        joules = np.mean([one["modelled_joules"] for one in found])
-        rows.append([way, wrong, seconds, f"{macs:.0f}", f"{joules:.2f}"])
-    columns = ["way", "test errors of 1,000", "seconds, search included", "training MACs (billions)"]
+    for penalty, runs in [*controls["penalties"].items(), (f"{settings['gamma_decay']:g}", results["runs"])]:
+        for rule in RULES:
+            cells = []
+            for keep in settings["keep"]:
+                after = [run["settled"][f"channels, {keep:.0%}"][rule] for run in runs]
+                parts = [100 * a / settings["epochs"] for a in after if a is not None]
+                never = "" if len(parts) == len(after) else f", {len(after) - len(parts)} never"
+                cells.append((plots.mean_and_range(parts) + "%" if parts else "–") + never)
+            names = [f"channels, {keep:.0%}" for keep in settings["keep"]]
+            latest = [[run["settled"][name][rule] or np.inf for name in names] for run in runs]
+            early = [max(each) <= results["paper"]["found_by"] * settings["epochs"] for each in latest]
+            wrong = [100 * run["dense"]["test_errors"] / test for run in runs]
+            rows.append([penalty, RULES[rule], *cells, in_every_seed(early), plots.mean_and_range(wrong, 1)])
+    columns = ["λ", "rule", *(f"settled, {keep:.0%} kept" for keep in settings["keep"])]
+    return plots.Table([*columns, "each by 20% of the epochs", "test error of dense (%)"], rows)
+
+
+def _ways(results: Mapping[str, Any], size: str, way: str, key: str) -> list[float]:
+    """A quantity of each seed's network: the dense one, or one of a size."""
+    return [(run["dense"] if way == "dense" else run["ways"][size][way])[key] for run in results["runs"]]
+
+
+def _points_by_way(
+    axis: plots.Axes, results: Mapping[str, Any], size: str, key: str, factor: float, label: str
+) -> None:
+    """A row for each way to a size, with a dot for each seed; the dense network's range as a band behind them."""
+    values = {
+        way: [factor * value for value in _ways(results, size, way, key)]
+        for way in ("dense", *results["runs"][0]["ways"][size])
+    }
+    axis.axvspan(min(values["dense"]), max(values["dense"]), color="#dddddd", zorder=0)
+    plots.points_over_seeds(axis, values, label)
+
+
+def ways_points(results: Mapping[str, Any]) -> None:
+    """Draw the test error of each way to a smaller network, a panel for each size."""
+    sizes, percent = list(results["runs"][0]["ways"]), 100 / results["data"]["test"]
+    figure, axes = plots.new_figure(len(sizes), 1, width=9, height=5.8)
+    figure.axes[0].get_gridspec().set_height_ratios([1 + len(results["runs"][0]["ways"][size]) for size in sizes])
+    for axis, size in zip(axes, sizes, strict=True):
+        _points_by_way(axis, results, size, "test_errors", percent, "test error (%)" if size == sizes[-1] else "")
+        axis.set_title(f"{size} of the channels kept", fontsize=10)
+    low, high = min(axis.get_xlim()[0] for axis in axes), max(axis.get_xlim()[1] for axis in axes)
+    for axis in axes:
+        axis.set_xlim(low, high)
+    plots.show(
+        figure,
+        "Three panels, for 30, 50 and 70 percent of the channels: a row for each way to a network of that size, with "
+        "a dot for each seed and a bar at their mean, on one axis of test error; a grey band shows the dense network's "
+        "range. The fewer channels, the further the dots lie to the right of the band. " + _best_of(results),
+    )
+
+
+def _best_of(results: Mapping[str, Any]) -> str:
+    """In words which way has the least mean error, by size."""
+    words = []
+    for size, ways in results["runs"][0]["ways"].items():
+        best = min(ways, key=lambda way, size=size: np.mean(_ways(results, size, way, "test_errors")))
+        words.append(f"at {size} {best}")
+    return "The least mean error of the smaller networks: " + "; ".join(words) + "."
+
+
+def ways_table(results: Mapping[str, Any]) -> plots.Table:
+    """What each way to a smaller network costs, and its error in percent, by size."""
+    percent, rows = 100 / results["data"]["test"], []
+    sizes = {"all": ["dense"]} | {size: list(ways) for size, ways in results["runs"][0]["ways"].items()}
+    for size, ways in sizes.items():
+        for way in ways:
+            wrong, seconds, macs, joules = (
+                _ways(results, size, way, key) for key in ("test_errors", "seconds", "macs", "modelled_joules")
+            )
+            wrong = plots.mean_and_range([percent * value for value in wrong], 1)
+            cost = [plots.mean_and_range(seconds), f"{np.mean(macs) / 1e9:.0f}", f"{np.mean(joules):.1f}"]
+            rows.append([size, way, wrong, *cost])
+    columns = ["channels", "way", "test error (%)", "seconds, search included", "training MACs (billions)"]
     return plots.Table([*columns, "joules by the cost model"], rows)
+
+
+def widths_table(controls: Mapping[str, Any], results: Mapping[str, Any]) -> plots.Table:
+    """Networks from scratch with the widths that the ranking has found, and with the same part of each layer."""
+    percent, rows = 100 / results["data"]["test"], []
+    for size, even in controls["even"].items():
+        found = [run["ways"][size]["its widths from scratch"] for run in results["runs"]]
+        more = [percent * (f["test_errors"] - e["test_errors"]) for f, e in zip(found, even, strict=True)]
+        for name, each in (("found by |γ|", found), ("the same part of each layer", even)):
+            widths = " or ".join(dict.fromkeys("–".join(map(str, one["widths"])) for one in each))
+            wrong = plots.mean_and_range([percent * one["test_errors"] for one in each], 1)
+            macs = f"{np.mean([one['macs'] for one in each]) / 1e9:.0f}"
+            better = in_every_seed([m < 0 for m in more]) if each is found else "—"
+            rows.append([size, name, widths, macs, wrong, better])
+    columns = ["channels", "widths", "of the three layers", "training MACs (billions)", "test error (%)"]
+    return plots.Table([*columns, "fewer errors than even ones"], rows)
 
 
 def early_bird_claims(results: Mapping[str, Any]) -> plots.Table:
     """The claims of You 2020 against ours, seed by seed."""
-    runs, settings = results["runs"], results["settings"]
-    epochs, found_by = settings["epochs"], results["paper"]["found_by"]
-    earliest = (settings["window"] + 1) / epochs  # a mask is compared with so many before it
-    whole, late, early = (
-        [run["ways"][way] for run in runs] for way in ("dense", "dense, then cut and train again", "early bird")
-    )
-    share = [run["settled"]["channels, 50%"] / epochs for run in runs]
-    worse, than_dense = (
-        [e["test_errors"] - d["test_errors"] for e, d in zip(early, other, strict=True)] for other in (late, whole)
-    )
-    faster, lighter = (
-        [d[key] / e[key] for e, d in zip(early, late, strict=True)] for key in ("seconds", "modelled_joules")
-    )
-    rows = [
-        [
-            "the mask settles early, by",
-            "15–20% of the epochs",
-            plots.mean_and_range([100 * s for s in share]) + "%",
+    runs, settings, paper = results["runs"], results["settings"], results["paper"]
+    epochs, allowed = settings["epochs"], settings["comparable"]
+    percent, whole = 100 / results["data"]["test"], f"{settings['cut_to']:.0%}"
+    rows: list[list[str]] = []
+    for rule, words in RULES.items():
+        earliest = (settings["window"] + (rule != CODE)) / epochs  # the first two others look back one epoch further
+        after = {size: settled_at(runs, f"channels, {size}", rule) for size in runs[0]["ways"]}
+        early = [
+            all(
+                (found := run["settled"][f"channels, {size}"][rule]) and found <= paper["found_by"] * epochs
+                for size in after
+            )
+            for run in runs
+        ]
+        ours = ", ".join(
+            f"{size}: {100 * np.mean(found) / epochs:.0f}%" if found else f"{size}: never"
+            for size, found in after.items()
+        )
+        verdict = (
             f"not testable: with {epochs} epochs {earliest:.0%} is the earliest that the rule allows"
-            if earliest >= found_by
-            else "confirmed"
-            if max(share) <= found_by
-            else "not confirmed",
-        ],
-        [
-            "no more errors than the dense network",
-            "comparable accuracy",
-            f"{plots.mean_and_range(than_dense)} of 1,000 more",
-            at_most_none(than_dense),
-        ],
-        [
-            "no more errors than cutting after training",
-            "–",
-            f"{plots.mean_and_range(worse)} of 1,000 more",
-            at_most_none(worse),
-        ],
-        [
-            "cheaper than training, cutting, training: time",
-            "–",
-            plots.mean_and_range(faster, 1) + "×",
-            "confirmed" if min(faster) > 1 else "not confirmed",
-        ],
-        [
-            "the same in energy",
-            "up to 4.7×",
-            plots.mean_and_range(lighter, 1) + "× in the model",
-            "not testable here",
-        ],
-    ]
+            if earliest >= paper["found_by"]
+            else in_every_seed(early)
+        )
+        claim = f"settled by 20% of the epochs at each size, λ = {settings['gamma_decay']:g} ({words})"
+        rows.append([claim, "15–20%", ours, verdict])
+
+    def more(size: str, way: str, than: str) -> list[float]:
+        pairs = zip(_ways(results, size, way, "test_errors"), _ways(results, size, than, "test_errors"), strict=True)
+        return [percent * (a - b) for a, b in pairs]
+
+    def times(than: str, key: str) -> list[float]:
+        pairs = zip(_ways(results, whole, than, key), _ways(results, whole, "early bird", key), strict=True)
+        return [a / b for a, b in pairs]
+
+    def points(claim: str, said: str, values: list[float], holds: Callable[[float], bool]) -> None:
+        ours = f"{plots.mean_and_range(values, 1)} points more"
+        rows.append([claim, said, ours, in_every_seed(list(map(holds, values)))])
+
+    for size in runs[0]["ways"]:
+        within = f"{size} kept: at most {allowed:g} point more errors than dense"
+        points(within, "comparable", more(size, "early bird", "dense"), lambda p: p <= allowed)
+    again = "dense, then cut and train again"
+    within = f"{whole} kept: at most {allowed:g} point more than cut after training"
+    points(within, "comparable or better", more(whole, "early bird", again), lambda p: p <= allowed)
+    for size in runs[0]["ways"]:
+        for control in ("random channels, as many", "its widths from scratch"):
+            points(f"{size} kept: {control}: more errors", "–", more(size, control, "early bird"), lambda p: p > 0)
+    control = "early bird, weights drawn anew"
+    points(f"{whole} kept: {control}: more errors", "–", more(whole, control, "early bird"), lambda p: p > 0)
+    for than, said in ((again, "–"), ("dense", "–")):
+        faster = times(than, "seconds")
+        written = plots.mean_and_range(faster, 1) + "× the time"
+        rows.append([f"{whole} kept: {than}: more time", said, written, in_every_seed([f > 1 for f in faster])])
+    lighter = plots.mean_and_range(times(again, "modelled_joules"), 1) + "× in the model"
+    rows.append([f"{whole} kept: {again}: more energy", f"up to {paper['energy']}×", lighter, "not testable here"])
     return plots.Table(["claim", "paper", "ours", "verdict"], rows)
 
 
-def at_most_none(more: Sequence[float]) -> str:
-    """Whether there are no more errors, in every seed or on average. more: the surplus in each seed."""
-    if max(more) <= 0:
-        return "confirmed"
-    return "confirmed on average" if np.mean(more) <= 0 else "not confirmed"
+def few_images_table(results: Mapping[str, Any]) -> plots.Table:
+    """The search on a tenth of the images beside that on all of them, at the size for which all ways are tried."""
+    runs, settings = results["runs"], results["settings"]
+    size, percent = f"{settings['cut_to']:.0%}", 100 / results["data"]["test"]
+    own, other = "early bird", "early bird, its mask from a tenth of the images"
+    wrong = {way: [percent * v for v in _ways(results, size, way, "test_errors")] for way in (own, other)}
+    random = [percent * v for v in _ways(results, size, "random channels, as many", "test_errors")]
+    worse = [b - a for a, b in zip(wrong[own], wrong[other], strict=True)]
+    better = [r - b for r, b in zip(random, wrong[other], strict=True)]
+    rows = [
+        ["settled, all images (epoch)", plots.mean_and_range(settled_at(runs, f"channels, {size}", AUTHORS)), "–"],
+        ["settled, a tenth of them (epoch)", plots.mean_and_range([run["few"]["settled"] for run in runs]), "–"],
+        ["distance of the two masks", plots.mean_and_range([run["few"]["masks_apart"] for run in runs], 2), "–"],
+        [
+            f"mask of a tenth: at most {settings['comparable']:g} point more errors",
+            f"{plots.mean_and_range(worse, 1)} points more",
+            in_every_seed([w <= settings["comparable"] for w in worse]),
+        ],
+        [
+            "random channels: more errors than the mask of a tenth",
+            f"{plots.mean_and_range(better, 1)} points more",
+            in_every_seed([b > 0 for b in better]),
+        ],
+    ]
+    return plots.Table([f"search on {results['data']['few']} images, {size} kept", "ours", "verdict"], rows)
+
+
+# --- lecture: early birds in transformers -----------------------------------------------------------------------------
+
+TEXT = "text"  # of the two tasks the one whose perplexity is compared in percent
+
+
+def coefficient_curves(results: Mapping[str, Any]) -> None:
+    """Draw the distance of each look's masks of heads and neurons to the last ones, a panel for each task."""
+    figure, axes = plots.new_figure(1, 2, width=10, height=3.8)
+    looks = results["settings"]["looks"]
+    for axis, (task, runs) in zip(axes, results["runs"].items(), strict=True):
+        for size in runs[0]["distances"]:
+            for kind, part in zip(("heads", "neurons"), size.split(", "), strict=True):
+                mean = np.mean([run["distances"][size][kind]["to the last"] for run in runs], axis=0)
+                axis.plot(100 * np.arange(1, looks + 1) / looks, mean, label=f"{part} kept", markevery=12)
+        axis.axhline(results["settings"]["epsilon"], color="#777777", linestyle=":", marker="", label="ε")
+        axis.set(xlabel="of the training (%)", ylabel="distance to the last mask")
+        axis.set_title(f"{task}: mean of {len(runs)} seeds")
+        axis.set_ylim(bottom=0)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=9, ncols=5, loc="outside lower center")
+    plots.show(
+        figure,
+        "Two panels, text and images: the distance of the masks of heads and of neurons to the last ones against the "
+        "part of the training that is over, for two sizes. All fall to zero; the lines of the heads, of which there "
+        "are few, in steps, those of the neurons smoothly.",
+    )
+
+
+def transformer_points(results: Mapping[str, Any]) -> None:
+    """Draw what each way to a smaller transformer brings, a row of panels for each size, a column for each task."""
+    sizes = list(results["runs"][TEXT][0]["ways"])
+    heights = [1 + len(results["runs"][TEXT][0]["ways"][size]) for size in sizes]
+    figure, axes = plots.new_figure(len(sizes), 2, width=10, height=5.6)
+    figure.axes[0].get_gridspec().set_height_ratios(heights)
+    for row, size in zip(axes, sizes, strict=True):
+        for axis, (task, runs) in zip(row, results["runs"].items(), strict=True):
+            label = f"{task}: {results['quantities'][task]}"
+            _points_by_way(axis, {"runs": runs}, size, "test", 1, label)
+            axis.set_title(size, fontsize=9)
+        row[1].set_yticklabels([])
+    plots.show(
+        figure,
+        "Four panels: left the perplexity of text, right the errors on images; above the larger networks, below the "
+        "smaller ones; a row for each way, with a dot for each seed and a bar at their mean, and a grey band at the "
+        "dense network's range. " + " ".join(_best_transformers(results)),
+    )
+
+
+def _best_transformers(results: Mapping[str, Any]) -> list[str]:
+    """In words the smaller networks of each task and size, the best first."""
+    words = []
+    for task, runs in results["runs"].items():
+        for size, ways in runs[0]["ways"].items():
+            order = sorted(
+                ways, key=lambda way, runs=runs, size=size: np.mean(_ways({"runs": runs}, size, way, "test"))
+            )
+            words.append(f"{task}, {size}, the best first: {'; '.join(order)}.")
+    return words
+
+
+def transformer_table(results: Mapping[str, Any]) -> plots.Table:
+    """When the masks had settled, and what each way costs and brings, by task and size."""
+    rows, looks = [], results["settings"]["looks"]
+    for task, runs in results["runs"].items():
+        whole = {"all": ["dense"]} | {size: list(ways) for size, ways in runs[0]["ways"].items()}
+        for size, ways in whole.items():
+            for way in ways:
+                brings, seconds, macs = (_ways({"runs": runs}, size, way, key) for key in ("test", "seconds", "macs"))
+                after = [] if size == "all" else settled_at(runs, size, AUTHORS)
+                found = plots.mean_and_range([100 * a / looks for a in after]) + "%" if after else "—"
+                cost = [plots.mean_and_range(seconds), f"{np.mean(macs) / 1e9:.0f}"]
+                rows.append([task, size, way, found, plots.mean_and_range(brings, 2), *cost])
+    columns = ["task", "kept", "way", "settled at", "perplexity, or errors (%)", "seconds, search included"]
+    return plots.Table([*columns, "training MACs (billions)"], rows)
+
+
+def transformer_claims(results: Mapping[str, Any]) -> plots.Table:
+    """What is claimed of early birds in transformers against ours, seed by seed: a column for each task and size."""
+    allowed, looks = results["settings"]["comparable"], results["settings"]["looks"]
+    ticket, shuffled = "early bird, first weights", "random mask, first weights"
+    rivals = [(shuffled, ticket), ("its widths from scratch", ticket), ("its widths from scratch", shuffled)]
+    rivals += [("random mask, trained on", "early bird, trained on"), ("early bird, trained on", ticket)]
+    columns: dict[str, dict[str, str]] = {}
+    for task, runs in results["runs"].items():
+        for size in runs[0]["ways"]:
+            of = {
+                way: {key: _ways({"runs": runs}, size, way, key) for key in ("test", "seconds")}
+                for way in ("dense", *runs[0]["ways"][size])
+            }
+            cells = columns[f"{task}, {size}"] = {}
+            for rule, words in RULES.items():
+                after = settled_at(runs, size, rule)
+                early = [a <= 0.2 * looks for a in after] + [False] * (len(runs) - len(after))
+                written = plots.mean_and_range([100 * a / looks for a in after]) + "%" if after else "never"
+                cells[f"settled by 20% ({words})"] = f"{written}: {in_every_seed(early)}"
+            pairs = list(zip(of[ticket]["test"], of["dense"]["test"], strict=True))
+            # Percent of a perplexity, points of an error
+            more = [100 * (t / d - 1) for t, d in pairs] if task == TEXT else [t - d for t, d in pairs]
+            written = plots.mean_and_range(more, 1) + ("%" if task == TEXT else " points")
+            claim = f"{ticket}: at most {allowed:g} (text: %, images: point) worse than dense"
+            cells[claim] = f"{written}: {in_every_seed([m <= allowed for m in more])}"
+            for worse, better in rivals:
+                if {worse, better} <= set(of):
+                    ahead = [w - b for w, b in zip(of[worse]["test"], of[better]["test"], strict=True)]
+                    verdict = in_every_seed([a > 0 for a in ahead])
+                    cells[f"{worse}: worse than {better}"] = f"{plots.mean_and_range(ahead, 2)}: {verdict}"
+            saved = [100 * (1 - t / d) for t, d in zip(of[ticket]["seconds"], of["dense"]["seconds"], strict=True)]
+            verdict = in_every_seed([s > 0 for s in saved])
+            cells[f"{ticket}: less time than dense"] = f"{plots.mean_and_range(saved)}%: {verdict}"
+    claims = max(columns.values(), key=len)
+    return plots.Table(
+        ["claim", *columns],
+        [[claim, *(cells.get(claim, "not tried") for cells in columns.values())] for claim in claims],
+    )
 
 
 # --- lecture: transfer ------------------------------------------------------------------------------------------------

@@ -1,12 +1,16 @@
 """Early-bird tickets: when a mask settles, and what stopping there saves. H. You et al., ICLR 2020, arXiv:1909.11957.
 
-A small convolutional network on the embedded digits, halved in height and width. After each epoch its channels are
-ranked by |γ| of their batch normalization, and a mask is drawn for each of several fractions; beside it a mask of the
-largest weights. When the channel mask has settled, the network is cut down to its channels, a smaller dense network,
-and trains on. Seconds are those of the processor, on one thread: other programs on the machine do not count.
+A small convolutional network on 3,500 images of Fashion-MNIST, halved in height and width. As in the authors' code
+(github.com/GATECH-EIC/Early-Bird-Tickets, main.py): SGD, a rate that falls to a tenth at half and at three quarters of
+the epochs, a penalty on |γ|; after each epoch the channels of all layers are ranked by |γ| of their batch
+normalization, and a mask is drawn for each of several fractions. When it has settled, the network is cut down to its
+channels, a smaller dense network, and trains on. Seconds are those of the processor, on one thread: other programs on
+the machine do not count.
 """
 
+import itertools
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,15 +20,19 @@ from torch import Tensor, nn
 
 from course_utils import lottery
 from course_utils.budget import PICOJOULES, conv2d_macs, inference_energy, linear_macs
-from course_utils.data import Digits, embedded_digits
+from course_utils.data import Digits, Split, fashion_mnist
 from course_utils.pruning import smaller_images, weight_names
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
-from course_utils.training import cosine, errors, set_seed
+from course_utils.training import errors, set_seed
+
+Masks = dict[str, Tensor]
 
 PAPER = {
-    "source": "H. You et al., arXiv:1909.11957, abstract and algorithm 1",
+    "source": "H. You et al., arXiv:1909.11957, abstract; the authors' README and main.py",
     "epsilon": 0.1,
     "window": 5,
+    "epochs": 160,
+    "gamma_decay": 1e-4,
     "found_by": 0.2,  # of the epochs, at most
     "energy": 4.7,  # times less, at most
 }
@@ -32,17 +40,23 @@ PAPER = {
 
 @dataclass(frozen=True)
 class Settings:
+    """The penalty is ten times the authors', because there are an eleventh as many steps for it to work in."""
+
     widths: tuple[int, ...] = (16, 32, 32)
-    epochs: int = 30
-    lr: float = 0.1  # of SGD with momentum; falls to 0 along a cosine
+    train: int = 3500  # images
+    epochs: int = 100
+    lr: float = 0.1  # of SGD with momentum
     momentum: float = 0.9
+    weight_decay: float = 1e-4
     gamma_decay: float = 1e-3  # of the sum of |γ| in the loss (Liu 2017, network slimming)
-    batch_size: int = 50
-    keep: tuple[float, ...] = (0.3, 0.5, 0.7)  # fractions of the channels whose masks are followed
-    cut_to: float = 0.5  # the one that the network is cut to
+    batch_size: int = 128
+    keep: tuple[float, ...] = (0.3, 0.5, 0.7)  # fractions of the channels whose masks are followed and cut to
+    cut_to: float = 0.5  # the one for which all ways are tried
     weights_kept: float = 0.2
+    part: float = 0.1  # of the images, in the search that saves data
     epsilon: float = 0.1
     window: int = 5
+    comparable: float = 1.0  # points of error; decided before the run
 
 
 def network(widths: tuple[int, ...]) -> nn.Sequential:
@@ -99,18 +113,31 @@ def cut(model: nn.Sequential, masks: dict[str, Tensor]) -> nn.Sequential:
     return small
 
 
-def train_epochs(model: nn.Module, digits: Digits, settings: Settings, first: int, last: int, seed: int):
-    """Train from epoch `first` to `last` of the schedule; yields the seconds that each epoch took."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
+def step_down(progress: float) -> float:
+    """The schedule of the authors' scripts: a tenth of the rate after half of the epochs, a hundredth after three
+    quarters."""
+    return 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
+
+
+def train_epochs(model: nn.Module, images: Split, settings: Settings, first: int, last: int, seed: int) -> Iterator:
+    """Train from epoch `first` to `last` of the schedule; yields the seconds that each epoch took.
+
+    An epoch has the steps of one pass over `settings.train` images; over fewer images it is as many passes.
+    """
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
     generator = torch.Generator().manual_seed(seed)
+    passes = max(1, round(settings.train / len(images)))
     for epoch in range(first, last):
         start = time.process_time()
         model.train()
         for group in optimizer.param_groups:
-            group["lr"] = settings.lr * cosine(epoch / settings.epochs)
-        for index in torch.randperm(len(digits.train), generator=generator).split(settings.batch_size):
+            group["lr"] = settings.lr * step_down(epoch / settings.epochs)
+        order = torch.cat([torch.randperm(len(images), generator=generator) for _ in range(passes)])
+        for index in order.split(settings.batch_size):
             optimizer.zero_grad()
-            loss = F.cross_entropy(model(digits.train.images[index]), digits.train.labels[index])
+            loss = F.cross_entropy(model(images.images[index]), images.labels[index])
             slimming = sum(norm.weight.abs().sum() for norm in norms(model).values())
             (loss + settings.gamma_decay * slimming).backward()
             optimizer.step()
@@ -130,47 +157,88 @@ def fresh(widths: tuple[int, ...], seed: int) -> nn.Sequential:
     return network(widths)
 
 
-DENSE, AGAIN, EARLY, ANEW, SCRATCH = WAYS = (
+CONSECUTIVE, FOUR, FIVE = RULES = ("consecutive", "newest against four", "newest against five")
+
+
+def settled(history: Sequence[Masks], epsilon: float, window: int) -> dict[str, bool]:
+    """Whether the newest mask has settled, by three rules.
+
+    The authors' README: the last `window` distances, each of a mask to the one before it, are below epsilon. Their
+    code: the newest is at most epsilon from each other one in a queue of `window` masks. `lottery.is_early_bird`: it is
+    nearer than epsilon to each of the `window` masks before it.
+    """
+    steps = [lottery.mask_distance(a, b) for a, b in itertools.pairwise(history[-window - 1 :])]
+    queue = [lottery.mask_distance(history[-1], mask) for mask in history[-window:-1]]
+    return {
+        CONSECUTIVE: len(steps) == window and max(steps, default=0) < epsilon,
+        FOUR: len(queue) == window - 1 and max(queue, default=0) <= epsilon,
+        FIVE: lottery.is_early_bird(history, epsilon, window),
+    }
+
+
+DENSE, AGAIN, EARLY, RANDOM, SCRATCH, ANEW, SEARCHED = WAYS = (
     "dense",
     "dense, then cut and train again",
     "early bird",
-    "early bird, weights drawn anew",
+    "random channels, as many",
     "its widths from scratch",
+    "early bird, weights drawn anew",
+    "early bird, its mask from a tenth of the images",
 )
+EVERYWHERE = (EARLY, RANDOM, SCRATCH)  # the ways that are tried at the other sizes
 
 
 def load(digits: Digits | None, settings: Settings) -> Digits:
-    """The embedded digits if none are given; halved in height and width."""
-    digits = digits or embedded_digits()
-    return Digits(digits.name, *map(smaller_images, (digits.train, digits.validation, digits.test)))
+    """The first images of Fashion-MNIST if none are given; halved in height and width."""
+    digits = digits or fashion_mnist()
+    train = digits.train.subset(slice(settings.train))
+    return Digits(digits.name, *map(smaller_images, (train, digits.validation, digits.test)))
+
+
+def few(digits: Digits, settings: Settings) -> Split:
+    """The part of the images that the search which saves data may see."""
+    return digits.train.subset(slice(round(settings.part * len(digits.train))))
 
 
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
-    """For each seed the dense network with its masks, then the ways to a network of half of the channels."""
+    """For each seed the dense network with its masks, the search on few images, then the ways to smaller networks."""
     work = []
     for seed in range(seeds):
-        dense = f"seed {seed}/{DENSE}"
-        work.append(Piece(dense, train_dense, (seed,), seed=seed))
-        work += [Piece(f"seed {seed}/{way}", train_small, (seed, way), (dense,), seed=seed) for way in WAYS[1:]]
+        dense, tenth = (f"seed {seed}/{name}" for name in (DENSE, "search on a tenth of the images"))
+        work += [Piece(dense, train_dense, (seed,), seed=seed), Piece(tenth, search_few, (seed,), seed=seed)]
+        for keep, way in tried(settings):
+            needs = (dense, tenth) if way == SEARCHED else (dense,)
+            work.append(Piece(f"seed {seed}/{keep:.0%}/{way}", train_small, (seed, keep, way), needs, seed=seed))
     return work
+
+
+def tried(settings: Settings) -> list[tuple[float, str]]:
+    """The sizes, and the ways that are tried at each."""
+    return [(k, way) for k in settings.keep for way in (WAYS[1:] if k == settings.cut_to else EVERYWHERE)]
 
 
 def collect(digits: Digits, settings: Settings, done: Done) -> Values:
     """The masks of each seed's dense network, and what each way costs and brings."""
+    runs = []
+    for seed in done.seeds():
+        dense = done[f"seed {seed}/{DENSE}"]
+        ways: Values = {}
+        for keep, way in tried(settings):
+            ways.setdefault(f"{keep:.0%}", {})[way] = done[f"seed {seed}/{keep:.0%}/{way}"]["cost"]
+        found = done[f"seed {seed}/search on a tenth of the images"]["settled"]
+        apart = done[f"seed {seed}/{settings.cut_to:.0%}/{SEARCHED}"]["masks_apart"]
+        on_few = {"settled": found, "masks_apart": apart}
+        runs.append({"seed": seed} | dense["masks"] | {"dense": dense["cost"], "ways": ways, "few": on_few})
     return {
         "experiment": "early-bird tickets in a small convolutional network",
-        "data": {"name": digits.name, "train": len(digits.train), "test": len(digits.test), "pixels": "14 × 14"},
+        "data": digits.summary() | {"few": len(few(digits, settings)), "pixels": "14 × 14"},
         "settings": asdict(settings),
-        "choices": "none on the test digits, which only fill the table",
+        "choices": "none on the test images, which only fill the tables",
+        "rules": RULES,
         "macs": "forward, backward by inputs, backward by weights: three times those of inference",
         "joules": "modelled from the MACs by Horowitz's prices, not measured",
         "paper": PAPER,
-        "runs": [
-            {"seed": seed}
-            | done[f"seed {seed}/{DENSE}"]["masks"]
-            | {"ways": {way: done[f"seed {seed}/{way}"]["cost"] for way in WAYS}}
-            for seed in done.seeds()
-        ],
+        "runs": runs,
         "provenance": done.origin(),
     }
 
@@ -178,38 +246,42 @@ def collect(digits: Digits, settings: Settings, done: Done) -> Values:
 run = Experiment("early_bird", Settings, load, pieces, collect).run
 
 
-def train_dense(digits: Digits, settings: Settings, seed: int) -> dict[str, Any]:
-    """The dense network at the end and when its mask had settled, the seconds until then, and its masks by epoch."""
+def train_dense(digits: Digits, settings: Settings, seed: int, must_settle: bool = True) -> dict[str, Any]:
+    """The dense network at the end and when each mask of channels had settled by the authors' rule, the seconds until
+    then, and its masks by epoch. ValueError if one that must has not settled."""
     model = fresh(settings.widths, seed)
-    histories: dict[str, list[dict[str, Tensor]]] = {}
-    settled: dict[str, int | None] = {}
+    histories: dict[str, list[Masks]] = {}
+    first: dict[str, dict[str, int | None]] = {}
     seconds: list[float] = []
+    looking = 0.0
     early: dict[str, Any] = {}
-    for epoch, took in enumerate(train_epochs(model, digits, settings, 0, settings.epochs, seed), start=1):
+    for epoch, took in enumerate(train_epochs(model, digits.train, settings, 0, settings.epochs, seed), start=1):
         seconds.append(took)
-        looking = time.process_time()
+        start = time.process_time()
         masks = {f"channels, {keep:.0%}": lottery.channel_mask(scales(model), keep) for keep in settings.keep}
         masks[f"weights, {settings.weights_kept:.0%}"] = largest_weights(model, settings.weights_kept)
         for name, mask in masks.items():
             histories.setdefault(name, []).append(mask)
-            if settled.setdefault(name, None) is None:
-                settled[name] = (
-                    epoch if lottery.is_early_bird(histories[name], settings.epsilon, settings.window) else None
-                )
-        looking = time.process_time() - looking
-        if not early and settled[f"channels, {settings.cut_to:.0%}"] is not None:
-            weights = {name: value.clone() for name, value in model.state_dict().items()}
-            early = {"early": weights, "early_epochs": epoch, "early_seconds": sum(seconds) + looking * epoch}
-    if not early:
-        raise ValueError(f"The mask has not settled in {settings.epochs} epochs: seed {seed}.")
+            found = first.setdefault(name, dict.fromkeys(RULES))
+            for rule, holds in settled(histories[name], settings.epsilon, settings.window).items():
+                if holds and found[rule] is None:
+                    found[rule] = epoch
+        looking += time.process_time() - start
+        for name, found in first.items():
+            if found[CONSECUTIVE] == epoch and name.startswith("channels"):
+                early[name] = {key: value.clone() for key, value in model.state_dict().items()}
+                early[f"{name}, seconds"] = sum(seconds) + looking
+    for name, found in first.items():
+        if must_settle and found[CONSECUTIVE] is None and name.startswith("channels"):
+            raise ValueError(f"The mask of {name} has not settled in {settings.epochs} epochs: seed {seed}.")
     return early | {
         "end": model.state_dict(),
         "seconds": sum(seconds),
         "cost": cost(model, digits, settings, sum(seconds), settings.epochs, settings.epochs),
         "masks": {
-            "settled": settled,
+            "settled": first,
             "distances": {
-                name: [round(lottery.mask_distance(a, b), 4) for a, b in zip(history[1:], history[:-1], strict=True)]
+                name: [round(lottery.mask_distance(a, b), 4) for a, b in itertools.pairwise(history)]
                 for name, history in histories.items()
             },
             "distances_to_last": {
@@ -220,22 +292,49 @@ def train_dense(digits: Digits, settings: Settings, seed: int) -> dict[str, Any]
     }
 
 
-def train_small(digits: Digits, settings: Settings, seed: int, way: str, dense: dict[str, Any]) -> Values:
-    """Train a network of half of the channels to the end, and count what all of it took, the dense one included."""
+def search_few(digits: Digits, settings: Settings, seed: int) -> dict[str, Any]:
+    """The epoch at which the mask had settled of a dense network that saw few images as often, and the mask."""
+    model, history = fresh(settings.widths, seed), []
+    for epoch, _ in enumerate(train_epochs(model, few(digits, settings), settings, 0, settings.epochs, seed), start=1):
+        history.append(lottery.channel_mask(scales(model), settings.cut_to))
+        if settled(history, settings.epsilon, settings.window)[CONSECUTIVE]:
+            return {"settled": epoch, "mask": usable(history[-1], model)}
+    raise ValueError(f"On a tenth of the images no mask has settled in {settings.epochs} epochs: seed {seed}.")
+
+
+def train_small(
+    digits: Digits,
+    settings: Settings,
+    seed: int,
+    keep: float,
+    way: str,
+    dense: dict[str, Any],
+    searched: dict[str, Any] | None = None,
+) -> Values:
+    """Train a smaller network to the end, and count what all of it took, the dense one included.
+
+    searched: what the search on few images has found, whose mask takes the place of the early bird's own.
+    """
+    name = f"channels, {keep:.0%}"
+    found, seconds = dense["masks"]["settled"][name][CONSECUTIVE], dense[f"{name}, seconds"]
     model = network(settings.widths)
-    model.load_state_dict(dense["end" if way == AGAIN else "early"])
-    masks = usable(lottery.channel_mask(scales(model), settings.cut_to), model)
+    model.load_state_dict(dense["end" if way == AGAIN else name])
+    masks = usable(lottery.channel_mask(scales(model), keep), model)
+    apart: Values = {}
+    if searched:
+        apart = {"masks_apart": round(lottery.mask_distance(masks, searched["mask"]), 4)}
+        masks = searched["mask"]
+    if way == RANDOM:
+        masks = lottery.shuffle_masks(masks, 400 + seed)
     widths = tuple(int(mask.sum()) for mask in masks.values())
-    found = dense["early_epochs"]
     # The network, the epoch that it starts at, and what was spent on the dense one
     small, first, before, epochs_before = {
         AGAIN: lambda: (cut(model, masks), 0, dense["seconds"], settings.epochs),
-        EARLY: lambda: (cut(model, masks), found, dense["early_seconds"], found),
-        ANEW: lambda: (fresh(widths, 200 + seed), found, dense["early_seconds"], found),
+        ANEW: lambda: (fresh(widths, 200 + seed), found, seconds, found),
         SCRATCH: lambda: (fresh(widths, 300 + seed), 0, 0.0, 0),
-    }[way]()
-    took = sum(train_epochs(small, digits, settings, first, settings.epochs, 100 + seed))
-    return {"cost": cost(small, digits, settings, before + took, epochs_before, first)}
+    }.get(way, lambda: (cut(model, masks), found, seconds, found))()
+    took = sum(train_epochs(small, digits.train, settings, first, settings.epochs, 100 + seed))
+    return {"cost": cost(small, digits, settings, before + took, epochs_before, first)} | apart
 
 
 def cost(

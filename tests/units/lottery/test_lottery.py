@@ -15,7 +15,9 @@ from torch.nn.utils import prune
 from course_utils import lottery
 from course_utils.lottery import reproduce as experiment
 from course_utils.lottery import reproduce_connectivity as connectivity
+from course_utils.lottery import reproduce_early_bert as early_bert
 from course_utils.lottery import reproduce_early_bird as early_bird
+from course_utils.lottery import reproduce_early_bird_controls as controls
 from course_utils.lottery import reproduce_mask_transfer as mask_transfer
 from course_utils.lottery.widgets import ticket_explorer
 from course_utils.models import lenet_300_100
@@ -228,16 +230,133 @@ def test_a_layer_that_would_lose_all_channels_keeps_its_largest():
 
 
 def test_early_bird_in_small(few_digits, tmp_path):
-    tiny = early_bird.Settings(widths=(3, 3, 3), epochs=4, window=1, epsilon=0.9)
+    tiny = early_bird.Settings(widths=(3, 3, 3), train=40, epochs=4, batch_size=20, window=1, epsilon=0.9)
     results = early_bird.run(1, tmp_path, few_digits, tiny)
     assert json.loads((tmp_path / "early_bird.json").read_text())["runs"] == json.loads(json.dumps(results["runs"]))
     (run,) = results["runs"]
-    assert all(epoch == 2 for epoch in run["settled"].values())  # every mask is near at 0.9; the window needs two
-    assert run["ways"]["early bird"]["epochs"] == 4 and run["ways"]["dense, then cut and train again"]["epochs"] == 8
-    assert run["ways"]["early bird"]["macs"] < run["ways"]["dense"]["macs"]
+    for found in run["settled"].values():  # every mask is near at 0.9; two of the rules need a mask before it
+        assert found == {early_bird.CONSECUTIVE: 2, early_bird.FOUR: 1, early_bird.FIVE: 2}
+    ways = run["ways"]["50%"]
+    assert set(ways) == set(early_bird.WAYS[1:]) and set(run["ways"]["30%"]) == set(early_bird.EVERYWHERE)
+    assert ways[early_bird.EARLY]["epochs"] == 4 and ways[early_bird.AGAIN]["epochs"] == 8
+    assert ways[early_bird.EARLY]["macs"] < run["dense"]["macs"]
+    assert ways[early_bird.RANDOM]["widths"] == ways[early_bird.EARLY]["widths"] == ways[early_bird.ANEW]["widths"]
+    assert run["few"]["settled"] == 2 and 0 <= run["few"]["masks_apart"] <= 1
     assert all(distances[-1] == 0 for distances in run["distances_to_last"].values())
     with pytest.raises(ValueError, match="has not settled"):
         early_bird.run(1, tmp_path, few_digits, replace(tiny, window=9))
+
+
+def test_controls_of_early_birds_in_small(few_digits, tmp_path):
+    tiny = early_bird.Settings(widths=(3, 4, 5), train=40, epochs=3, batch_size=20, window=9)
+    results = controls.run(1, tmp_path, few_digits, controls.Settings(network=tiny))
+    assert json.loads((tmp_path / "early_bird_controls.json").read_text()) == json.loads(json.dumps(results))
+    for (run,) in results["penalties"].values():
+        assert run["settled"]["channels, 30%"][early_bird.CONSECUTIVE] is None
+        assert len(run["distances_to_last"]["channels, 30%"]) == 3
+    assert [list(even[0]["widths"]) for even in results["even"].values()] == [[1, 1, 2], [2, 2, 2], [2, 3, 4]]
+
+
+def test_rules_of_settling_part_where_masks_drift():
+    def history(*kept: int) -> list[dict]:
+        return [{"c": torch.arange(20) < n} for n in kept]
+
+    drift = history(0, 1, 2, 3, 4, 5)  # 0.05 in each step, 0.25 from the newest to the first
+    assert early_bird.settled(drift, 0.1, 5) == {
+        early_bird.CONSECUTIVE: True,
+        early_bird.FOUR: False,
+        early_bird.FIVE: False,
+    }
+    late = history(9, 5, 5, 5, 5, 5)  # the first mask is in the window of two rules only
+    assert early_bird.settled(late, 0.1, 5) == {
+        early_bird.CONSECUTIVE: False,
+        early_bird.FOUR: True,
+        early_bird.FIVE: False,
+    }
+    edge = history(5, 5, 5, 5, 5, 7)  # 0.1: not below, but at most
+    assert list(early_bird.settled(edge, 0.1, 5).values()) == [False, True, False]
+    assert list(early_bird.settled(history(5, 5, 5, 5, 5), 0.1, 5).values()) == [False, True, False]
+    assert list(early_bird.settled(history(5, 5, 5, 5), 0.1, 5).values()) == [False] * 3
+    assert all(early_bird.settled(history(*[5] * 6), 0.1, 5).values())
+
+
+def test_a_search_on_few_images_takes_as_many_steps(few_digits):
+    settings, steps = early_bird.Settings(train=40, batch_size=10, widths=(2, 2, 2), epochs=2), []
+    for images in (few_digits.train.subset(slice(40)), few_digits.train.subset(slice(4))):
+        model, calls = early_bird.fresh(settings.widths, 0), []
+        model.register_forward_hook(lambda *a, calls=calls: calls.append(len(a[1][0])))
+        small = early_bird.smaller_images(images)
+        list(early_bird.train_epochs(model, small, settings, 0, 2, 0))
+        steps.append(calls)
+    assert steps[0] == steps[1] == [10] * 8
+
+
+SMALL = early_bert.Settings(
+    width=8,
+    heads=2,
+    neurons=6,
+    keep=((0.5, 0.5),),
+    steps=(8, 8),
+    looks=4,
+    batch_size=(4, 4),
+    window=6,
+    epsilon=0.9,
+    queue=1,
+)
+
+
+@pytest.mark.parametrize("name", early_bert.TASKS)
+def test_a_cut_transformer_says_what_the_masked_one_says(few_digits, name):
+    task = early_bert.load(few_digits, SMALL)[name]
+    torch.manual_seed(0)
+    model = task.network(early_bert.whole(SMALL))
+    with torch.no_grad():
+        for block in model.blocks:
+            block.head_scale.normal_()
+            block.neuron_scale.normal_()
+    heads, neurons = early_bert.draw(model, (0.5, 0.8))
+    assert [int(mask.sum()) for mask in heads.values()] == [1, 1]  # of each layer
+    assert kept(neurons) == 10
+    small = early_bert.cut(model, task.network(early_bert.sizes_of(heads, neurons)), heads, neurons)
+    inputs, _ = task.batch(torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        said = small(inputs)
+        for block, head, neuron in zip(model.blocks, heads.values(), neurons.values(), strict=True):
+            block.head_scale.mul_(head)
+            block.neuron_scale.mul_(neuron)
+        assert torch.allclose(said, model(inputs), atol=1e-5)
+    assert early_bert.macs(small) < early_bert.macs(model)
+
+
+def test_text_is_read_from_left_to_right_and_images_as_a_whole(few_digits):
+    tasks = early_bert.load(few_digits, SMALL)
+    for name, causal in ((early_bert.TEXT, True), (early_bert.IMAGES, False)):
+        model = tasks[name].network(early_bert.whole(SMALL))
+        hidden = torch.randn(1, 5, 8)
+        changed = hidden.clone()
+        changed[0, -1, 0] += 1  # not in all entries: the normalization would take it out
+        first = [model.blocks(each)[0, 0] for each in (hidden, changed)]
+        assert torch.allclose(*first) == causal
+
+
+def test_perplexity_of_equal_guesses_is_the_size_of_the_alphabet():
+    guess = nn.Embedding(7, 7)
+    nn.init.zeros_(guess.weight)
+    assert early_bert.perplexity(guess, torch.arange(100) % 7, 6) == pytest.approx(7)
+
+
+def test_early_bert_in_small(few_digits, tmp_path):
+    results = early_bert.run(1, tmp_path, few_digits, SMALL)
+    assert json.loads((tmp_path / "early_bert.json").read_text())["runs"] == json.loads(json.dumps(results["runs"]))
+    for (run,) in results["runs"].values():
+        ((size, ways),) = run["ways"].items()
+        assert set(ways) == set(early_bert.WAYS[1:])
+        assert run["settled"][size][early_bert.CONSECUTIVE] == 2
+        assert ways[early_bert.EARLY]["steps"] == 8 and ways[early_bert.REWOUND]["steps"] == 12
+        assert len({str(way["sizes"]) for way in ways.values()}) == 1
+        assert ways[early_bert.SCRATCH]["macs"] < ways[early_bert.REWOUND]["macs"]
+    with pytest.raises(ValueError, match="have not settled"):
+        early_bert.run(1, tmp_path, few_digits, replace(SMALL, queue=9))
 
 
 def test_connectivity_in_small(few_digits, tmp_path):
