@@ -85,20 +85,21 @@ def packed_layers(model: BinaryMLP) -> list[Layer]:
     return layers
 
 
-def save_binary(layers: Sequence[Layer], path: str | Path) -> int:
+def save_binary(layers: Sequence[Layer], path: str | Path, largest: int = 1) -> int:
     """Write the layers of `binary_forward` to a file, and return its size in bytes.
 
     A sum is an integer from −K to K. So a threshold is rounded, up for direction 1 and down for −1, and nothing
-    changes; it takes two bytes if K fits into them.
+    changes; it takes two bytes if K fits into them. largest: of the network's inputs, if they are other odd integers.
     """
     stored = []
-    for words, length, threshold, direction in layers:
+    for number, (words, length, threshold, direction) in enumerate(layers):
         row_bytes = words.astype("<u8").view(np.uint8)[:, : -(-length // 8)]  # without the pad bytes
         entry = [len(words), length, row_bytes.tobytes()]
         if threshold is not None:
+            bound = length * (1 if number else largest) + 1
             threshold, direction = np.asarray(threshold), np.asarray(direction).astype(np.int8)
-            whole = np.where(direction > 0, np.ceil(threshold), np.floor(threshold)).clip(-length - 1, length + 1)
-            kind = "<i2" if length < 2**15 - 1 else "<i4"
+            whole = np.where(direction > 0, np.ceil(threshold), np.floor(threshold)).clip(-bound, bound)
+            kind = "<i2" if bound < 2**15 else "<i4"
             entry += [kind, whole.astype(kind).tobytes(), direction.tobytes()]
         stored.append(entry)
     content = msgpack.packb(stored)

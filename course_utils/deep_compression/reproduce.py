@@ -141,6 +141,7 @@ def fit(
     teacher: Tensor | None = None,
     after_backward: Callable[[], None] = lambda: None,
     after_step: Callable[[float], None] = lambda epoch: None,
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
     name: str = "",
 ) -> None:
     """Adam on the model's parameters (or on others, that `after_backward` gives gradients and `after_step` copies).
@@ -149,7 +150,7 @@ def fit(
     [9, n, classes], for each of `SHIFTS`.
     """
     generator = torch.Generator().manual_seed(seed)
-    stepper = torch.optim.Adam(model.parameters() if parameters is None else parameters)
+    stepper = optimizer(model.parameters() if parameters is None else parameters)
     model.train()
     with torch.random.fork_rng(devices=[]), progress_bar(total=epochs, unit=" epochs", desc=name) as bar:
         torch.manual_seed(seed)  # for dropout
