@@ -149,6 +149,7 @@ def binary_forward(
 # What is built on these functions, and belongs to the unit as well
 from course_utils.binary.kernel import packed_matmul
 from course_utils.binary.network import (
+    BinaryConvNet,
     BinaryLinear,
     BinaryMLP,
     Sign,

@@ -65,6 +65,40 @@ class BinaryMLP(nn.Module):
             linear.weight.clamp_(-1, 1)
 
 
+class BinaryConvNet(nn.Module):
+    """Images [n, 1, 28, 28] -> signs of the pixels -> two layers of sign filters 5 × 5 -> a binary layer -> logits.
+
+    Borders are −1, in training too. The second layer takes every second place: its maps are 14 × 14.
+    """
+
+    def __init__(self, first: int = 8, second: int = 16) -> None:
+        super().__init__()
+        shapes = ((first, 1, 5, 5), (second, first, 5, 5))
+        self.filters = nn.ParameterList(torch.empty(shape).uniform_(-0.1, 0.1) for shape in shapes)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(count) for count in (first, second))
+        self.last = BinaryLinear(14 * 14 * second, 10)
+        self.scale = nn.Parameter(torch.tensor(1.0))  # in units of the spread of the last sums
+
+    def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The signs [n, channels, height, width] that the two layers put out."""
+        signs, found = pixel_signs(images).view_as(images), []
+        for stride, (weight, norm) in enumerate(zip(self.filters, self.norms, strict=True), start=1):
+            padded = F.pad(signs, (2, 2, 2, 2), value=-1.0)
+            signs = Sign.apply(norm(F.conv2d(padded, Sign.apply(weight), stride=stride)))
+            found.append(signs)
+        return found[0], found[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        signs = self.maps(images)[1].flatten(1)
+        return self.last(signs) * self.scale / math.sqrt(signs.shape[1])
+
+    @torch.no_grad()
+    def clip(self) -> None:
+        """As of `BinaryMLP`."""
+        for weight in (*self.filters, self.last.weight):
+            weight.clamp_(-1, 1)
+
+
 def pixel_signs(images: Tensor) -> Tensor:
     """+1 for ink and −1 for paper, [n, pixels], of images [n, ...] from 0 to 1."""
     return binarize(images.flatten(1) - 0.5)

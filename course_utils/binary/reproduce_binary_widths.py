@@ -9,6 +9,7 @@ which takes less time where a processor has instructions for it: signs are exact
 float32 and then rounded to 8 bits. Nothing is rounded where a network is judged: the file of bits is what counts.
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -101,7 +102,12 @@ class Network(PartlyBinary):
 
     def __init__(self, hidden: int, kind: Kind) -> None:
         super().__init__(hidden, kind.weights, kind.pixels, kind.activation)
-        self.rounded = kind.rounded
+        self.rounded, self.root = kind.rounded, math.sqrt(hidden)
+        self.scale.data.fill_(1.0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        # The scale of wide sums would be small beside a step of Adam: it is learned in units of their spread
+        return super().forward(images) / self.root
 
     def product(self, inputs: Tensor, weight: Tensor) -> Tensor:
         if self.training and self.rounded:
