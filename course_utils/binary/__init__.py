@@ -154,6 +154,7 @@ from course_utils.binary.network import (
     BinaryMLP,
     Sign,
     load_binary,
+    measure_norms,
     packed_layers,
     pixel_signs,
     save_binary,

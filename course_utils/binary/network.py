@@ -99,6 +99,21 @@ class BinaryConvNet(nn.Module):
             weight.clamp_(-1, 1)
 
 
+@torch.no_grad()
+def measure_norms(model: nn.Module, images: Tensor) -> None:
+    """Means and variances of a model's normalizations over all images, in place of those that training left behind.
+
+    Where a threshold lies at a sum that is frequent, a small change of a mean turns many signs at once.
+    """
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)):
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over batches
+    model.train()
+    for batch in images.split(500):
+        model(batch)
+    model.eval()
+
+
 def pixel_signs(images: Tensor) -> Tensor:
     """+1 for ink and −1 for paper, [n, pixels], of images [n, ...] from 0 to 1."""
     return binarize(images.flatten(1) - 0.5)
