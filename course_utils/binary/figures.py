@@ -171,8 +171,8 @@ def paper_table(
             f"three layers of 4,096 units: {paper['binary_4096']:.2f}%",
             f"{name}, gray pixels: {plots.mean_and_range(best, 2)}%; {width}, one-bit pixels: {reached}%",
             verdict(best, paper["binary_4096"]),
-            "ours have fewer layers, units and epochs (the authors' code trains 1,000, with dropout), but shifted digits "
-            "and a teacher; the validation digits chose among ours",
+            "ours have fewer layers, units and epochs (the authors' code trains 1,000, with dropout), but shifted "
+            "digits and a teacher; the validation digits chose among ours",
         ],
         [
             f"BinaryConnect (binary weights, real activations): {paper['binary_connect']:.2f}%",
