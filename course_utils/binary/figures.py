@@ -384,7 +384,7 @@ def widest_runs(widths: Mapping[str, Any]) -> tuple[str, list[float]]:
     """The binary network with the fewest validation errors, whatever its pixels: its name, and test errors in %."""
     binary = [n for n in widths["networks"] if n["weights"] == "signs" and len(n["runs"]) >= 3]
     best = min(binary, key=lambda n: np.mean([run["validation_errors"] for run in n["runs"]]))
-    epochs = best["epochs"] or widths["settings"]["epochs"]
+    epochs = widths["settings"]["epochs"] + best["epochs"]
     return f"two layers of {best['width']:,} units, {epochs} epochs", _percent(best["runs"], widths)
 
 

@@ -75,9 +75,10 @@ KINDS: dict[str, Kind] = {
     "binary": Kind("signs", "gray", "signs"),
     "float twin": Kind("real", "gray", "ReLU"),
     "binary, products in float32": Kind("signs", "gray", "signs", only=(512,), rounded=False),
+    "binary, 20 epochs more": Kind("signs", "gray", "signs", only=(2048,), epochs=20),  # the networks of "binary" go on
     "binary, one-bit pixels": Kind("signs", "signs", "signs", only=(512, 1024)),
-    "binary, 30 epochs": Kind("signs", "gray", "signs", only=(2048,), epochs=30),
 }
+AGAIN = 0.5  # of the first learning rate, where training goes on
 
 
 class RoundedProduct(torch.autograd.Function):
@@ -187,27 +188,44 @@ def cases(settings: Settings) -> list[tuple[str, int]]:
 
 def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
     teacher = Piece("teacher", train_teacher)
-    return [teacher] + [
-        Piece(
-            f"{label(name, width)}/seed {seed}", train_and_judge, (width, KINDS[name], seed),
-            needs=(teacher.name,), group=label(name, width), seed=seed,
-        )
-        for name, width in cases(settings) for seed in range(seeds)
-    ]  # fmt: skip
+    found = [teacher]
+    for name, width in cases(settings):
+        kind = KINDS[name]
+        for seed in range(seeds):
+            earlier = (f"{label('binary', width)}/seed {seed}",) if kind.epochs else ()
+            needs, group = (teacher.name, *earlier), label(name, width)
+            found.append(Piece(f"{group}/seed {seed}", train_and_judge, (width, kind, seed), needs, group, seed))
+    return found
 
 
-def train_and_judge(digits: Digits, settings: Settings, width: int, kind: Kind, seed: int, teacher: Values) -> Values:
-    """Errors of one network, bytes of its file, and the processor's seconds that its training took."""
+def train_and_judge(
+    digits: Digits,
+    settings: Settings,
+    width: int,
+    kind: Kind,
+    seed: int,
+    teacher: Values,
+    earlier: Values | None = None,
+) -> Values:
+    """Errors of one network, bytes of its file, and the processor's seconds that its training took; and its state.
+
+    earlier: a network that goes on, from its state and at a lower rate.
+    """
     set_seed(seed)
     model, start, epochs = Network(width, kind), time.process_time(), kind.epochs or settings.epochs
-    rate = cosine(settings.lr if kind.weights == "real" else settings.binary_lr, epochs)
+    highest = settings.lr if kind.weights == "real" else settings.binary_lr
+    if earlier:
+        model.load_state_dict(earlier["state"])
+        highest *= AGAIN
     fit(
-        model, digits.train, settings, epochs=epochs, seed=seed, reach=1, rate=rate, teacher=teacher["logits"],
-        after_step=lambda epoch: model.clip(), optimizer=ADAM, name=f"{width} units",
+        model, digits.train, settings, epochs=epochs, seed=seed + 1000 * bool(earlier), reach=1,
+        rate=cosine(highest, epochs), teacher=teacher["logits"], after_step=lambda epoch: model.clip(),
+        optimizer=ADAM, name=f"{width} units",
     )  # fmt: skip
     seconds = round(time.process_time() - start)
     parts = {"validation": digits.validation, "test": digits.test}
-    return {"seed": seed} | judge(model, parts) | {"processor_seconds": seconds}
+    judged = judge(model, parts)
+    return {"seed": seed} | judged | {"processor_seconds": seconds, "state": model.state_dict()}
 
 
 def collect(digits: Digits, settings: Settings, done: Done) -> Values:
