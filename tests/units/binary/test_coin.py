@@ -49,7 +49,8 @@ def test_verdicts_are_given_only_where_every_seed_says_so(few_digits, tmp_path, 
     settings = coin.Settings(hidden=12, epochs=1, rates=(3e-2,), draws=2)
     results = coin.run(2, tmp_path, few_digits, settings)
     assert results["seeds"] == {"asked": 2, "has": 2} and list(results["noises"]) == list(coin.NOISES)
-    figures.coins(results)
+    real = {"hidden": 256, "weights": "real", "pixels": "signs", "activations": "ReLU", "runs": [{"test_errors": 60}]}
+    figures.coins(results, {"settings": {"hidden": 256}, "conditions": {"": real}})
     results["noises"]["sign"]["runs"] = [{"test_errors": 80, "train_errors": 0}] * 2
     both = results["noises"]["coin for both"]["runs"]
     for signs, mean, said in (((79, 70), (81, 90), ["fewer errors", "more errors"]), ((80, 70), (81, 79), [""] * 2)):
