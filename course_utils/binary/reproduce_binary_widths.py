@@ -12,7 +12,7 @@ float32 and then rounded to 8 bits. Nothing is rounded where a network is judged
 import math
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,10 @@ from course_utils.binary import (
 )
 from course_utils.binary.reproduce import PAPER
 from course_utils.binary.reproduce_bits import PartlyBinary
-from course_utils.data import Digits, Split, full_mnist
-from course_utils.deep_compression.reproduce import cosine, fit, train_teacher
+from course_utils.data import Digits, Split, full_mnist, shift_images
+from course_utils.deep_compression.reproduce import cosine, train_teacher
+from course_utils.distillation import distillation_loss
+from course_utils.progress import progress_bar
 from course_utils.reproduce.runner import Done, Experiment, Piece, Values
 from course_utils.training import ADAM, errors, predict, set_seed
 
@@ -172,6 +174,38 @@ def judge(model: Network, splits: dict[str, Split]) -> Values:
     return result
 
 
+def teach(
+    model: Network,
+    split: Split,
+    settings: Settings,
+    epochs: int,
+    rate: Callable[[float], float],
+    seed: int,
+    teacher: Tensor,
+) -> None:
+    """As `deep_compression.fit`, with Adam's steps in one pass over the weights, which are many.
+
+    rate: learning rate at an epoch, a fraction. teacher: logits [9, n, classes], for each shift of up to a pixel.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    stepper = ADAM(model.parameters())
+    model.train()
+    for epoch in progress_bar(iterable=range(epochs), unit=" epochs"):
+        batches = torch.randperm(len(split), generator=generator).split(settings.batch_size)
+        for number, index in enumerate(batches):
+            for group in stepper.param_groups:
+                group["lr"] = rate(epoch + number / len(batches))
+            down, right = torch.randint(-1, 2, (2, len(index)), generator=generator)
+            logits = model(shift_images(split.images[index], down, right))
+            wanted = teacher[3 * (down + 1) + right + 1, index]
+            loss = distillation_loss(logits, wanted, split.labels[index], settings.temperature, settings.alpha)
+            stepper.zero_grad()
+            loss.backward()
+            stepper.step()
+            model.clip()
+    model.eval()
+
+
 def load(digits: Digits | None, settings: Settings) -> Digits:
     return digits or full_mnist()
 
@@ -217,11 +251,9 @@ def train_and_judge(
     if earlier:
         model.load_state_dict(earlier["state"])
         highest *= AGAIN
-    fit(
-        model, digits.train, settings, epochs=epochs, seed=seed + 1000 * bool(earlier), reach=1,
-        rate=cosine(highest, epochs), teacher=teacher["logits"], after_step=lambda epoch: model.clip(),
-        optimizer=ADAM, name=f"{width} units",
-    )  # fmt: skip
+    teach(
+        model, digits.train, settings, epochs, cosine(highest, epochs), seed + 1000 * bool(earlier), teacher["logits"]
+    )
     seconds = round(time.process_time() - start)
     parts = {"validation": digits.validation, "test": digits.test}
     judged = judge(model, parts)

@@ -141,7 +141,6 @@ def fit(
     teacher: Tensor | None = None,
     after_backward: Callable[[], None] = lambda: None,
     after_step: Callable[[float], None] = lambda epoch: None,
-    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
     name: str = "",
 ) -> None:
     """Adam on the model's parameters (or on others, that `after_backward` gives gradients and `after_step` copies).
@@ -150,7 +149,7 @@ def fit(
     [9, n, classes], for each of `SHIFTS`.
     """
     generator = torch.Generator().manual_seed(seed)
-    stepper = optimizer(model.parameters() if parameters is None else parameters)
+    stepper = torch.optim.Adam(model.parameters() if parameters is None else parameters)
     model.train()
     with torch.random.fork_rng(devices=[]), progress_bar(total=epochs, unit=" epochs", desc=name) as bar:
         torch.manual_seed(seed)  # for dropout
