@@ -383,6 +383,45 @@ def matter_of_width(widths: Mapping[str, Any]) -> str:
     return f"{'in part' if min(gaps[1]) > 0 else 'yes'}: the price falls with every seed, and {left}"
 
 
+def bytes_at_equal_error(widths: Mapping[str, Any]) -> str:
+    """The narrowest binary network that makes on average no more errors than the narrowest twin, and what it saves."""
+    sizes = sorted(widths["settings"]["widths"])
+    twin = _network(widths, "float twin", sizes[0])
+    for width in sizes:
+        runs = _network(widths, "binary", width)
+        if runs and np.mean(_percent(runs, widths)) <= np.mean(_percent(twin, widths)):
+            times = twin[0]["bytes"] / runs[0]["bytes"]
+            least = f"the binary network from {width:,} units on makes as few errors as the twin of {sizes[0]:,}"
+            return f"{least}, in {times:.1f} times fewer bytes"
+    return f"no binary network makes as few errors as the twin of {sizes[0]:,} units"
+
+
+def _change(widths: Mapping[str, Any], one: str, other: str, width: int) -> str:
+    """What `one` costs against `other` at a width, seed by seed, and whether all seeds agree; "not run" if so."""
+    pair = [_network(widths, name, width) for name in (one, other)]
+    costs = [a["test_errors"] - b["test_errors"] for a, b in zip(*pair, strict=False)]
+    if len(costs) < 3:
+        return "not run"
+    shared = "with every seed" if min(costs) > 0 or max(costs) < 0 else "no sign that all seeds share"
+    return f"{np.mean(costs):+.0f} errors ({min(costs):+d} to {max(costs):+d}), {shared}"
+
+
+def width_answers(widths: Mapping[str, Any]) -> plots.Table:
+    """What `course reproduce binary-widths` was asked, and what it answers."""
+    name, best = widest_runs(widths)
+    paper = widths["paper"]["binary_4096"]
+    rows = [
+        ["Is the price of the bits a matter of width?", matter_of_width(widths)],
+        ["How many bytes do bits save at equal errors?", bytes_at_equal_error(widths)],
+        [f"Is the paper's {paper}% reached?", f"{verdict(best, paper)}: {plots.mean_and_range(best, 2)}%, {name}"],
+    ]
+    for network in widths["networks"]:
+        if network["only"] and network["runs"]:
+            change = _change(widths, network["name"], "binary", network["width"])
+            rows.append([f'{network["name"]}, {network["width"]:,} units, against "binary"', change])
+    return plots.Table(["question", "answer"], rows)
+
+
 def widest_runs(widths: Mapping[str, Any]) -> tuple[str, list[float]]:
     """The binary network with the fewest validation errors, whatever its pixels: its name, and test errors in %."""
     binary = [n for n in widths["networks"] if n["weights"] == "signs" and len(n["runs"]) >= 3]

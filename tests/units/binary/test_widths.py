@@ -103,7 +103,7 @@ def results_of(narrow, wide):
     for width, errors in ((256, narrow), (2048, wide)):
         for name, weights, wrong in (("binary", "signs", errors), ("float twin", "real", [70] * len(errors))):
             runs = [{"test_errors": e, "validation_errors": e // 2, "bytes": 100 * width} for e in wrong]
-            networks.append({"name": name, "width": width, "weights": weights, "epochs": 0, "runs": runs})
+            networks.append({"name": name, "width": width, "weights": weights, "epochs": 0, "only": [], "runs": runs})
     paper = {"binary_2048": 1.4, "binary_4096": 0.96}
     settings = {"widths": [256, 2048], "epochs": 10}
     return {"networks": networks, "paper": paper, "settings": settings, "data": {"test": 10_000}}
@@ -124,6 +124,33 @@ def test_the_price_falls_with_width_only_if_every_seed_says_so(narrow, wide, sai
     table = figures.gaps_by_width(results)
     assert table.rows[0][3] == f"{np.mean(narrow) - 70:+.0f} ({min(narrow) - 70:+d} to {max(narrow) - 70:+d})"
     figures.errors_by_width(results, [(7000, 1.29), (7100, 1.3)])
+
+
+@pytest.mark.parametrize(
+    ("others", "said"), [([120, 121, 122], "with every seed"), ([90, 121, 122], "no sign that all seeds share")]
+)
+def test_a_control_is_held_against_the_binary_network_seed_by_seed(others, said):
+    results = results_of([250, 260, 255], [110, 105, 100])
+    runs = [{"test_errors": each, "validation_errors": 90, "bytes": 1} for each in others]
+    control = {
+        "name": "binary, otherwise",
+        "width": 2048,
+        "weights": "signs",
+        "epochs": 0,
+        "only": [2048],
+        "runs": runs,
+    }
+    results["networks"].append(control)
+    rows = figures.width_answers(results).rows
+    assert rows[2][1] == "not reached: 1.05 (1.00–1.10)%, two layers of 2,048 units, 10 epochs"
+    assert len(rows) == 4 and rows[3][1].endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("wide", "said"), [([70, 69, 71], "from 2,048 units on makes as few"), ([71, 70, 70], "no binary network")]
+)
+def test_bytes_are_compared_at_equal_error(wide, said):
+    assert said in figures.bytes_at_equal_error(results_of([250, 260, 255], wide))
 
 
 def test_the_shipped_network_is_the_one_that_the_validation_digits_choose():
