@@ -4,7 +4,7 @@ Published (M. Courbariaux, I. Hubara et al., arXiv:1602.02830, 2016, table 1): 0
 of 4,096 units, 1.40% with 2,048, from real-valued pixels and without shifts or a teacher. The authors' code for the
 first (github.com/MatthieuCourbariaux/BinaryNet, Train-time/mnist.py) trains 1,000 epochs with dropout.
 
-Ours have two hidden layers, shifts and the teacher of `reproduce`. In training their products are computed in bfloat16,
+Ours have two hidden layers, and shifts and a teacher as in `reproduce`. In training products are computed in bfloat16,
 which takes less time where a processor has instructions for it: signs are exact in it, their sums are added up in
 float32 and then rounded to 8 bits. Nothing is rounded where a network is judged: the file of bits is what counts.
 """
