@@ -397,13 +397,15 @@ def bytes_at_equal_error(widths: Mapping[str, Any]) -> str:
 
 
 def _change(widths: Mapping[str, Any], one: str, other: str, width: int) -> str:
-    """What `one` costs against `other` at a width, seed by seed, and whether all seeds agree; "not run" if so."""
+    """What `one` costs against `other` at a width, by seed, whether all seeds agree, and times of training."""
     pair = [_network(widths, name, width) for name in (one, other)]
     costs = [a["test_errors"] - b["test_errors"] for a, b in zip(*pair, strict=False)]
     if len(costs) < 3:
-        return "not run"
+        return "too few seeds to tell"
     shared = "with every seed" if min(costs) > 0 or max(costs) < 0 else "no sign that all seeds share"
-    return f"{np.mean(costs):+.0f} errors ({min(costs):+d} to {max(costs):+d}), {shared}"
+    seconds = [np.mean([run["processor_seconds"] for run in runs]) for runs in pair]
+    times = f"trained for {seconds[0]:.0f} s of processor time, against {seconds[1]:.0f}"
+    return f"{np.mean(costs):+.0f} errors ({min(costs):+d} to {max(costs):+d}), {shared}; {times}"
 
 
 def width_answers(widths: Mapping[str, Any]) -> plots.Table:
