@@ -296,6 +296,12 @@ def _network(widths: Mapping[str, Any], name: str, width: int) -> list[Mapping[s
     return next((n["runs"] for n in widths["networks"] if (n["name"], n["width"]) == (name, width)), [])
 
 
+def _whole(widths: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The networks of which all seeds have been run."""
+    most = max(len(network["runs"]) for network in widths["networks"])
+    return [network for network in widths["networks"] if len(network["runs"]) == most]
+
+
 def _percent(runs: Sequence[Mapping[str, Any]], widths: Mapping[str, Any]) -> list[float]:
     return [100 * run["test_errors"] / widths["data"]["test"] for run in runs]
 
@@ -306,10 +312,10 @@ def errors_by_width(widths: Mapping[str, Any], coded: Sequence[tuple[float, floa
     coded: (bytes, error in %) of unit 03's files, one for each seed.
     """
     figure, axes = plots.new_figure(1, 2, width=10, height=4)
-    looks = {"binary": ("o", "-"), "float twin": ("s", "-"), "binary, one-bit pixels": ("^", ":")}
+    looks = {"binary": ("o", "-"), "float twin": ("s", "-")}
     longer = {n["name"]: ("D", "") for n in widths["networks"] if n["epochs"]}
     for colour, (name, (marker, line)) in zip(plots.COLOURS[1:], (looks | longer).items(), strict=False):
-        networks = [n for n in widths["networks"] if n["name"] == name and n["runs"]]
+        networks = [n for n in _whole(widths) if n["name"] == name]
         if not networks:
             continue
         errors = [_percent(n["runs"], widths) for n in networks]
@@ -417,16 +423,16 @@ def width_answers(widths: Mapping[str, Any]) -> plots.Table:
         ["How many bytes do bits save at equal errors?", bytes_at_equal_error(widths)],
         [f"Is the paper's {paper}% reached?", f"{verdict(best, paper)}: {plots.mean_and_range(best, 2)}%, {name}"],
     ]
-    for network in widths["networks"]:
-        if network["only"] and network["runs"]:
+    for network in _whole(widths):
+        if network["only"]:
             change = _change(widths, network["name"], "binary", network["width"])
             rows.append([f'{network["name"]}, {network["width"]:,} units, against "binary"', change])
     return plots.Table(["question", "answer"], rows)
 
 
 def widest_runs(widths: Mapping[str, Any]) -> tuple[str, list[float]]:
-    """The binary network with the fewest validation errors, whatever its pixels: its name, and test errors in %."""
-    binary = [n for n in widths["networks"] if n["weights"] == "signs" and len(n["runs"]) >= 3]
+    """The binary network with the fewest validation errors: its name, and its test errors in %."""
+    binary = [n for n in _whole(widths) if n["weights"] == "signs"]
     best = min(binary, key=lambda n: np.mean([run["validation_errors"] for run in n["runs"]]))
     epochs = widths["settings"]["epochs"] + best["epochs"]
     return f"two layers of {best['width']:,} units, {epochs} epochs", _percent(best["runs"], widths)

@@ -78,7 +78,6 @@ KINDS: dict[str, Kind] = {
     "float twin": Kind("real", "gray", "ReLU"),
     "binary, products in float32": Kind("signs", "gray", "signs", only=(512,), rounded=False),
     "binary, 20 epochs more": Kind("signs", "gray", "signs", only=(2048,), epochs=20),  # the networks of "binary" go on
-    "binary, one-bit pixels": Kind("signs", "signs", "signs", only=(512, 1024)),
 }
 AGAIN = 0.5  # of the first learning rate, where training goes on
 
