@@ -149,10 +149,12 @@ def binary_forward(
 # What is built on these functions, and belongs to the unit as well
 from course_utils.binary.kernel import packed_matmul
 from course_utils.binary.network import (
+    BinaryConvNet,
     BinaryLinear,
     BinaryMLP,
     Sign,
     load_binary,
+    measure_norms,
     packed_layers,
     pixel_signs,
     save_binary,

@@ -65,6 +65,55 @@ class BinaryMLP(nn.Module):
             linear.weight.clamp_(-1, 1)
 
 
+class BinaryConvNet(nn.Module):
+    """Images [n, 1, 28, 28] -> signs of the pixels -> two layers of sign filters 5 × 5 -> a binary layer -> logits.
+
+    Borders are −1, in training too. The second layer takes every second place: its maps are 14 × 14.
+    """
+
+    def __init__(self, first: int = 8, second: int = 16) -> None:
+        super().__init__()
+        shapes = ((first, 1, 5, 5), (second, first, 5, 5))
+        self.filters = nn.ParameterList(torch.empty(shape).uniform_(-0.1, 0.1) for shape in shapes)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(count) for count in (first, second))
+        self.last = BinaryLinear(14 * 14 * second, 10)
+        self.scale = nn.Parameter(torch.tensor(1.0))  # in units of the spread of the last sums
+
+    def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The signs [n, channels, height, width] that the two layers put out."""
+        signs, found = pixel_signs(images).view_as(images), []
+        for stride, (weight, norm) in enumerate(zip(self.filters, self.norms, strict=True), start=1):
+            padded = F.pad(signs, (2, 2, 2, 2), value=-1.0)
+            signs = Sign.apply(norm(F.conv2d(padded, Sign.apply(weight), stride=stride)))
+            found.append(signs)
+        return found[0], found[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        signs = self.maps(images)[1].flatten(1)
+        return self.last(signs) * self.scale / math.sqrt(signs.shape[1])
+
+    @torch.no_grad()
+    def clip(self) -> None:
+        """As of `BinaryMLP`."""
+        for weight in (*self.filters, self.last.weight):
+            weight.clamp_(-1, 1)
+
+
+@torch.no_grad()
+def measure_norms(model: nn.Module, images: Tensor) -> None:
+    """Means and variances of a model's normalizations over all images, in place of those that training left behind.
+
+    Where a threshold lies at a sum that is frequent, a small change of a mean turns many signs at once.
+    """
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)):
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over batches
+    model.train()
+    for batch in images.split(500):
+        model(batch)
+    model.eval()
+
+
 def pixel_signs(images: Tensor) -> Tensor:
     """+1 for ink and −1 for paper, [n, pixels], of images [n, ...] from 0 to 1."""
     return binarize(images.flatten(1) - 0.5)
@@ -85,20 +134,21 @@ def packed_layers(model: BinaryMLP) -> list[Layer]:
     return layers
 
 
-def save_binary(layers: Sequence[Layer], path: str | Path) -> int:
+def save_binary(layers: Sequence[Layer], path: str | Path, largest: int = 1) -> int:
     """Write the layers of `binary_forward` to a file, and return its size in bytes.
 
     A sum is an integer from −K to K. So a threshold is rounded, up for direction 1 and down for −1, and nothing
-    changes; it takes two bytes if K fits into them.
+    changes; it takes two bytes if K fits into them. largest: of the network's inputs, if they are other odd integers.
     """
     stored = []
-    for words, length, threshold, direction in layers:
+    for number, (words, length, threshold, direction) in enumerate(layers):
         row_bytes = words.astype("<u8").view(np.uint8)[:, : -(-length // 8)]  # without the pad bytes
         entry = [len(words), length, row_bytes.tobytes()]
         if threshold is not None:
+            bound = length * (1 if number else largest) + 1
             threshold, direction = np.asarray(threshold), np.asarray(direction).astype(np.int8)
-            whole = np.where(direction > 0, np.ceil(threshold), np.floor(threshold)).clip(-length - 1, length + 1)
-            kind = "<i2" if length < 2**15 - 1 else "<i4"
+            whole = np.where(direction > 0, np.ceil(threshold), np.floor(threshold)).clip(-bound, bound)
+            kind = "<i2" if bound < 2**15 else "<i4"
             entry += [kind, whole.astype(kind).tobytes(), direction.tobytes()]
         stored.append(entry)
     content = msgpack.packb(stored)

@@ -44,7 +44,7 @@ class PartlyBinary(nn.Module):
 
     def __init__(self, hidden: int, weights: str, pixels: str, activation: str) -> None:
         super().__init__()
-        sizes = (784, hidden, hidden, 10)
+        self.sizes = sizes = (784, hidden, hidden, 10)
         self.weights, self.pixels, self.activation = weights, pixels, ACTIVATIONS[activation]
         self.linears = nn.ParameterList(torch.empty(o, i).uniform_(-0.1, 0.1) for i, o in itertools.pairwise(sizes))
         self.norms = nn.ModuleList(nn.BatchNorm1d(size) for size in sizes[1:-1])
@@ -57,11 +57,14 @@ class PartlyBinary(nn.Module):
         alpha = weight.abs().mean(dim=1, keepdim=True) if self.weights == "scaled signs" else 1.0
         return alpha * Sign.apply(weight)
 
+    def product(self, inputs: Tensor, weight: Tensor) -> Tensor:
+        return F.linear(inputs, self.seen(weight))
+
     def forward(self, images: Tensor) -> Tensor:
         hidden = pixel_signs(images) if self.pixels == "signs" else 2 * images.flatten(1) - 1
         for weight, norm in zip(self.linears, self.norms, strict=False):
-            hidden = self.activation(norm(F.linear(hidden, self.seen(weight))))
-        return F.linear(hidden, self.seen(self.linears[-1])) * self.scale
+            hidden = self.activation(norm(self.product(hidden, weight)))
+        return self.product(hidden, self.linears[-1]) * self.scale
 
     @torch.no_grad()
     def clip(self) -> None:
