@@ -355,7 +355,7 @@ def errors_by_width(widths: Mapping[str, Any], coded: Sequence[tuple[float, floa
         figure,
         "Test error against the units of each hidden layer on the left and against the bytes of the file on the right, "
         "both logarithmic, with a dot for each seed. The binary networks' errors fall steeply with width; the float "
-        "twins' line lies below and is nearly level. Stars are the paper's networks, a dashed line its 0.96%. Against "
+        "twins' line lies below and falls gently. Stars are the paper's networks, a dashed line its 0.96%. Against "
         "bytes the binary line lies to the left of the twins', and the file of unit 03 far to the left of both.",
     )
 
@@ -399,7 +399,7 @@ def bytes_at_equal_error(widths: Mapping[str, Any]) -> str:
             times = twin[0]["bytes"] / runs[0]["bytes"]
             least = f"the binary network from {width:,} units on makes as few errors as the twin of {sizes[0]:,}"
             return f"{least}, in {times:.1f} times fewer bytes"
-    return f"no binary network makes as few errors as the twin of {sizes[0]:,} units"
+    return f"no binary network, trained as long, makes as few errors as the twin of {sizes[0]:,} units"
 
 
 def _change(widths: Mapping[str, Any], one: str, other: str, width: int) -> str:

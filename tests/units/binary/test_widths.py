@@ -149,7 +149,7 @@ def test_a_control_is_held_against_the_binary_network_seed_by_seed(others, said)
 
 
 @pytest.mark.parametrize(
-    ("wide", "said"), [([70, 69, 71], "from 2,048 units on makes as few"), ([71, 70, 70], "no binary network")]
+    ("wide", "said"), [([70, 69, 71], "from 2,048 units on makes as few"), ([71, 70, 70], "no binary network, trained")]
 )
 def test_bytes_are_compared_at_equal_error(wide, said):
     assert said in figures.bytes_at_equal_error(results_of([250, 260, 255], wide))
