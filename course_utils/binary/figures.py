@@ -164,7 +164,7 @@ def paper_table(
             f"three layers of 2,048 units: {paper['binary_2048']:.2f}% test error",
             f"{width}: {reached}% ({len(ours)} seed{'s' * (len(ours) > 1)})",
             verdict(ours, paper["binary_2048"]),
-            "theirs has by default of the authors' Torch code a coin for activations in training; "
+            "theirs may have had a coin for activations in training, which is the default of the authors' Torch code; "
             "ours is narrower and sees black and white only, but has shifted digits and a teacher; without both it "
             f"has {plots.mean_and_range(plain, 2)}%",
         ],
