@@ -393,7 +393,8 @@ def settling_curves(results: Mapping[str, Any]) -> None:
         "percent of the weights; vertical lines mark where the rate falls. Left, to the mask before: for 30 "
         "percent and for the weights it is soon far below a dotted line, ε; for 50 percent a little below; for 70 "
         "percent it goes up and down about it. From the first fall of the rate on all are near zero. Right, to "
-        "the last mask: all fall slowly, and reach zero after the rate has fallen.",
+        "the last mask: those of the channels rise a little at first, then all fall slowly, for 70 percent with "
+        "peaks on the way, and reach zero after the rate has fallen.",
     )
 
 
@@ -527,7 +528,7 @@ def early_bird_claims(results: Mapping[str, Any]) -> plots.Table:
             else in_every_seed(early)
         )
         claim = f"settled by 20% of the epochs at each size, λ = {settings['gamma_decay']:g} ({words})"
-        rows.append([claim, "very early; usually quoted: 15–20%", ours, verdict])
+        rows.append([claim, "very early; the deck: 15–20%", ours, verdict])
 
     def more(size: str, way: str, than: str) -> list[float]:
         pairs = zip(_ways(results, size, way, "test_errors"), _ways(results, size, than, "test_errors"), strict=True)
