@@ -2,9 +2,12 @@
 
 M. Courbariaux et al., arXiv:1602.02830, 2016, eq. 2: +1 with probability max(0, min(1, (x + 1) / 2)), else −1. Networks
 with one bit a pixel, as in `reproduce_bits`, which differ in training only: a coin for activations, for weights, for
-both, for none; and, as controls that add noise to signs without a coin, dropout and signs that are turned by chance.
+both, for none; the coin's mean in its place (and ReLU), which is what could be had without bits; and, as controls that
+add noise to signs without a coin, dropout and signs that are turned by chance.
 """
 
+import copy
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,28 +27,8 @@ class Settings:
     hidden: int = 256  # units of each of two hidden layers
     epochs: int = 30
     batch_size: int = 100
-    rates: tuple[float, ...] = (3e-2, 1e-1)  # of Adam, falling to 0 along a cosine; the validation digits choose
+    rates: tuple[float, ...] = (3e-2, 1e-1, 3e-1)  # of Adam, falling to 0 along a cosine; the validation digits choose
     draws: int = 16  # of all coins, for one mean
-
-
-@dataclass(frozen=True)
-class Noise:
-    """What is drawn in training, and nothing else differs. dropout, turned: probability for each hidden activation."""
-
-    weights: bool = False  # by a coin
-    activations: bool = False
-    dropout: float = 0.0
-    turned: float = 0.0
-
-
-NOISES: dict[str, Noise] = {
-    "sign": Noise(),
-    "coin for activations": Noise(activations=True),
-    "coin for weights": Noise(weights=True),
-    "coin for both": Noise(weights=True, activations=True),
-    "sign, dropout of a fifth": Noise(dropout=0.2),
-    "sign, a tenth turned": Noise(turned=0.1),
-}
 
 
 class Coin(torch.autograd.Function):
@@ -61,30 +44,74 @@ class Coin(torch.autograd.Function):
         return straight_through(gradient, *ctx.saved_tensors)
 
 
+@dataclass(frozen=True)
+class Noise:
+    """How training sees weights and hidden activations, by `RULES`, and what else disturbs each hidden activation."""
+
+    weights: str = "sign"
+    activations: str = "sign"
+    dropout: float = 0.0  # probability
+    turned: float = 0.0
+
+
+NOISES: dict[str, Noise] = {
+    "sign": Noise(),
+    "mean of the coin for activations": Noise(activations="mean"),
+    "mean of the coin for weights": Noise(weights="mean"),
+    "mean of the coin for both": Noise(weights="mean", activations="mean"),
+    "mean of the coin for weights, ReLU": Noise(weights="mean", activations="ReLU"),
+    "coin for activations": Noise(activations="coin"),
+    "coin for weights": Noise(weights="coin"),
+    "coin for both": Noise(weights="coin", activations="coin"),
+    "sign, dropout of a fifth": Noise(dropout=0.2),
+    "sign, a tenth turned": Noise(turned=0.1),
+}
+
+
+RULES: dict[str, Callable[[Tensor], Tensor]] = {
+    "sign": Sign.apply,
+    "coin": Coin.apply,
+    "mean": F.hardtanh,
+    "ReLU": torch.relu,
+}
+
+
 class NoisyBinary(PartlyBinary):
-    """All signs, with noise where `drawing` is True: in training as a rule, and in evaluation if it is set."""
+    """Weights and activations by the rules of a noise; `coin` says what stands for its coins, at the test "sign"."""
 
     def __init__(self, hidden: int, noise: Noise) -> None:
         super().__init__(hidden, "signs", "signs", "signs")
-        self.noise, self.activation, self.drawing = noise, self.noisy_sign, True
+        self.noise, self.activation, self.coin, self.disturbed = noise, self.disturb, "coin", True
+
+    def rule(self, name: str) -> Callable[[Tensor], Tensor]:
+        return RULES[self.coin if name == "coin" else name]
 
     def seen(self, weight: Tensor) -> Tensor:
-        return (Coin if self.noise.weights and self.drawing else Sign).apply(weight)
+        return self.rule(self.noise.weights)(weight)
 
-    def noisy_sign(self, real: Tensor) -> Tensor:
-        signs = (Coin if self.noise.activations and self.drawing else Sign).apply(real)
-        if not self.drawing:
-            return signs
+    def disturb(self, real: Tensor) -> Tensor:
+        hidden = self.rule(self.noise.activations)(real)
+        if not self.disturbed:
+            return hidden
         if self.noise.turned:
-            signs = torch.where(torch.rand_like(signs) < self.noise.turned, -signs, signs)
-        return F.dropout(signs, self.noise.dropout)
+            hidden = torch.where(torch.rand_like(hidden) < self.noise.turned, -hidden, hidden)
+        return F.dropout(hidden, self.noise.dropout)
 
 
 @torch.no_grad()
-def errors_of_draws(model: NoisyBinary, split: Split, draws: int) -> list[int]:
-    """Errors of one draw of all coins, and of the mean of the softmax over `draws` of them."""
-    model.eval()
-    chances = [F.softmax(model(split.images), dim=1) for _ in range(draws)]
+def errors_of_draws(model: NoisyBinary, train: Tensor, split: Split, draws: int) -> list[int]:
+    """Errors of one draw of all coins, and of the mean of the softmax over `draws` of them.
+
+    Each draw of the weights is a network of its own, whose means and variances are measured over images `train`.
+    """
+    chances = []
+    for _ in range(draws):
+        drawn = copy.deepcopy(model)
+        if model.noise.weights == "coin":
+            for weight in drawn.linears:
+                weight.copy_(Coin.apply(weight))  # ±1: from now on the coin falls as it did
+        measure_norms(drawn, train)
+        chances.append(F.softmax(drawn(split.images), dim=1))
     return [int((each.argmax(1) != split.labels).sum()) for each in (chances[0], torch.stack(chances).mean(0))]
 
 
@@ -100,7 +127,10 @@ def pieces(digits: Digits, settings: Settings, seeds: int) -> list[Piece]:
 
 
 def train_one(digits: Digits, settings: Settings, noise: Noise, rate: float, seed: int) -> Values:
-    """Errors of one network: with signs, and where a coin was used with one draw and with the mean of several."""
+    """Errors of one network as it was trained, but without noise and with signs in place of coins.
+
+    Where a coin was tossed in training also with one draw, with the mean of several draws, and with the coin's mean.
+    """
     set_seed(seed)
     model = NoisyBinary(settings.hidden, noise)
     train(
@@ -108,16 +138,14 @@ def train_one(digits: Digits, settings: Settings, noise: Noise, rate: float, see
         seed=seed, after_step=PartlyBinary.clip, progress=False,
     )  # fmt: skip
     result: Values = {}
-    if noise.weights or noise.activations:
+    if "coin" in (noise.weights, noise.activations):
         set_seed(seed)
-        result = dict(
-            zip(
-                ("test_errors_one_draw", "test_errors_mean"),
-                errors_of_draws(model, digits.test, settings.draws),
-                strict=True,
-            )
-        )
-    model.drawing = False
+        one, mean = errors_of_draws(model, digits.train.images, digits.test, settings.draws)
+        model.coin = "mean"
+        measure_norms(model, digits.train.images)
+        result = {"one_draw": one, "mean_of_draws": mean, "mean_of_the_coin": errors(model, digits.test)}
+        result = {f"test_errors_{way}": wrong for way, wrong in result.items()}
+    model.coin, model.disturbed = "sign", False
     measure_norms(model, digits.train.images)  # of sums without noise
     walls = torch.cat([weight.detach().abs().flatten() for weight in model.linears])
     result |= {f"{name}_errors": errors(model, getattr(digits, name)) for name in ("train", "validation", "test")}
