@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernels import fork_kernels
+
 os.environ["TQDM_DISABLE"] = "1"  # progress bars are no part of a notebook's outputs
 # On a machine that is busy, threads wait for each other at every layer: small networks then train 10 times slower
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -43,6 +45,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """With --prove, arguments that are no files or folders are units."""
     gc.disable()  # until all tests are collected
+    fork_kernels()
     if config.getoption("prove", False):
         from course_utils.units import find_topic
 

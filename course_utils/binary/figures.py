@@ -445,52 +445,63 @@ def widest_runs(widths: Mapping[str, Any]) -> tuple[str, list[float]]:
 # --- the coin ---------------------------------------------------------------------------------------------------------
 
 
-def coins(results: Mapping[str, Any], bits: Mapping[str, Any]) -> None:
-    """Draw the test errors of networks trained with a coin, and of their controls, by what is done at the test.
-
-    bits: results of `course reproduce bits`, for the network with real weights that could at best be reached.
-    """
-    rows = {"real weights, ReLU": _errors_of(bits, "real", "signs", "ReLU")}
-    for name, found in results["noises"].items():
-        ways = {"": "test_errors", ", one draw": "test_errors_one_draw", ", mean of draws": "test_errors_mean"}
-        rows |= {name + way: [r[key] for r in found["runs"]] for way, key in ways.items() if key in found["runs"][0]}
-    figure, axis = plots.new_figure(width=8, height=4.4)
+def coins(results: Mapping[str, Any]) -> None:
+    """Draw the test errors of networks trained with a coin, its mean or another noise, by what is done at the test."""
+    ways = {
+        ", signs": "",
+        ", one draw": "_one_draw",
+        ", mean of draws": "_mean_of_draws",
+        ", its mean": "_mean_of_the_coin",
+    }
+    rows = {
+        name + way * ("coin" in (found["weights"], found["activations"])): [
+            r["test_errors" + key] for r in found["runs"]
+        ]
+        for name, found in results["noises"].items()
+        for way, key in ways.items()
+        if "test_errors" + key in found["runs"][0]
+    }
+    figure, axis = plots.new_figure(width=8, height=5.6)
     plots.points_over_seeds(axis, rows, f"wrong of {results['data']['test']:,} test digits")
     axis.set_xlim(left=0)
     plots.show(
         figure,
-        "A row for each kind of noise in training, with a dot for each seed; networks trained with a coin have two "
-        "rows more, for one draw of all coins at the test and for the mean of several draws. One draw makes the most "
-        "errors of the three, by far where weights are drawn. Most other rows overlap; the first stands alone, a "
-        "network with real weights and ReLU that makes fewer errors.",
+        "A row for each kind of training, with a dot for each seed; networks trained with a coin have three rows more: "
+        "one draw of all coins at the test, the mean of several draws, and the coin's mean. One draw makes the most "
+        "errors of the four. Where weights were drawn, the mean of draws and the coin's mean lie left of nearly all "
+        "other rows, beside real weights with ReLU; the rest overlap.",
     )
 
 
 def coin_verdicts(results: Mapping[str, Any]) -> plots.Table:
-    """What each noise costs or saves against the plain sign, by seed; tested with signs, and with the mean of draws."""
-    plain = results["noises"]["sign"]["runs"]
+    """What each training costs or saves, by seed: against the plain sign, and the coin's mean against its own twin.
+
+    The twin of a network that was trained with a coin and is tested with the coin's mean was trained with that mean.
+    """
+    draws = f"mean of {results['settings']['draws']} draws"
+    ways = {"as trained, no noise": "", draws: "_mean_of_draws", "the coin's mean": "_mean_of_the_coin"}
     rows = []
     for name, found in results["noises"].items():
-        for way, key in (("signs", "test_errors"), (f"mean of {results['settings']['draws']}", "test_errors_mean")):
-            if key not in found["runs"][0]:
+        for way, key in ways.items():
+            if "test_errors" + key not in found["runs"][0]:
                 continue
-            costs = [run[key] - other["test_errors"] for run, other in zip(found["runs"], plain, strict=True)]
+            other = "mean of the " + name if key == "_mean_of_the_coin" else "sign"
+            pairs = zip(found["runs"], results["noises"][other]["runs"], strict=True)
+            costs = [run["test_errors" + key] - twin["test_errors"] for run, twin in pairs]
             shared = "fewer errors" if max(costs) < 0 else "more errors" if min(costs) > 0 else "no sign that all share"
-            wrong = plots.mean_and_range([run[key] for run in found["runs"]])
-            change = f"{np.mean(costs):+.0f} ({min(costs):+d} to {max(costs):+d})"
-            cells = ["—", "—"] if name == "sign" else [change, shared]
-            learned = plots.mean_and_range([run["train_errors"] for run in found["runs"]])
-            rows.append([name, way, f"{found['rate']:g}", learned, wrong, *cells])
-    columns = [
-        "in training",
-        "at the test",
-        "rate",
-        "wrong in training",
-        "wrong at the test",
-        "against the sign",
-        "with every seed",
-    ]
-    return plots.Table(columns, rows)
+            cells = [other, f"{np.mean(costs):+.0f} ({min(costs):+d} to {max(costs):+d})", shared]
+            rows.append(
+                [
+                    name,
+                    "signs" if not key and "coin" in (found["weights"], found["activations"]) else way,
+                    f"{found['rate']:g}",
+                    plots.mean_and_range([run["train_errors"] for run in found["runs"]]),
+                    plots.mean_and_range([run["test_errors" + key] for run in found["runs"]]),
+                    *(["—"] * 3 if name == "sign" else cells),
+                ]
+            )
+    columns = ["in training", "at the test", "rate", "wrong in training", "wrong at the test"]
+    return plots.Table([*columns, "against", "more or fewer", "with every seed"], rows)
 
 
 # --- pictures of bits -------------------------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ def ticket_explorer(
             axes[-1].plot([kept[r] for r in values], list(values.values()), label=name)
         axes[-1].axvline(kept[number], color="#999999", linestyle=":", marker="")
         axes[-1].set(xscale="log", xlabel="weights kept (%)", ylabel="validation errors (%)")
+        axes[-1].set_xticks([100, 50, 20, 10], ["100", "50", "20", "10"])
+        axes[-1].minorticks_off()
         axes[-1].invert_xaxis()
         axes[-1].set_title(f"round {number}", fontsize=10)
         axes[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

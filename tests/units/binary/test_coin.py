@@ -77,6 +77,7 @@ def test_verdicts_are_given_only_where_every_seed_says_so(few_digits, tmp_path, 
     assert results["seeds"] == {"asked": 2, "has": 2} and list(results["noises"]) == list(coin.NOISES)
     figures.coins(results)
     results["noises"]["sign"]["runs"] = [{"test_errors": 80, "train_errors": 0}] * 2
+    results["noises"]["mean of the coin for both"]["runs"] = [{"test_errors": 90, "train_errors": 0}] * 2
     both = results["noises"]["coin for both"]["runs"]
     for signs, mean, said in (
         ((79, 70), (81, 90), ["fewer errors", *["more errors"] * 2]),
