@@ -1,6 +1,7 @@
 """The tree says what belongs where: no module imports in a circle, no ground knows a room, no room a later one."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,10 @@ def room_of(module: str) -> str | None:
     return part if part in available() else None
 
 
-GRAPH = {name: imports(path) - {name} for name, path in MODULES.items()}
+@functools.cache
+def imported() -> dict[str, set[str]]:
+    """Of each module the others that it imports; by need, as every process that runs tests reads this file."""
+    return {name: imports(path) - {name} for name, path in MODULES.items()}
 
 
 def circle(graph: dict[str, set[str]]) -> list[str]:
@@ -64,7 +68,7 @@ def test_no_module_imports_in_a_circle():
     """But within a room: its first file ends with what the rest of it has to offer."""
     graph = {
         name: {other for other in found if not (room_of(name) == name.rpartition(".")[2] == room_of(other))}
-        for name, found in GRAPH.items()
+        for name, found in imported().items()
     }
     assert circle(graph) == []
 
@@ -74,7 +78,7 @@ def test_a_circle_would_be_seen():
 
 
 def test_no_room_imports_a_later_one_and_the_ground_imports_none():
-    for name, found in GRAPH.items():
+    for name, found in imported().items():
         for other in filter(None, map(room_of, found)):
             mine = room_of(name)
             assert mine is not None, f"{name} is no unit's, and imports {other}"
