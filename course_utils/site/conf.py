@@ -40,6 +40,7 @@ mathjax_path = "mathjax/tex-chtml.js"
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 autodoc_typehints_format = "short"
+autodoc_use_type_comments = False  # there are none, and to look for them takes a tenth of the time
 python_use_unqualified_type_names = True
 add_module_names = False
 toc_object_entries = False

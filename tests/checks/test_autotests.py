@@ -35,7 +35,7 @@ def test_every_exercise_has_laws_of_its_own_and_their_names_differ():
     ("topic", "exercise", "place", "function"), RIGHT, ids=[f"{e.id} {f.__name__}" for _, e, _, f in RIGHT]
 )
 def test_every_right_solution_obeys(topic, exercise, place, function, depth):
-    seeds = depth(range(2 * place, 2 * place + 2), range(30))
+    seeds = depth((place,), range(30))
     for number, seed in enumerate(seeds):
         report = secret_report(exercise, function, FIRST_SEED + seed, how_many(number, depth(1, 10)))
         assert report.passed and report.points == exercise.points, f"seed {seed}: {report}"
