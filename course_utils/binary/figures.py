@@ -276,7 +276,7 @@ def bits_verdicts(results: Mapping[str, Any]) -> plots.Table:
         "weights": (("real", "gray", "hardtanh"), ("signs", "gray", "hardtanh")),
         "weights, with ReLU": (("real", "gray", "ReLU"), ("signs", "gray", "ReLU")),
         "weights scaled by α, with ReLU": (("real", "gray", "ReLU"), ("scaled signs", "gray", "ReLU")),
-        "weights, with ReLU, bits as pixels": (("real", "signs", "ReLU"), ("signs", "signs", "ReLU")),
+        "weights, ReLU, one-bit pixels": (("real", "signs", "ReLU"), ("signs", "signs", "ReLU")),
         "weights, where all else is signs": (("real", "signs", "signs"), ("signs", "signs", "signs")),
         "none: a scale α, where all is signs": (("signs", "signs", "signs"), ("scaled signs", "signs", "signs")),
     }
