@@ -128,7 +128,10 @@ def race_table(race: Mapping[str, Any]) -> plots.Table:
                 f"{part['batch']} × {size} × {size}",
                 *(f"{times[name][MEDIAN]:.3f}" for name in ("float32", "int8", "binary")),
                 *(f"{times['float32'][i] / times['binary'][i]:.1f}" for i in (MEDIAN, LEAST)),
-                *(str(part["crossover"][rival] or "none") for rival in ("float32", "int8")),
+                *(  # of the smallest size that was raced it is not known where below it the crossing lies
+                    f"{'≤ ' * (found == part['rows'][0]['size'])}{found or 'none'}"
+                    for found in (part["crossover"][rival] for rival in ("float32", "int8"))
+                ),
             ]
         )
     columns = ["threads", "largest product", "float32 (ms)", "int8 (ms)", "binary (ms)"]
@@ -498,7 +501,8 @@ def coin_verdicts(results: Mapping[str, Any]) -> plots.Table:
                     name,
                     "signs" if not key and "coin" in (found["weights"], found["activations"]) else way,
                     f"{found['rate']:g}",
-                    plots.mean_and_range([run["train_errors"] for run in found["runs"]]),
+                    # Training digits were asked with signs, or without noise, only
+                    "—" if key else plots.mean_and_range([run["train_errors"] for run in found["runs"]]),
                     plots.mean_and_range([run["test_errors" + key] for run in found["runs"]]),
                     *(["—"] * 3 if name == "sign" else cells),
                 ]

@@ -73,14 +73,16 @@ class MoELayer(nn.Module):
         """hidden: [tokens, width]; ids: [tokens]. Returns what the experts add, and the auxiliary loss."""
         routing = self.routing = self.router(hidden, ids)
         self.load = torch.bincount(routing.experts, minlength=self.experts)
-        # A stable sort keeps the order of arrival within each expert: what stands behind its capacity is dropped
-        experts, order = routing.experts.sort(stable=True)
+        # A stable sort keeps the order of arrival within each expert: what stands behind its capacity is dropped.
+        # Of small integers NumPy's is a radix sort, whose time does not depend on the number of experts
+        small = routing.experts.numpy().astype(np.min_scalar_type(self.experts - 1))
+        order = torch.from_numpy(small.argsort(kind="stable"))
         counts = self.load
         if routing.capacity is not None:
             starts = self.load.cumsum(0) - self.load
-            order = order[torch.arange(len(order)) - starts[experts] < routing.capacity]
+            order = order[torch.arange(len(order)) - starts[routing.experts[order]] < routing.capacity]
             counts = self.load.clamp(max=routing.capacity)
-        self.dropped = len(experts) - len(order)
+        self.dropped = len(routing.experts) - len(order)
         tokens = routing.tokens[order]
         outputs = run_experts(hidden[tokens], counts.tolist(), self.w1, self.w2, self.activation)
         outputs = outputs * routing.gates[order].unsqueeze(1)
