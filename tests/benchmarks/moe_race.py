@@ -18,6 +18,7 @@ from st_moe_pytorch import MoE
 from torch import Tensor, nn
 from transformers.models.mixtral.modeling_mixtral import MixtralConfig, MixtralSparseMoeBlock
 
+from course_utils.moe import figures
 from course_utils.moe.model import MoELayer, Routing
 from course_utils.reproduce import provenance, write_results
 from course_utils.units import ROOT
@@ -100,11 +101,11 @@ def candidates(experts: int, tokens: Tensor) -> dict:
     first = (torch.randn(WIDTH, HIDDEN) * WIDTH**-0.5, torch.randn(HIDDEN, WIDTH) * HIDDEN**-0.5)
     return {
         "ours, SwiGLU experts": lambda: gated(tokens.flatten(0, 1), ids)[0].view_as(tokens),
-        "control: SwiGLU experts, torch.topk": lambda: by_topk(tokens.flatten(0, 1), ids)[0].view_as(tokens),
+        figures.TOPK: lambda: by_topk(tokens.flatten(0, 1), ids)[0].view_as(tokens),
         **made,
         "ours, ReLU experts": lambda: plain(tokens.flatten(0, 1), ids)[0].view_as(tokens),
-        "control: one expert's weights for all": lambda: alike(tokens.flatten(0, 1), ids)[0].view_as(tokens),
-        "part of ours: the router": lambda: plain.router(tokens.flatten(0, 1), ids),
+        figures.CONTROL: lambda: alike(tokens.flatten(0, 1), ids)[0].view_as(tokens),
+        figures.ROUTER: lambda: plain.router(tokens.flatten(0, 1), ids),
         "st-moe-pytorch, ReLU experts": lambda: theirs(tokens).outputs,
         "dense ReLU layer of two experts' size": lambda: (
             torch.relu(tokens @ first[0].repeat(1, K)) @ first[1].repeat(K, 1)
@@ -118,7 +119,7 @@ def share_equal(results: dict[str, Tensor]) -> float:
     It drops what is beyond twice the fair share of a sequence; we drop nothing.
     """
     for name in results:
-        if "Mixtral" in name or "topk" in name:
+        if "Mixtral" in name or name == figures.TOPK:
             torch.testing.assert_close(results["ours, SwiGLU experts"], results[name], rtol=1e-3, atol=1e-4)
     difference = (results["ours, ReLU experts"] - results["st-moe-pytorch, ReLU experts"]).abs().amax(-1)
     return float((difference < 1e-4).float().mean())

@@ -46,17 +46,19 @@ def test_the_report_counts_what_was_won_and_what_many_experts_add():
             "relu": "ours, ReLU experts",
             "control": figures.CONTROL,
             "router": figures.ROUTER,
+            "topk": figures.TOPK,
         }
         named = {names.get(name, name): [0.0, value / 1000, 9.0] for name, value in medians.items()}
         return {"experts": experts, "milliseconds_per_token": named | {"st-moe": [0.0, 0.005, 9.0]}}
 
     rows = [
-        row(4, swiglu=6, relu=4, control=4, router=0.5, eager=6, grouped_mm=5),
-        row(64, swiglu=8, relu=5.5, control=4.5, router=0.75, eager=9, grouped_mm=9),
+        row(4, swiglu=6, topk=7, relu=4, control=4, router=0.5, eager=6, grouped_mm=5),
+        row(64, swiglu=8, topk=8.5, relu=5.5, control=4.5, router=0.75, eager=9, grouped_mm=9),
     ]
     report = figures.race_report({"races": [{"tokens": 2048, "rows": rows}]})
     assert "SwiGLU experts not slower than eager: 2 of 2" in report
     assert "SwiGLU experts not slower than grouped_mm: 1 of 2" in report
+    assert "torch.topk not slower than eager: 1 of 2" in report
     assert "ReLU experts not slower than st-moe: 1 of 2" in report
     assert "64 against 4: 1.50 more" in report and "slowest / fastest 1.38" in report
     assert "to read weights 1.00, the router 0.25, others 0.25" in report
