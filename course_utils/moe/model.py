@@ -30,9 +30,9 @@ def run_experts(
     inner, width], where the activation makes [pairs, inner] of [pairs, hidden]. Returns [pairs, width].
     """
 
-    # Expert by expert through both products: what stands between them is still in the cache
+    # Expert by expert through both products: of a short slice, what stands between them can stay in the cache
     slices = zip(inputs.split(counts), w1.unbind(), w2.unbind(), strict=True)
-    return torch.cat([activation(rows @ first) @ second for rows, first, second in slices])
+    return torch.cat([activation(rows.mm(first)).mm(second) for rows, first, second in slices])
 
 
 @dataclass
@@ -86,7 +86,7 @@ class MoELayer(nn.Module):
         tokens = routing.tokens[order]
         outputs = run_experts(hidden[tokens], counts.tolist(), self.w1, self.w2, self.activation)
         outputs = outputs * routing.gates[order].unsqueeze(1)
-        return torch.zeros_like(hidden).index_add(0, tokens, outputs), routing.auxiliary
+        return torch.zeros_like(hidden).index_add_(0, tokens, outputs), routing.auxiliary
 
 
 class DenseFFN(nn.Module):

@@ -2,7 +2,7 @@
 
 k = 2 experts for each token, 4 to 64 experts in all; our layer against Hugging Face's Mixtral block (with its plain
 loop, and with torch's grouped product) and against st-moe-pytorch, with the same weights, on one thread, all in one run
-and in turns: a busy machine slows all alike, whatever their number of experts. What is counted is the thread's
+and in turns: a busy spell meets all, whatever their number of experts. What is counted is the thread's
 processor time. Before the clock runs, their outputs are compared.
 """
 
@@ -29,7 +29,7 @@ REPEATS = {8: 61, 32: 21}  # by the number of sequences in a batch
 
 
 def two_largest(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and places of the two largest in each row, by NumPy's `argmax` twice: `torch.topk` takes longer."""
+    """Values and places of the two largest in each row, by NumPy's `argmax` twice: of 64, `torch.topk` takes longer."""
     first = torch.from_numpy(logits.numpy().argmax(-1, keepdims=True))
     largest = logits.gather(-1, first)
     others = logits.scatter_(-1, first, -torch.inf)  # in place: nobody else reads the logits
@@ -117,7 +117,7 @@ def candidates(experts: int, tokens: Tensor) -> dict:
 def share_equal(results: dict[str, Tensor]) -> float:
     """Compare the outputs; returns the part of the tokens on which st-moe-pytorch's equals ours.
 
-    It drops what is beyond twice the fair share of a sequence; we drop nothing.
+    It drops what is beyond an even share of a sequence's pairs: a factor of 2 for k = 2. We drop nothing.
     """
     for name in results:
         if "Mixtral" in name or name == figures.TOPK:

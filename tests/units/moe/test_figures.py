@@ -48,8 +48,9 @@ def test_the_report_counts_what_was_won_and_what_many_experts_add():
             "router": figures.ROUTER,
             "topk": figures.TOPK,
         }
-        named = {names.get(name, name): [0.0, value / 1000, 9.0] for name, value in medians.items()}
-        return {"experts": experts, "milliseconds_per_token": named | {"st-moe": [0.0, 0.005, 9.0]}}
+        named = {names.get(name, name): [0.001, value / 1000, experts] for name, value in medians.items()}
+        times = named | {"st-moe": [0.001, 0.005, 9.0]}
+        return {"experts": experts, "milliseconds_per_token": times, "equal_to_st_moe": 1 - experts / 100}
 
     rows = [
         row(4, swiglu=6, topk=7, relu=4, control=4, router=0.5, eager=6, grouped_mm=5),
@@ -60,7 +61,8 @@ def test_the_report_counts_what_was_won_and_what_many_experts_add():
     assert "SwiGLU experts not slower than grouped_mm: 1 of 2" in report
     assert "torch.topk not slower than eager: 1 of 2" in report
     assert "ReLU experts not slower than st-moe: 1 of 2" in report
-    assert "64 against 4: 1.50 more" in report and "slowest / fastest 1.38" in report
+    assert "a share of all: [0.96, 0.36]" in report
+    assert "64 against 4: 1.50 more" in report and "1.38 (1.00, 16.00)" in report
     assert "to read weights 1.00, the router 0.25, others 0.25" in report
 
 
