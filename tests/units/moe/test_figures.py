@@ -61,6 +61,7 @@ def test_the_report_counts_what_was_won_and_what_many_experts_add():
     assert "SwiGLU experts not slower than grouped_mm: 1 of 2" in report
     assert "torch.topk not slower than eager: 1 of 2" in report
     assert "ReLU experts not slower than st-moe: 1 of 2" in report
+    assert "the faster router at each: slowest / fastest 1.33" in report
     assert "a share of all: [0.96, 0.36]" in report
     assert "64 against 4: 1.50 more" in report and "1.38 (1.00, 16.00)" in report
     assert "to read weights 1.00, the router 0.25, others 0.25" in report
