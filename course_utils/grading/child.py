@@ -89,10 +89,13 @@ class Child:
         return self.reply(self.limits.define if message.get("op") == "define" else self.limits.call)
 
     def post(self, **message: Any) -> None:
-        """Send a request; replies come in the order of the requests. Died as `request`."""
+        """Send a request; replies come in the order of the requests. Died as `request`.
+
+        That a process has ended is found where replies are read: it may have answered earlier requests.
+        """
         from course_utils.grading import protocol
 
-        with self._alive(self.limits.call) as deadline:
+        with self._alive(self.limits.call) as deadline, contextlib.suppress(EOFError):
             protocol.send(self.channel, message, deadline)
 
     def reply(self, allowed: float) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A function in the sandbox behaves, for the laws, as it would beside them."""
 
+import select
 import time
 
 import numpy as np
@@ -311,6 +312,26 @@ def test_death_among_foreseen_calls(sandbox):
             with pytest.raises(StudentError, match="Crash"):
                 function(i)
         assert child.died.fate == "crashed"
+
+
+def test_what_was_answered_before_a_death_is_read(sandbox):
+    """However slow this side is: with the process gone, a request cannot be sent, but replies lie there."""
+    code = "import os\ndef f(x):\n    if x == 1: os._exit(0)\n    return x"
+    with sandbox.submission() as child:
+        child.request(op="load", cells=[code], secondary=[], names=["f"])
+        child.request(op="define", name="f")
+        calls = [
+            dict(op="call", id=i, name="f", arguments=arguments) for i, arguments in enumerate(foresee((0,), (1,)))
+        ]
+        for call in calls:
+            child.post(**call)
+        gone = select.poll()
+        gone.register(child.channel, select.POLLHUP)
+        assert gone.poll(20_000)
+        child.post(**calls[0])
+        assert child.reply(1)["value"] == 0
+        with pytest.raises(Died):
+            child.reply(1)
 
 
 def test_what_was_sent_ahead_in_vain_disturbs_nobody(sandbox):
