@@ -296,6 +296,40 @@ def bits_verdicts(results: Mapping[str, Any]) -> plots.Table:
     return plots.Table(columns, rows)
 
 
+def bits_pairs(results: Mapping[str, Any]) -> str:
+    """In how many pairs of networks that differ in one place the change costs errors with every seed, on the test and
+    on the validation digits, and how many errors it costs in these pairs."""
+    one_width = [c for c in results["conditions"].values() if c["hidden"] == results["settings"]["hidden"]]
+    weights, pixels, activations = (
+        list(dict.fromkeys(c[place] for c in one_width)) for place in ("weights", "pixels", "activations")
+    )
+    binary, bounded = [w for w in weights if w != "real"], [a for a in activations if a != "ReLU"]
+    changes = {
+        "hardtanh in place of ReLU": [((w, p, "ReLU"), (w, p, "hardtanh")) for w in weights for p in pixels],
+        "the sign in place of hardtanh": [((w, p, "hardtanh"), (w, p, "signs")) for w in weights for p in pixels],
+        "one-bit pixels": [((w, "gray", a), (w, "signs", a)) for w in weights for a in activations],
+        "one-bit weights, bounded activations": [
+            (("real", p, a), (w, p, a)) for w in binary for p in pixels for a in bounded
+        ],
+        "one-bit weights, ReLU, gray pixels": [(("real", "gray", "ReLU"), (w, "gray", "ReLU")) for w in binary],
+        "one-bit weights, ReLU, one-bit pixels": [(("real", "signs", "ReLU"), (w, "signs", "ReLU")) for w in binary],
+        "a scale α, where all is signs": [(("signs", "signs", "signs"), ("scaled signs", "signs", "signs"))],
+    }
+    lines = [f"{'pairs in which every seed pays (and what they pay)':50} {'test':18} validation"]
+    for name, pairs in changes.items():
+        cells = []
+        for part in ("test", "validation"):
+            costs = [
+                [b - a for a, b in zip(*(_errors_of(results, *kinds, part=part) for kinds in pair), strict=True)]
+                for pair in pairs
+            ]
+            paid = [each for each in costs if min(each) > 0]
+            cost = f" ({min(map(min, paid)):+d} to {max(map(max, paid)):+d})" if paid else ""
+            cells.append(f"{len(paid)} of {len(pairs)}{cost}")
+        lines.append(f"{name:50} {cells[0]:18} {cells[1]}")
+    return "\n".join(lines)
+
+
 # --- width ------------------------------------------------------------------------------------------------------------
 
 

@@ -153,7 +153,8 @@ def samples(batch: int) -> tuple[dict, dict]:
 
 def race(batch: int) -> list[dict]:
     """Quartiles over all processes, for every number of experts."""
-    # How fast a product is hangs on where its matrices happen to lie: each process has a memory of its own
+    # In one process the dense layer, the same in all rows, was seen to differ by a tenth from row to row: perhaps it
+    # hangs on where matrices lie. Several processes, each with a memory of its own, average over it
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
         runs = list(pool.map(samples, [batch] * PROCESSES))
     rows = []

@@ -1,5 +1,7 @@
 """What the tables of lecture 05 decide by themselves."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -43,6 +45,22 @@ def test_what_a_bit_costs_is_said_only_where_every_seed_says_it(few_digits, tmp_
             each["runs"] = [{"test_errors": 50 + worse * signs}, {"test_errors": 50 + abs(worse) * signs * worse}]
         rows = {row[0]: row for row in figures.bits_verdicts(results).rows}
         assert rows["weights"] == ["weights", f"{worse:+d} ({worse:+d} to {worse:+d})", said]
+
+
+def test_pairs_that_differ_in_one_place_are_counted_on_both_parts():
+    def condition(*kinds: str) -> dict:
+        weights, pixels, activations = kinds
+        # With every seed: signs as weights cost 3 test errors, α 1 more; on the validation digits one seed says no
+        worse = {"real": 0, "signs": 3, "scaled signs": 4}[weights]
+        runs = [{"test_errors": 9 + worse, "validation_errors": 5 + worse * seed} for seed in (0, 1)]
+        return dict(hidden=16, weights=weights, pixels=pixels, activations=activations, runs=runs)
+
+    kinds = itertools.product(("real", "signs", "scaled signs"), ("gray", "signs"), ("ReLU", "hardtanh", "signs"))
+    results = {"settings": {"hidden": 16}, "conditions": {str(kind): condition(*kind) for kind in kinds}}
+    lines = {line[:50].strip(): line[50:].split() for line in figures.bits_pairs(results).splitlines()}
+    assert lines["one-bit weights, bounded activations"] == ["8", "of", "8", "(+3", "to", "+4)", "0", "of", "8"]
+    assert lines["a scale α, where all is signs"] == ["1", "of", "1", "(+1", "to", "+1)", "0", "of", "1"]
+    assert lines["one-bit pixels"] == ["0", "of", "9", "0", "of", "9"]
 
 
 def test_networks_differ_in_one_place_only():
