@@ -4,6 +4,7 @@ The protocol is imported late: it needs torch, which a sandbox imports at the sa
 """
 
 import contextlib
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -76,6 +77,7 @@ class Child:
     def __init__(self, channel: socket.socket, limits: Limits, processor_seconds: Callable[[], float | None]) -> None:
         self.channel, self.limits, self.processor_seconds = channel, limits, processor_seconds
         self.deadline = time.monotonic() + limits.submission
+        self.unsent = bytearray()  # of requests, what the socket has not taken yet
         self.died: Died | None = None
         self.status = self.peak_kilobytes = 0
 
@@ -89,14 +91,28 @@ class Child:
         return self.reply(self.limits.define if message.get("op") == "define" else self.limits.call)
 
     def post(self, **message: Any) -> None:
-        """Send a request; replies come in the order of the requests. Died as `request`.
+        """Send a request; replies come in the order of the requests. Died if the process is dead already.
 
-        That a process has ended is found where replies are read: it may have answered earlier requests.
+        It never waits: the process may itself wait for its replies to be read, and only `reply` reads them. There, too,
+        it is found that a process has ended: it may have answered earlier requests.
         """
         from course_utils.grading import protocol
 
-        with self._alive(self.limits.call) as deadline, contextlib.suppress(EOFError):
-            protocol.send(self.channel, message, deadline)
+        if self.died is not None:
+            raise self.died
+        self.unsent += protocol.frame(message)
+        self._send()
+
+    def _send(self) -> None:
+        """Send as much as the socket takes."""
+        self.channel.settimeout(0)
+        try:
+            while self.unsent:
+                del self.unsent[: self.channel.send(self.unsent)]
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            self.unsent.clear()
 
     def reply(self, allowed: float) -> dict[str, Any]:
         """The next reply, for which the process may take `allowed` seconds. Died as `request`."""
@@ -133,10 +149,8 @@ class Child:
         """Until a reply begins. TimeoutError at the deadline, or when the call has had its processor time."""
         allowed -= GLANCE  # whatever the call does until its process is looked at for the first time
         remaining, before = GLANCE, None
-        while (timeout := min(deadline - time.monotonic(), remaining)) > 0:
-            self.channel.settimeout(timeout)
-            with contextlib.suppress(TimeoutError):
-                self.channel.recv(1, socket.MSG_PEEK)
+        while (end := min(deadline, time.monotonic() + remaining)) > time.monotonic():
+            if self._begins(end):
                 return
             # On a busy machine a process may have waited more than it worked: it gets the rest of its time
             now = self.processor_seconds()
@@ -147,6 +161,16 @@ class Child:
             else:
                 remaining = max(0.1, allowed - (now - before))
         raise TimeoutError
+
+    def _begins(self, end: float) -> bool:
+        """Whether a reply, or the process's end, is there to be read before the clock says `end`; meanwhile, send."""
+        poll = select.poll()
+        while True:
+            poll.register(self.channel, select.POLLIN | (select.POLLOUT if self.unsent else 0))
+            events = poll.poll(1_000 * max(0, end - time.monotonic()))
+            if not events or events[0][1] != select.POLLOUT:
+                return bool(events)
+            self._send()
 
 
 class Processes(Protocol):

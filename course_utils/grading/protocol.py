@@ -250,13 +250,17 @@ def _lay_out(value: Any, layout: list[Any]) -> Any:
 # --- Frames -----------------------------------------------------------------------------------------------------------
 
 
-def send(channel: socket.socket, value: Any, deadline: float | None = None) -> None:
-    """Write one frame. NotPlain if the value is not plain data, EOFError and TimeoutError as `receive`."""
+def frame(value: Any) -> bytes:
+    """The bytes of a value, and before them their number. NotPlain if the value is not plain data."""
     data = pack(value)
-    if deadline is not None:
-        channel.settimeout(max(0.001, deadline - time.monotonic()))
+    return HEADER.pack(len(data)) + data
+
+
+def send(channel: socket.socket, value: Any) -> None:
+    """Write one frame. NotPlain as `frame`, EOFError if the other side is gone."""
+    data = frame(value)
     try:
-        channel.sendall(HEADER.pack(len(data)) + data)
+        channel.sendall(data)
     except ConnectionError:
         raise EOFError from None
 

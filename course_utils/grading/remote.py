@@ -16,7 +16,7 @@ from course_utils.grading.child import Child, Died
 from course_utils.grading.protocol import pack
 from course_utils.plain_data import same, tensors
 
-AHEAD_BYTES, AHEAD_CALLS = 2**16, 16  # that are sent before their turn; a socket takes 200 kB unread
+AHEAD_BYTES, AHEAD_CALLS = 2**16, 16  # that are sent before their turn, perhaps in vain
 PRINTED = 2_000  # characters of a function's output that are kept, whatever its process sends
 
 
@@ -91,7 +91,7 @@ class RemoteFunction:
         return None
 
     def _send_ahead(self) -> None:
-        """Send the next calls, but never so much that both sides could wait for the other to read."""
+        """Send the next calls, so that the process has work while a law looks at its results."""
         while self.sent < len(self.foreseen):
             arguments = self.foreseen[self.sent]
             size = len(arguments) + sum(len(self.foreseen[number]) for number in self.underway)

@@ -1,6 +1,7 @@
 """A function in the sandbox behaves, for the laws, as it would beside them."""
 
 import select
+import socket
 import time
 
 import numpy as np
@@ -290,15 +291,20 @@ def test_foreseen_calls_are_answered_by_the_function_all_the_same(sandbox):
         assert len(function.replies) + len(function.underway) <= AHEAD_CALLS
 
 
-def test_large_foreseen_calls_do_not_block(sandbox):
+@pytest.mark.parametrize("buffer", [None, 8_192])  # what macOS gives a socket
+@pytest.mark.parametrize("size", [1_000, 4_000, 7_500, 16_000, 50_000])
+def test_large_foreseen_calls_do_not_block(sandbox, size, buffer):
     """Requests and replies beyond what the sockets hold, both ways at once."""
-    calls = [(torch.full((50_000,), float(i)),) for i in range(12)]
+    calls = [(torch.full((size,), float(i)),) for i in range(12)]
+    code = "def many(x):\n    return [x * x] * 12"
     with sandbox.submission() as child:
-        child.request(op="load", cells=[CELLS], secondary=[], names=NAMES)
-        child.request(op="define", name="square")
-        function = RemoteFunction(child, "square", foresee(*calls))
+        if buffer:
+            child.channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        child.request(op="load", cells=[code], secondary=[], names=["many"])
+        child.request(op="define", name="many")
+        function = RemoteFunction(child, "many", foresee(*calls))
         for (tensor,) in calls:
-            assert torch.equal(function(tensor), tensor * tensor)
+            assert all(torch.equal(result, tensor * tensor) for result in function(tensor))
 
 
 def test_death_among_foreseen_calls(sandbox):
