@@ -4,7 +4,7 @@ The protocol is imported late: it needs torch, which a sandbox imports at the sa
 """
 
 import contextlib
-import select
+import selectors
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 GLANCE = 0.2  # seconds that a call may take unobserved
+UNSENT = 2**20  # bytes of requests that may wait to be sent when the next one comes: little is sent ahead
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,9 @@ class Child:
 
         if self.died is not None:
             raise self.died
+        if len(self.unsent) > UNSENT:
+            self.died = Died("bad reply", "its process answered requests that it had not read")
+            raise self.died
         self.unsent += protocol.frame(message)
         self._send()
 
@@ -120,7 +124,8 @@ class Child:
 
         with self._alive(allowed) as deadline:
             self._wait(deadline, allowed)
-            reply = protocol.receive(self.channel, deadline)
+            # A first byte may be sent before the work is done: what is left has no patience
+            reply = protocol.receive(self.channel, min(deadline, time.monotonic() + allowed))
             if type(reply) is not dict:
                 raise protocol.ProtocolError("a reply of another kind")
         return reply
@@ -164,13 +169,14 @@ class Child:
 
     def _begins(self, end: float) -> bool:
         """Whether a reply, or the process's end, is there to be read before the clock says `end`; meanwhile, send."""
-        poll = select.poll()
-        while True:
-            poll.register(self.channel, select.POLLIN | (select.POLLOUT if self.unsent else 0))
-            events = poll.poll(1_000 * max(0, end - time.monotonic()))
-            if not events or events[0][1] != select.POLLOUT:
-                return bool(events)
-            self._send()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.channel, selectors.EVENT_READ)
+            while True:
+                selector.modify(self.channel, selectors.EVENT_READ | (selectors.EVENT_WRITE if self.unsent else 0))
+                ready = selector.select(max(0, end - time.monotonic()))
+                if not ready or ready[0][1] & selectors.EVENT_READ:
+                    return bool(ready)
+                self._send()
 
 
 class Processes(Protocol):

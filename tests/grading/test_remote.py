@@ -1,6 +1,7 @@
 """A function in the sandbox behaves, for the laws, as it would beside them."""
 
 import select
+import selectors
 import socket
 import time
 
@@ -338,6 +339,69 @@ def test_what_was_answered_before_a_death_is_read(sandbox):
         assert child.reply(1)["value"] == 0
         with pytest.raises(Died):
             child.reply(1)
+
+
+FIND_SOCKET = """
+import os, stat
+def channel():
+    for fd in range(3, 128):
+        try:
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                return fd
+        except OSError:
+            pass
+"""
+
+
+def test_who_answers_without_reading_is_found_out(sandbox):
+    """Its requests would pile up on this side."""
+    code = (
+        "import msgpack, struct\ndef f(x):\n    os.set_blocking(channel(), True)\n"
+        "    data = msgpack.packb([2, 'value', 1])\n"
+        "    while True: os.write(channel(), struct.pack('>I', len(data)) + data)"
+    )
+    with sandbox.submission() as child:
+        child.request(op="load", cells=[FIND_SOCKET + code], secondary=[], names=["f"])
+        child.request(op="define", name="f")
+        function = RemoteFunction(child, "f")
+        with pytest.raises(StudentError, match="not read"):
+            for _ in range(5):
+                function(torch.zeros(2**21, dtype=torch.int8))
+        assert len(child.unsent) < 2**23
+
+
+def test_an_early_byte_buys_no_time(sandbox):
+    """A reply that has begun is no sign that the work is done."""
+    code = """
+import time
+from course_utils.grading import protocol
+def f(x):
+    os.write(channel(), bytes(1))
+    class Header:
+        size = 4
+        def pack(length):
+            return length.to_bytes(4, "big")[1:]
+    protocol.HEADER = Header
+    end = time.process_time() + 3
+    while time.process_time() < end: pass
+"""
+    with sandbox.submission() as child:
+        child.limits = Limits(call=1, patience=12)
+        child.request(op="load", cells=[FIND_SOCKET + code], secondary=[], names=["f"])
+        child.request(op="define", name="f")
+        with pytest.raises(StudentError, match="no answer within"):
+            RemoteFunction(child, "f")(1)
+
+
+def test_it_waits_where_only_select_is_there(sandbox, monkeypatch):
+    """As on Windows."""
+    monkeypatch.delattr(select, "poll")
+    monkeypatch.delattr(select, "epoll", raising=False)
+    monkeypatch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)
+    with sandbox.submission() as child:
+        child.request(op="load", cells=[CELLS], secondary=[], names=NAMES)
+        child.request(op="define", name="square")
+        assert RemoteFunction(child, "square")(3) == 9
 
 
 def test_what_was_sent_ahead_in_vain_disturbs_nobody(sandbox):
