@@ -330,6 +330,16 @@ def bits_pairs(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def bits_by_width(results: Mapping[str, Any]) -> str:
+    """Errors of the two ends at each width, mean and range over the seeds, and what all bits together cost."""
+    lines = [f"{'units':10} {'all real':14} {'all signs':14} price, seed by seed"]
+    for size in sorted([results["settings"]["hidden"], *results["settings"]["widths"]]):
+        real, signs = (_errors_of(results, *kinds, hidden=size) for kinds in ENDS.values())
+        found = (real, signs, [b - a for a, b in zip(real, signs, strict=True)])
+        lines.append(f"{size:<10} " + " ".join(f"{plots.mean_and_range(each):14}" for each in found).rstrip())
+    return "\n".join(lines)
+
+
 # --- width ------------------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Tables and figures of lecture 10 and of its lab."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def learning_curves(results: Mapping[str, Any]) -> None:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("{x:g}")
-    by_work.set_xticks([1e11, 2e11, 5e11, 1e12, 2e12, 5e12], ["10¹¹", "2·10¹¹", "5·10¹¹", "10¹²", "2·10¹²", "5·10¹²"])
+    by_work.set_xticks([2e11, 5e11, 1e12, 2e12, 5e12, 1e13], ["2·10¹¹", "5·10¹¹", "10¹²", "2·10¹²", "5·10¹²", "10¹³"])
     by_work.tick_params(axis="x", which="minor", labelbottom=False)
     by_steps.legend(fontsize=8)
     plots.show(
@@ -127,32 +128,34 @@ def learning_curves(results: Mapping[str, Any]) -> None:
     )
 
 
-def pairs(results: Mapping[str, Any], first: str, second: str, key: str = "perplexity") -> list[tuple[float, float]]:
+def pairs(results: Mapping[str, Any], first: str, second: str, key: str = "perplexity") -> list[tuple[Any, Any]]:
     """Both networks' numbers for each seed that both have."""
     a, b = ({row["seed"]: row[key] for row in results["runs"].get(name, [])} for name in (first, second))
     return [(a[seed], b[seed]) for seed in a if seed in b]
 
 
-def to_dense(curves: Mapping[str, Any], name: str) -> list[float]:
-    """A network's test perplexity by that of the dense one of the same seed, after the last step."""
-    return [perplexity / dense for perplexity, dense in pairs(curves, name, "dense")]
+def to_dense(curves: Mapping[str, Any], name: str, key: str = "perplexity") -> list[float]:
+    """A network's perplexity, on the test texts or by another key, by that of the dense one of the same seed."""
+    return [perplexity / dense for perplexity, dense in pairs(curves, name, "dense", key)]
 
 
 def curves_table(curves: Mapping[str, Any]) -> plots.Table:
-    """Test perplexities at the end of the long training, and by the dense network's."""
+    """Perplexities at the end of the long training, and by the dense network's: on test texts, and on those of the
+    training."""
     rows = []
     for name, found in curves["runs"].items():
-        cells = 4 * ["—"]
+        cells = 5 * ["—"]
         if found:
             cells = [
                 f"{found[0]['parameters']:,}",
                 f"{np.mean([row['flops_a_step'] for row in found]) / 1e9:.2f}",
                 plots.mean_and_range([row["perplexity"] for row in found], 3),
                 plots.mean_and_range(to_dense(curves, name), 3),
+                plots.mean_and_range(to_dense(curves, name, "training_perplexity"), 3),
             ]
         rows.append([name, len(found), *cells])
     columns = ["network", "seeds", "parameters", "billion operations a step", "test perplexity", "by dense, same seed"]
-    return plots.Table(columns, rows, seeds=[row[1] for row in rows])
+    return plots.Table([*columns, "by dense, training's texts"], rows, seeds=[row[1] for row in rows])
 
 
 def curves_words(curves: Mapping[str, Any]) -> str:
@@ -168,13 +171,72 @@ def curves_words(curves: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def goal_words(curves: Mapping[str, Any]) -> str:
-    """Whether switch reached the goal, in every seed."""
-    found, goal = to_dense(curves, "switch"), curves["goal"]
-    reached = sum(ratio <= goal for ratio in found)
-    shown = ", ".join(f"{ratio:.3f}" for ratio in found)
-    verdict = "reached" if reached == len(found) else f"reached in {reached} of {len(found)} seeds, so not reached"
-    return f"switch by dense: {shown}.\nGoal, at most {goal} in every seed: {verdict}."
+def goal_words(*trainings: Mapping[str, Any]) -> str:
+    """Whether switch reached the goal, which the last of the trainings has, in every seed, after each of them."""
+    goal = trainings[-1]["goal"]
+    lines = [f"Switch by dense; goal: at most {goal} in every seed."]
+    for training in trainings:
+        found = to_dense(training, "switch")
+        reached = sum(ratio <= goal for ratio in found)
+        shown = ", ".join(f"{ratio:.3f}" for ratio in found)
+        verdict = "reached" if reached == len(found) else f"reached in {reached} of {len(found)} seeds, so not reached"
+        lines.append(f"After {training['settings']['steps']:,} steps {shown}: {verdict}.")
+    return "\n".join(lines)
+
+
+def language_words(curves: Mapping[str, Any]) -> str:
+    """Switch's test perplexity by dense's of the same seed, in each language by itself."""
+    losses = pairs(curves, "switch", "dense", "loss")
+    lines = [f"Switch by dense after {curves['settings']['steps']:,} steps, language by language:"]
+    for language in losses[0][0]:
+        ratios = ", ".join(f"{np.exp(switch[language] - dense[language]):.3f}" for switch, dense in losses)
+        lines.append(f"  {language:6} {ratios}")
+    return "\n".join(lines)
+
+
+def lead_words(*trainings: Mapping[str, Any]) -> str:
+    """Which networks' perplexity, by dense's, falls or rises in every seed from training to longer training."""
+    lines = []
+    for short, long in pairwise(trainings):
+        falls, rises = [], []
+        for name in long["runs"]:
+            change = [b - a for a, b in zip(to_dense(short, name), to_dense(long, name), strict=True)]
+            if name != "dense" and change:
+                falls += [name] if max(change) < 0 else []
+                rises += [name] if min(change) > 0 else []
+        steps = [f"{training['settings']['steps']:,}" for training in (short, long)]
+        lines.append(f"From {steps[0]} to {steps[1]} steps, by dense, in every seed:")
+        lines += [f"  lower: {'; '.join(falls) or 'none'}", f"  higher: {'; '.join(rises) or 'none'}"]
+    return "\n".join(lines)
+
+
+def by_length(*trainings: Mapping[str, Any]) -> None:
+    """Draw the networks' test perplexity by that of the dense one against the training's length.
+
+    trainings: stored results, the last one those of `course reproduce learning_curves`; each is another training, under
+    a learning rate that falls to its end. Thin lines are seeds, the thick one is their mean.
+    """
+    figure, axes = plots.new_figure(width=7, height=3.8)
+    steps = [training["settings"]["steps"] for training in trainings]
+    for number, name in enumerate(trainings[-1]["runs"]):
+        if name == "dense":
+            continue
+        ratios = np.array([to_dense(training, name) for training in trainings])
+        style = {"color": plots.COLOURS[number], "linestyle": plots.LINES[number]}
+        axes.plot(steps, ratios, linewidth=0.5, alpha=0.5, marker="", **style)
+        axes.plot(steps, ratios.mean(1), linewidth=1.6, marker=plots.MARKERS[number], markersize=5, label=name, **style)
+    axes.axhline(1, color="black", linewidth=1, label="dense")
+    axes.axhline(trainings[-1]["goal"], color="black", linewidth=1, linestyle=":", label="goal for switch")
+    axes.set(xscale="log", xlabel="steps of the training", ylabel="test perplexity by dense's")
+    axes.set_xticks(steps, [f"{each:,}" for each in steps])
+    axes.minorticks_off()
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    plots.show(
+        figure,
+        "Test perplexity divided by that of the dense network of the same seed, against the number of steps of three "
+        "trainings, logarithmic, with a line for each of five networks and for each seed, and level lines for dense "
+        "and for the goal. All fall from 600 to 2,400 steps, below dense; to 4,800 most rise a little again.",
+    )
 
 
 def _microseconds(part: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -1,8 +1,8 @@
-"""Learning curves of the character transformer, dense against sparse, for four times as many steps.
+"""Learning curves of the character transformer, dense against sparse, for eight times as many steps.
 
 The 600 steps of reproduce.py are less than one pass over the text, and all networks are still far from done. Here they
-see it almost three times, and are measured on the way: on validation texts, as often as a curve needs, and on the test
-texts once, at the end.
+see it almost six times, and are measured on the way: on validation texts, as often as a curve needs, and on the test
+texts once, at the end. A first run had half as many steps: lectures/results/learning_curves_2400_steps.json.
 """
 
 from collections.abc import Callable
@@ -38,8 +38,8 @@ NETWORKS = ("dense", "dense, wide", "switch", "noisy top-2: importance and load"
 class Settings(reproduce.Settings):
     """As in reproduce.py, but for the number of steps."""
 
-    steps: int = 2400
-    every: int = 200  # steps from one point of a curve to the next
+    steps: int = 4800
+    every: int = 400  # steps from one point of a curve to the next
     glance: int = 64  # windows of each language that a point is measured on
 
 
@@ -63,7 +63,7 @@ def training_flops(model: CharTransformer, corpus: Corpus, s: Settings) -> int:
 
 
 def train_one(corpus: Corpus, s: Settings, name: str, seed: int) -> Values:
-    """A network's curve, and its perplexity on the test texts after the last step."""
+    """A network's curve, and its perplexity after the last step on the test texts and on those that it learnt from."""
     set_seed(seed)
     model = CharTransformer(networks(s)[name], VOCABULARY, s.width, context=s.length)
     curve: list[tuple[int, float]] = []
@@ -81,6 +81,7 @@ def train_one(corpus: Corpus, s: Settings, name: str, seed: int) -> Values:
         return reproduce.rounded(measure(model, corpus.test, count=s.measured, length=s.length))
 
     row = {"seed": seed, "curve": curve, **tested(), "parameters": parameter_count(model)}
+    row["training_perplexity"] = round(measure(model, corpus.train, count=s.measured, length=s.length).perplexity, 4)
     row["flops_a_step"] = training_flops(model, corpus, s)
     if name == "expert choice":
         for layer in model.moe_layers():

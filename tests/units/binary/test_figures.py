@@ -63,6 +63,20 @@ def test_pairs_that_differ_in_one_place_are_counted_on_both_parts():
     assert lines["one-bit pixels"] == ["0", "of", "9", "0", "of", "9"]
 
 
+def test_the_price_at_each_width_is_taken_seed_by_seed():
+    def condition(hidden: int, kind: str, *errors: int) -> dict:
+        pixels, activations = ("gray", "hardtanh") if kind == "real" else ("signs", "signs")
+        runs = [{"test_errors": wrong} for wrong in errors]
+        return dict(hidden=hidden, weights=kind, pixels=pixels, activations=activations, runs=runs)
+
+    conditions = [condition(8, "real", 5, 7), condition(8, "signs", 9, 10)]
+    conditions += [condition(16, "real", 3, 3), condition(16, "signs", 3, 5)]
+    results = {"settings": {"hidden": 16, "widths": [8]}, "conditions": dict(enumerate(conditions))}
+    _, *rows = (line.split(maxsplit=1) for line in figures.bits_by_width(results).splitlines())
+    assert [width for width, _ in rows] == ["8", "16"]
+    assert [line.split("  ")[-1].strip() for _, line in rows] == ["4 (3–4)", "1 (0–2)"]
+
+
 def test_networks_differ_in_one_place_only():
     images = torch.rand(5, 1, 28, 28)
     torch.manual_seed(0)

@@ -1,5 +1,7 @@
 """What the tables of lecture 10 decide by themselves."""
 
+import math
+
 import pytest
 import torch
 
@@ -67,14 +69,44 @@ def test_the_report_counts_what_was_won_and_what_many_experts_add():
     assert "to read weights 1.00, the router 0.25, others 0.25" in report
 
 
-def test_the_goal_is_one_for_every_seed():
-    def curves(*perplexities: float) -> dict:
+def test_the_goal_is_one_for_every_seed_after_each_training():
+    def trained(steps: int, *perplexities: float) -> dict:
         switch = [{"seed": seed, "perplexity": value} for seed, value in enumerate(perplexities)]
         dense = [{"seed": seed, "perplexity": 10.0} for seed in range(3)]
-        return {"runs": {"switch": switch, "dense": dense[::-1]}, "goal": 0.93}
+        return {"runs": {"switch": switch, "dense": dense[::-1]}, "settings": {"steps": steps}}
 
-    assert figures.goal_words(curves(9.0, 9.3)).endswith("in every seed: reached.")
-    assert figures.goal_words(curves(9.0, 9.31)).endswith("reached in 1 of 2 seeds, so not reached.")
+    last = trained(2400, 9.0, 9.31) | {"goal": 0.93}
+    assert figures.goal_words(trained(600, 9.0, 9.3), last).splitlines()[1:] == [
+        "After 600 steps 0.900, 0.930: reached.",
+        "After 2,400 steps 0.900, 0.931: reached in 1 of 2 seeds, so not reached.",
+    ]
+
+
+def test_languages_are_compared_seed_by_seed():
+    rows = {
+        name: [{"seed": i, "loss": {"prose": loss + i, "sums": 1.0}} for i in (0, 1)]
+        for name, loss in (("dense", 1.0), ("switch", 1.0 + math.log(0.9)))
+    }
+    rows["dense"].reverse()
+    words = figures.language_words({"runs": rows, "settings": {"steps": 2400}})
+    assert [line.split() for line in words.splitlines()[1:]] == [
+        ["prose", "0.900,", "0.900"],
+        ["sums", "1.000,", "1.000"],
+    ]
+
+
+def test_a_lead_grows_or_shrinks_in_every_seed_or_not():
+    def trained(steps: int, **perplexities: tuple[float, float]) -> dict:
+        rows = {n: [{"seed": i, "perplexity": p} for i, p in enumerate(both)] for n, both in perplexities.items()}
+        return {
+            "runs": {"dense": [{"seed": i, "perplexity": steps} for i in (0, 1)]} | rows,
+            "settings": {"steps": steps},
+        }
+
+    first = trained(10, up=(5.0, 6.0), down=(5.0, 6.0), both=(5.0, 6.0))
+    last = trained(2000, up=(1002.0, 1300.0), down=(900.0, 1100.0), both=(900.0, 1300.0))
+    words = "From 10 to 2,000 steps, by dense, in every seed:\n  lower: down\n  higher: up"
+    assert figures.lead_words(first, last) == words
 
 
 def test_a_network_that_was_not_trained_stays_in_the_table():
