@@ -12,6 +12,7 @@ from course_utils.moe.model import Measurement
 
 BOTH, NONE = "noisy top-2: importance and load", "noisy top-2: none"
 CONTROL, ROUTER = "control: one expert's weights for all", "part of ours: the router"  # of the race's ReLU experts
+SPARSE = ("switch", BOTH, "hash", "expert choice")  # that were trained for longer, too
 TOPK = "control: SwiGLU experts, torch.topk"
 
 
@@ -194,6 +195,15 @@ def language_words(curves: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def sums_words(curves: Mapping[str, Any]) -> str:
+    """Test perplexity of sums, and what it would be if they were added up without a fault."""
+    perfect = np.exp(2 * np.log(1000) / 13)  # a line of 13 characters has two numbers below 1,000, drawn at random
+    lines = [f"Perplexity of sums: {perfect:.1f} if all but the summands were known;"]
+    for name, rows in curves["runs"].items():
+        lines.append(f"  {name:35} {plots.mean_and_range([float(np.exp(row['loss']['sums'])) for row in rows], 2)}")
+    return "\n".join(lines)
+
+
 def lead_words(*trainings: Mapping[str, Any]) -> str:
     """Which networks' perplexity, by dense's, falls or rises in every seed from training to longer training."""
     lines = []
@@ -303,10 +313,13 @@ def race_report(race: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def claims_table(results: Mapping[str, Any], race: Mapping[str, Any], curves: Mapping[str, Any]) -> plots.Table:
-    """The papers' claims, each with the number of our seeds in which it holds."""
+def claims_table(race: Mapping[str, Any], *trainings: Mapping[str, Any]) -> plots.Table:
+    """The papers' claims, each with the number of our seeds in which it holds.
 
-    short, long = (f"{each['settings']['steps']:,}" for each in (results, curves))
+    trainings: stored results, the first those of `course reproduce moe`, the others longer.
+    """
+    results = trainings[0]
+    steps = [f"{training['settings']['steps']:,} steps" for training in trainings]
     flat = "; ".join(
         f"{name}, {middle.max() / middle.min():.2f} with {part['tokens']:,} tokens: "
         f"{'confirmed' if middle.max() <= 1.3 * middle.min() else 'not confirmed'}"
@@ -321,18 +334,25 @@ def claims_table(results: Mapping[str, Any], race: Mapping[str, Any], curves: Ma
         "Without balance losses max/mean load is at least twice that with both (17.8 and 1.14)": verdict(
             [a >= 2 * b for a, b in pairs(results, NONE, BOTH, "max_over_mean")]
         ),
-        f"Sparse beats dense at equal work (Fedus), {short} steps": verdict(
-            [a < b for a, b in pairs(results, "switch", "dense")]
-        ),
-        f"Sparse beats dense, {long} steps": verdict([a < b for a, b in pairs(curves, "switch", "dense")]),
-        "Dense with as many parameters beats sparse, at eight times the work": verdict(
-            [a < b for a, b in pairs(results, "dense, wide", "switch")]
-        ),
+        **{
+            f"Sparse (switch) beats dense at equal work (Fedus), {after}": verdict(
+                [a < b for a, b in pairs(training, "switch", "dense")]
+            )
+            for after, training in zip(steps, trainings, strict=True)
+        },
+        **{
+            f"Dense with as many parameters, eight times as wide, beats every sparse layer, {after}": verdict(
+                _below_all(training, "dense, wide", SPARSE)
+            )
+            for after, training in zip(steps, trainings, strict=True)
+        },
         "Expert choice balances the load without a loss (Zhou)": "true by construction, so nothing to confirm",
-        f"Hash routing is as good as a learned switch (Roller), {short} steps": verdict(
-            [a <= b for a, b in pairs(results, "hash", "switch")]
-        ),
-        f"Hash routing, {long} steps": verdict([a <= b for a, b in pairs(curves, "hash", "switch")]),
+        **{
+            f"Hash routing is as good as a learned switch (Roller), {after}": verdict(
+                [a <= b for a, b in pairs(training, "hash", "switch")]
+            )
+            for after, training in zip(steps, trainings, strict=True)
+        },
         "The switch network's states have a lower effective rank than the dense one's (no paper's claim)": verdict(
             [a < b for a, b in pairs(results, "switch", "dense", "rank")]
         ),
@@ -341,6 +361,12 @@ def claims_table(results: Mapping[str, Any], race: Mapping[str, Any], curves: Ma
         "Expert choice converges twice as fast (Zhou)": "not testable here: in a causal model it leaks",
     }
     return plots.Table(["claim", "here"], list(claims.items()))
+
+
+def _below_all(results: Mapping[str, Any], name: str, others: Sequence[str]) -> list[bool]:
+    """Whether a network's perplexity is lower than that of each of the others, by seed."""
+    found = [[a < b for a, b in pairs(results, name, other)] for other in others if results["runs"].get(other)]
+    return [all(each) for each in zip(*found, strict=True)]
 
 
 def verdict(holds: Sequence[bool]) -> str:

@@ -33,12 +33,27 @@ def test_claims_compare_networks_of_the_same_seed():
     ]
     results = {"runs": runs, "settings": {"steps": 600}}
     curves = {"runs": {"switch": [row(0, 3.0)], "dense": [row(0, 2.0)]}, "settings": {"steps": 2400}, "goal": 0.9}
-    table = figures.claims_table(results, {"races": [{"tokens": 8, "rows": parts}]}, curves)
-    here = {claim.split(" (")[0]: said for claim, said in table.rows}
-    assert here["Sparse beats dense at equal work"] == "confirmed (2 of 2 seeds)"
-    assert here["Sparse beats dense, 2,400 steps"] == "not confirmed (0 of 1 seeds)"
-    assert here["Hash routing is as good as a learned switch"] == "not measured yet"
-    assert here["Time for a token is flat in the number of experts, within 1.3"].endswith("8 tokens: not confirmed")
+    table = figures.claims_table({"races": [{"tokens": 8, "rows": parts}]}, results, curves)
+    here = dict(table.rows)
+    sparse, hashed = (
+        "Sparse (switch) beats dense at equal work (Fedus)",
+        "Hash routing is as good as a learned switch (Roller)",
+    )
+    assert here[f"{sparse}, 600 steps"] == "confirmed (2 of 2 seeds)"
+    assert here[f"{sparse}, 2,400 steps"] == "not confirmed (0 of 1 seeds)"
+    assert here[f"{hashed}, 600 steps"] == here[f"{hashed}, 2,400 steps"] == "not measured yet"
+    flat = "Time for a token is flat in the number of experts, within 1.3 (4 to 64)"
+    assert here[flat].endswith("8 tokens: not confirmed")
+
+
+def test_the_wide_network_has_to_beat_every_sparse_one_in_each_seed():
+    def rows(*perplexities: float) -> list[dict]:
+        return [{"seed": seed, "perplexity": value, "rank": 1.0} for seed, value in enumerate(perplexities)]
+
+    runs = {"dense, wide": rows(2.0, 2.0), "switch": rows(3.0, 3.0), "hash": rows(3.0, 1.0)}
+    table = figures.claims_table({"races": []}, {"runs": runs, "settings": {"steps": 600}})
+    wide = "Dense with as many parameters, eight times as wide, beats every sparse layer, 600 steps"
+    assert dict(table.rows)[wide] == "not confirmed (1 of 2 seeds)"
 
 
 def test_the_report_counts_what_was_won_and_what_many_experts_add():
