@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from course_utils import plots
-from course_utils.moe.model import Measurement
+from course_utils.moe.model import Corpus, Measurement
 
 BOTH, NONE = "noisy top-2: importance and load", "noisy top-2: none"
 CONTROL, ROUTER = "control: one expert's weights for all", "part of ours: the router"  # of the race's ReLU experts
@@ -192,6 +192,20 @@ def language_words(curves: Mapping[str, Any]) -> str:
     for language in losses[0][0]:
         ratios = ", ".join(f"{np.exp(switch[language] - dense[language]):.3f}" for switch, dense in losses)
         lines.append(f"  {language:6} {ratios}")
+    return "\n".join(lines)
+
+
+def repeated_words(corpus: Corpus, length: int = 64) -> str:
+    """How much of each language's test text lies in pieces of `length` characters that its training text has, too."""
+    lines = [f"Test text in pieces of {length} characters or more that stand in the training text:"]
+    for language, ids in corpus.train.items():
+        seen, test = bytes(ids.tolist()), bytes(corpus.test[language].tolist())
+        pieces = {seen[start : start + length] for start in range(len(seen) - length + 1)}
+        repeated = np.zeros(len(test), bool)
+        for start in range(len(test) - length + 1):
+            if test[start : start + length] in pieces:
+                repeated[start : start + length] = True
+        lines.append(f"  {language:6} {repeated.mean():.1%}")
     return "\n".join(lines)
 
 

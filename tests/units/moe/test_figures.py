@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from course_utils.moe import figures
-from course_utils.moe.model import VOCABULARY, CharTransformer, MoELayer, Switch
+from course_utils.moe.model import VOCABULARY, CharTransformer, Corpus, MoELayer, Switch
 from course_utils.moe.widgets import router_probabilities
 
 
@@ -95,6 +95,13 @@ def test_the_goal_is_one_for_every_seed_after_each_training():
         "After 600 steps 0.900, 0.930: reached.",
         "After 2,400 steps 0.900, 0.931: reached in 1 of 2 seeds, so not reached.",
     ]
+
+
+def test_what_stands_in_both_texts_is_counted():
+    new, old = torch.arange(20), torch.arange(20, 40)
+    corpus = Corpus({"prose": old, "code": old}, {}, {"prose": torch.cat([new, old[5:12], new[:3]]), "code": new})
+    lines = figures.repeated_words(corpus, length=6).splitlines()
+    assert [line.split() for line in lines[1:]] == [["prose", f"{7 / 30:.1%}"], ["code", "0.0%"]]
 
 
 def test_languages_are_compared_seed_by_seed():
